@@ -1,0 +1,1 @@
+"""Atom-centred Gaussian bases: shells, conventions, integrals and the library."""

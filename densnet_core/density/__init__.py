@@ -1,0 +1,1 @@
+"""Density models, the atomic prior, fitting and observables."""

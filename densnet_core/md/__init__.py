@@ -1,0 +1,1 @@
+"""Molecular dynamics: engine interface, deployed potentials, trajectories."""

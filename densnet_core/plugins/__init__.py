@@ -1,0 +1,1 @@
+"""Plugin discovery, the component registry and the manager."""

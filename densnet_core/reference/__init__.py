@@ -1,0 +1,1 @@
+"""Reference calculations: backends, executors and the runner."""
