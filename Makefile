@@ -1,0 +1,64 @@
+# make demo   set up and run the main job: from a water molecule to its infrared spectrum
+# make test   set up, lint and run every test
+# make lint, make bench, make science; see CONTRIBUTING.md
+#
+# Another interpreter (3.11 or newer): make PYTHON=python3.12 ...
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+PLUGINS := densnet-pyscf densnet-e3nn densnet-openmm
+PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
+
+# One thread per process: the work is spread over processes, and oversubscribed cores are slower than idle ones.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test lint bench science clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+setup: $(STAMP)
+
+# The stamp is older than a project file or the constraints exactly when the environment has to be made again.
+$(STAMP): $(PROJECTS) constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "DenSNet needs Python 3.11 or newer, and '$(PYTHON)' is not. Install it (Debian 12: apt-get install python3" \
+	       "python3-venv) or name another one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) (about 2 minutes and 8 GB, most of it PyTorch)"
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -e '.[dev]' -e plugins/densnet-pyscf -e plugins/densnet-e3nn -e 'plugins/densnet-openmm[torchforce]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/densnet run examples/water/water.toml
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A test that cannot run here is a failure, not a dot less: --no-skips.
+test: lint
+	$(BIN)/python -m pytest --no-skips
+
+bench: $(STAMP)
+	@for script in benchmarks/bench_*.py; do \
+	  [ -e "$$script" ] || { echo "benchmarks/ holds no bench_*.py" >&2; exit 1; }; \
+	  echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+# The acceptance numbers (accuracy, drift, band positions) on the results of `make demo`; minutes, not part of `test`.
+science: demo
+	$(BIN)/python -m pytest --no-skips science
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,0 +1,122 @@
+"""Validated tables of options: the base of every pydantic model that a configuration file is read into.
+
+Light to import (pydantic only): models of options live in modules that the command line imports at start-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+
+from densnet_core.errors import ConfigError, nearest
+
+
+class Options(BaseModel):
+    """Base of a table of options.
+
+    Unknown keys are refused, values keep their type (``"3"`` is not a number, ``true`` is not 1), numbers are finite
+    and an instance cannot be changed. Give every field a description that names its unit: the starter file, the JSON
+    schema and the messages are made from it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+
+
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def _as_path(value: object) -> object:
+    return Path(value) if isinstance(value, str) and value else value
+
+
+def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base")
+    return path.expanduser() if base is None else Path(base, path.expanduser())
+
+
+FilePath = Annotated[Path, BeforeValidator(_as_path), AfterValidator(_relative_to_file)]
+"""A path in a configuration file; a relative one is meant from the folder of that file."""
+
+
+def validate(
+    model: type[Table],
+    table: Mapping[str, Any],
+    prefix: str = "",
+    base: Path | None = None,
+    also_known: Iterable[str] = (),
+) -> Table:
+    """An instance of ``model`` from a table, or a ``ConfigError`` that lists everything wrong with it.
+
+    Parameters
+    ----------
+    model : type
+        The pydantic model.
+    table : mapping
+        As read from TOML.
+    prefix : str
+        What stands before the key in a message, for example ``"water.toml: reference.options."``.
+    base : Path or None
+        Folder that relative paths are meant from; None leaves them as they are.
+    also_known : iterable of str
+        Keys that may stand in the same table but belong to another model; offered as suggestions.
+
+    Raises
+    ------
+    ConfigError
+        One line per problem, with the key, what was found and what was expected.
+    """
+    try:
+        return model.model_validate(dict(table), context={"base": base})
+    except ValidationError as error:
+        problems = [_describe(problem, model, tuple(also_known)) for problem in error.errors(include_url=False)]
+    raise ConfigError("\n".join(prefix + problem for problem in problems))
+
+
+def _describe(problem: Any, model: type[BaseModel], also_known: tuple[str, ...]) -> str:
+    location = problem["loc"]
+    key = _dotted(location)
+    if problem["type"] == "extra_forbidden":
+        inner = _model_at(model, location[:-1])
+        known = list(inner.model_fields) if inner is not None else []
+        if len(location) == 1:
+            known += also_known
+        return f"{key}: unknown key. {nearest(str(location[-1]), known)}"
+    if problem["type"] == "missing":
+        inner = _model_at(model, location[:-1])
+        field = inner.model_fields.get(str(location[-1])) if inner is not None else None
+        meaning = f" ({field.description})" if field is not None and field.description else ""
+        return f"{key}: missing{meaning}"
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if problem["type"] in ("value_error", "assertion_error"):
+        return f"{key}: {message}." if key else f"{message}."
+    return f"{key}: {message[:1].lower()}{message[1:]}, found {problem['input']!r}."
+
+
+def _dotted(location: tuple[str | int, ...]) -> str:
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
+def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The model that the table at ``location`` is read into; None if it is not a model."""
+    current: Any = model
+    for step in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(step))
+            if field is None:
+                return None
+            current = field.annotation
+        else:  # dict[str, X], list[X]
+            current = get_args(current)[-1] if get_args(current) else None
+        current = _without_none(current)
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _without_none(annotation: Any) -> Any:
+    choices = [choice for choice in get_args(annotation) if choice is not type(None)]
+    return choices[0] if type(None) in get_args(annotation) and len(choices) == 1 else annotation

@@ -1,0 +1,17 @@
+"""Options of the executors that ship with the core."""
+
+from pydantic import Field
+
+from densnet_core.options import Options
+
+
+class LocalExecutorOptions(Options):
+    """Options of the executor ``local``: processes on this machine."""
+
+    workers: int | None = Field(default=None, ge=1, description="Number of processes; absent: one per core.")
+    time_limit_s: float | None = Field(
+        default=None, gt=0, description="Wall time after which one calculation is given up, seconds; absent: none."
+    )
+    memory_limit_mb: int | None = Field(
+        default=None, ge=1, description="Address space that one process may use, MiB; absent: no limit."
+    )

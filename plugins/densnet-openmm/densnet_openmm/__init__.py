@@ -1,0 +1,3 @@
+"""DenSNet plugin: molecular dynamics with OpenMM."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,19 @@
+"""What this distribution offers to DenSNet. Light: OpenMM is imported on first use only."""
+
+from densnet_core.plugins import Component, Kind, hookimpl
+
+
+@hookimpl
+def densnet_components() -> list[Component]:
+    return [
+        Component(
+            kind=Kind.MD_ENGINE,
+            name="openmm",
+            target="densnet_openmm.engine:OpenMMEngine",
+            config="densnet_openmm.config:OpenMMOptions",
+            summary="Langevin and Verlet dynamics with OpenMM, through openmm-torch or a Python force",
+            install="pip install 'densnet-openmm[torchforce]'",
+            api="1.0",
+            requires=("openmm",),
+        )
+    ]

@@ -1,0 +1,23 @@
+"""Options of the PySCF backend."""
+
+from pydantic import Field
+
+from densnet_core.options import Options
+
+
+class PySCFOptions(Options):
+    """Options of the reference backend ``pyscf``; method and basis are not among them, they are the level of theory."""
+
+    density_fitting: bool = Field(
+        default=True, description="Approximate the two-electron integrals by density fitting."
+    )
+    auxiliary_basis: str | None = Field(
+        default=None,
+        description="Auxiliary basis of the density fitting; absent: the one PySCF pairs with the orbital basis.",
+        examples=["def2-universal-jkfit"],
+    )
+    grid_level: int = Field(default=3, ge=0, le=9, description="Fineness of the integration grid, PySCF's 0 to 9.")
+    conv_tol: float = Field(default=1e-9, gt=0, description="Change of the energy at which the SCF ends, hartree.")
+    max_cycle: int = Field(default=100, ge=1, description="SCF cycles after which a calculation counts as failed.")
+    threads: int = Field(default=1, ge=1, description="Threads per calculation; one process per core is faster.")
+    max_memory_mb: int = Field(default=4000, ge=1, description="Memory that PySCF plans with, MB.")
