@@ -1,0 +1,132 @@
+"""Two-centre integrals between solid-harmonic Gaussians, batched and differentiable.
+
+A solid-harmonic Gaussian is a derivative of a spherical one (Hobson's theorem),
+S_lm(r - A) exp(-a |r-A|^2) = (2a)^-l S_lm(d/dA) exp(-a |r-A|^2), so an integral between two of them is
+S_1(d/dR) S_2(d/dR) applied to the integral F(R^2) between two spherical Gaussians, R = A - B. The product of the
+two harmonics couples with Gaunt coefficients, S_1 S_2 = sum_L G_L |.|^2k S_L with 2k = l1 + l2 - L, and
+S_L(d/dR) f(R^2) = 2^L f^(L)(R^2) S_L(R). The angular part then depends on the pair of atoms only and the radial part
+on the pair of shells only; no Cartesian intermediates appear. See Hobson, The Theory of Spherical and Ellipsoidal
+Harmonics (1931), section 79; for overlaps the Laguerre form is derived from d/dx [exp(-x) L_k^a] = -exp(-x) L_k^(a+1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import factorial, pi
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from densnet_core.basis.boys import boys
+from densnet_core.basis.harmonics import gaunt, solid_harmonics
+from densnet_core.basis.molecular import MolecularBasis, ShellGroup
+from densnet_core.errors import InputError
+
+Metric = Literal["coulomb", "overlap"]
+Derivative = Callable[[int, int], Tensor]
+
+
+def _laguerre(order: int, alpha: float, x: Tensor) -> Tensor:
+    """Generalised Laguerre polynomial L_order^alpha(x) by its three-term recursion."""
+    previous, current = torch.zeros_like(x), torch.ones_like(x)
+    for n in range(order):
+        previous, current = current, ((2 * n + 1 + alpha - x) * current - (n + alpha) * previous) / (n + 1)
+    return current
+
+
+def _overlap_derivative(a: Tensor, b: Tensor, squared: Tensor) -> Derivative:
+    """(k, L) -> d^L/du^L of the k-fold Laplacian of the overlap of two spherical Gaussians, u = R^2."""
+    total = a + b
+    reduced = a * b / total
+    x = reduced * squared
+    value = (pi / total) ** 1.5 * torch.exp(-x)
+
+    def derivative(k: int, order: int) -> Tensor:
+        polynomial = _laguerre(k, order + 0.5, x) if k else 1.0
+        return value * polynomial * (factorial(k) * (-4.0) ** k * (-1.0) ** order) * reduced ** (k + order)
+
+    return derivative
+
+
+def _coulomb_derivative(a: Tensor, b: Tensor, squared: Tensor, highest: int) -> Derivative:
+    """The same for the Coulomb repulsion; its Laplacian is -4 pi times the overlap."""
+    total = a + b
+    reduced = a * b / total
+    values = boys(reduced * squared, highest)
+    prefactor = 2.0 * pi**2.5 / (a * b * torch.sqrt(total))
+    overlap = _overlap_derivative(a, b, squared)
+
+    def derivative(k: int, order: int) -> Tensor:
+        if k:
+            return -4.0 * pi * overlap(k - 1, order)
+        return prefactor * (-reduced) ** order * values[order]
+
+    return derivative
+
+
+def _block(metric: Metric, left: ShellGroup, right: ShellGroup, offsets: Tensor, harmonics: list[Tensor]) -> Tensor:
+    """(..., n_left, 2 l1 + 1, n_right, 2 l2 + 1) integrals between two groups of shells."""
+    a = left.exponents[:, None, :, None]
+    b = right.exponents[None, :, None, :]
+    squared = (offsets**2).sum(-1)[..., left.atoms[:, None], right.atoms[None, :]][..., None, None]
+    if metric == "coulomb":
+        derivative = _coulomb_derivative(a, b, squared, left.l + right.l)
+    else:
+        derivative = _overlap_derivative(a, b, squared)
+    weight = (
+        (left.coefficients / (2.0 * left.exponents) ** left.l)[:, None, :, None]
+        * (right.coefficients / (2.0 * right.exponents) ** right.l)[None, :, None, :]
+        * (-1.0) ** right.l
+    )
+    result: Tensor | None = None
+    for total in range(abs(left.l - right.l), left.l + right.l + 1, 2):
+        radial = (weight * derivative((left.l + right.l - total) // 2, total)).sum((-2, -1)) * 2.0**total
+        coupling = torch.tensor(gaunt(left.l, right.l, total), dtype=radial.dtype, device=radial.device)
+        angular = torch.einsum("...ABM,mnM->...AmBn", harmonics[total], coupling)
+        angular = angular[..., left.atoms, :, :, :][..., right.atoms, :]
+        term = radial[..., :, None, :, None] * angular
+        result = term if result is None else result + term
+    assert result is not None
+    return result
+
+
+def two_center(
+    metric: Metric,
+    left: MolecularBasis,
+    left_positions: Tensor,
+    right: MolecularBasis | None = None,
+    right_positions: Tensor | None = None,
+) -> Tensor:
+    """Overlap <P|Q> or Coulomb (P|Q) integrals: (..., n_left, n_right), atomic units.
+
+    Parameters
+    ----------
+    metric : {"overlap", "coulomb"}
+    left, right : MolecularBasis
+        ``right`` omitted means ``left`` (only half of the blocks are then computed).
+    left_positions, right_positions : (..., n_atoms, 3)
+        Bohr; leading dimensions are a batch of geometries.
+
+    Raises
+    ------
+    InputError
+        For an unknown metric.
+    """
+    if metric not in ("overlap", "coulomb"):
+        raise InputError(f"Unknown metric {metric!r}; known: 'coulomb', 'overlap'.")
+    symmetric = right is None
+    right = left if right is None else right
+    right_positions = left_positions if right_positions is None else right_positions
+    offsets = left_positions[..., :, None, :] - right_positions[..., None, :, :]
+    highest = max(g.l for g in left.groups) + max(g.l for g in right.groups)
+    harmonics = solid_harmonics(offsets, highest)
+    result = offsets.new_empty((*offsets.shape[:-3], left.n_functions, right.n_functions))
+    for i, first in enumerate(left.groups):
+        for second in right.groups[i:] if symmetric else right.groups:
+            block = _block(metric, first, second, offsets, harmonics).flatten(-4, -3).flatten(-2, -1)
+            rows, columns = first.functions.reshape(-1), second.functions.reshape(-1)
+            result[..., rows[:, None], columns[None, :]] = block
+            if symmetric and second is not first:
+                result[..., columns[:, None], rows[None, :]] = block.transpose(-2, -1)
+    return result

@@ -1,0 +1,126 @@
+"""Bases by name, and even-tempered sets by parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from densnet_core.basis.base import SHELL_LETTERS, GaussianBasis, Shell
+from densnet_core.elements import symbol
+from densnet_core.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class EvenTempered:
+    """Exponents smallest * ratio^k, k = 0..count-1, of one angular momentum.
+
+    Parameters
+    ----------
+    smallest : float
+        Bohr^-2.
+    ratio : float
+        Above 1.
+    count : int
+    """
+
+    smallest: float
+    ratio: float
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.smallest <= 0 or self.ratio <= 1 or self.count < 1:
+            raise InputError(f"An even-tempered set needs smallest > 0, ratio > 1 and count >= 1, not {self}.")
+
+    def shells(self, l: int) -> list[Shell]:  # noqa: E741
+        """Uncontracted shells, tightest first."""
+        return [Shell(l, (self.smallest * self.ratio**k,), (1.0,)) for k in reversed(range(self.count))]
+
+
+def even_tempered(
+    parameters: Mapping[int, Mapping[str | int, EvenTempered]], name: str = "even-tempered"
+) -> GaussianBasis:
+    """Basis from even-tempered series per element and angular momentum (a letter s, p, d, ... or a number)."""
+    shells: dict[int, list[Shell]] = {}
+    for number, series in parameters.items():
+        rows: list[Shell] = []
+        for key, values in series.items():
+            if isinstance(key, str) and key not in SHELL_LETTERS:
+                raise InputError(f"Unknown angular momentum {key!r}; known: {', '.join(SHELL_LETTERS)}.")
+            rows += values.shells(SHELL_LETTERS.index(key) if isinstance(key, str) else key)
+        shells[number] = sorted(rows, key=lambda shell: shell.l)
+    return GaussianBasis(name, shells)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, str]:
+    """Name to file of the bases that come with the package."""
+    folder = resources.files("densnet_core.basis") / "data"
+    return {
+        item.name.removesuffix(".json"): item.read_text("utf-8")
+        for item in folder.iterdir()
+        if item.name.endswith(".json")
+    }
+
+
+def shipped_names() -> list[str]:
+    """Names of the bases that come with the package."""
+    return sorted(_shipped())
+
+
+def basis_by_name(name: str, elements: Iterable[int] | None = None) -> GaussianBasis:
+    """A basis of the package or of the Basis Set Exchange, uncontracted or contracted as published.
+
+    Parameters
+    ----------
+    name : str
+        Capitalisation is ignored.
+    elements : iterable of int, optional
+        Atomic numbers wanted; all that the basis covers if omitted.
+
+    Raises
+    ------
+    InputError
+        Unknown name (with the nearest ones) or an element the basis does not cover (with those it does).
+    """
+    wanted = None if elements is None else sorted({int(z) for z in elements})
+    for known, text in _shipped().items():
+        if known.lower() == name.lower():
+            basis = GaussianBasis.from_dict(json.loads(text))
+            return basis if wanted is None else basis.restricted_to(wanted)
+    return _exchange_basis(name, wanted)
+
+
+def _exchange_basis(name: str, wanted: list[int] | None) -> GaussianBasis:
+    import basis_set_exchange as exchange
+
+    known = {key.lower(): key for key in exchange.get_all_basis_names()}
+    if name.lower() not in known:
+        raise InputError(f"There is no basis {name!r}. {nearest(name.lower(), [*known, *_shipped()])}")
+    record = exchange.get_basis(known[name.lower()])["elements"]
+    shells: dict[int, list[Shell]] = {}
+    for key in record if wanted is None else map(str, wanted):
+        if key not in record:
+            covered = " ".join(symbol(int(z)) for z in record)
+            raise InputError(f"Basis {name!r} has no functions for {symbol(int(key))}; it covers {covered}.")
+        if "electron_shells" not in record[key]:
+            continue
+        rows = [shell for entry in record[key]["electron_shells"] for shell in _exchange_shells(entry)]
+        shells[int(key)] = sorted(rows, key=lambda shell: shell.l)
+    return GaussianBasis(known[name.lower()], shells)
+
+
+def _exchange_shells(entry: Mapping[str, list[str] | list[int] | list[list[str]]]) -> list[Shell]:
+    """One entry of the exchange: general contractions and SP shells become separate shells; zeros are dropped."""
+    momenta = [int(value) for value in entry["angular_momentum"]]  # type: ignore[arg-type]
+    rows: list[list[str]] = entry["coefficients"]  # type: ignore[assignment]
+    exponents = [float(value) for value in entry["exponents"]]  # type: ignore[arg-type]
+    if len(momenta) == 1:
+        momenta = momenta * len(rows)
+    shells = []
+    for l, row in zip(momenta, rows, strict=True):  # noqa: E741
+        pairs = [(a, float(c)) for a, c in zip(exponents, row, strict=True) if float(c) != 0.0]
+        shells.append(Shell(l, tuple(a for a, _ in pairs), tuple(c for _, c in pairs)))
+    return shells

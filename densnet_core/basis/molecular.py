@@ -1,0 +1,158 @@
+"""The functions of a basis on the atoms of one molecule, as tensors ready for the integrals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import lgamma, log, pi
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from densnet_core.basis.base import Basis
+from densnet_core.basis.harmonics import solid_harmonics
+
+
+@dataclass(frozen=True, eq=False)
+class ShellGroup:
+    """All shells of one angular momentum in a molecule.
+
+    Parameters
+    ----------
+    l : int
+    atoms : (n_shells,) int64
+        Atom that carries the shell.
+    functions : (n_shells, 2l+1) int64
+        Positions of its functions among all functions of the molecule.
+    exponents : (n_shells, n_primitives)
+        Bohr^-2; short contractions are padded with exponent 1 and coefficient 0.
+    coefficients : (n_shells, n_primitives)
+        Factors of r^l exp(-a r^2) in the normalised radial part.
+    """
+
+    l: int  # noqa: E741
+    atoms: Tensor
+    functions: Tensor
+    exponents: Tensor
+    coefficients: Tensor
+
+
+class MolecularBasis:
+    """Functions of ``basis`` on atoms ``numbers``: atoms in order, shells as in the basis, then the core's m order.
+
+    Parameters
+    ----------
+    basis : Basis
+    numbers : (n_atoms,) atomic numbers
+    dtype, device : of the tensors; float64 unless asked otherwise.
+    """
+
+    def __init__(
+        self,
+        basis: Basis,
+        numbers: Iterable[int] | NDArray[np.int64],
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.basis = basis
+        self.numbers = np.asarray(list(numbers), dtype=np.int64)
+        self.dtype, self.device = dtype, torch.device(device)
+        rows: dict[int, list[tuple[int, int, NDArray[np.float64], NDArray[np.float64]]]] = {}
+        offset = 0
+        for atom, number in enumerate(self.numbers):
+            for shell in basis.shells(int(number)):
+                rows.setdefault(shell.l, []).append(
+                    (atom, offset, np.array(shell.exponents), shell.radial_coefficients())
+                )
+                offset += shell.size
+        self.n_atoms = int(self.numbers.size)
+        self.n_functions = offset
+        self.groups = tuple(self._group(l_, rows[l_]) for l_ in sorted(rows))
+        atom_of = torch.empty(offset, dtype=torch.long, device=self.device)
+        for group in self.groups:
+            atom_of[group.functions] = group.atoms[:, None]
+        self.function_atoms = atom_of
+        """(n_functions,) the atom of every function."""
+
+    def _group(
+        self,
+        l: int,  # noqa: E741
+        rows: list[tuple[int, int, NDArray[np.float64], NDArray[np.float64]]],
+    ) -> ShellGroup:
+        width = max(len(exponents) for _, _, exponents, _ in rows)
+        exponents = np.ones((len(rows), width))
+        coefficients = np.zeros((len(rows), width))
+        for index, (_, _, values, factors) in enumerate(rows):
+            exponents[index, : len(values)] = values
+            coefficients[index, : len(values)] = factors
+        functions = np.array([offset for _, offset, _, _ in rows])[:, None] + np.arange(2 * l + 1)
+        return ShellGroup(
+            l,
+            torch.tensor([atom for atom, _, _, _ in rows], device=self.device),
+            torch.tensor(functions, device=self.device),
+            torch.tensor(exponents, dtype=self.dtype, device=self.device),
+            torch.tensor(coefficients, dtype=self.dtype, device=self.device),
+        )
+
+    def electron_counts(self) -> Tensor:
+        """(n_functions,) integrals of the functions over space; only l = 0 is not zero."""
+        result = torch.zeros(self.n_functions, dtype=self.dtype, device=self.device)
+        for group in self.groups:
+            if group.l == 0:
+                integral = (group.coefficients * (pi / group.exponents) ** 1.5).sum(-1) / (4.0 * pi) ** 0.5
+                result[group.functions[:, 0]] = integral
+        return result
+
+    def dipoles(self, positions: Tensor) -> Tensor:
+        """Integrals of r times the functions, (..., n_functions, 3), for positions (..., n_atoms, 3) in bohr."""
+        counts = self.electron_counts()
+        result = positions[..., self.function_atoms, :] * counts[:, None]
+        for group in self.groups:
+            if group.l == 1:
+                # <x^2 exp(-a r^2)> = (pi/a)^(3/2) / (2a), and Y_1x = sqrt(3 / 4 pi) x / r
+                radial = (group.coefficients * (pi / group.exponents) ** 1.5 / (2.0 * group.exponents)).sum(-1)
+                local = torch.zeros((self.n_functions, 3), dtype=self.dtype, device=self.device)
+                for axis in range(3):
+                    local[group.functions[:, axis], axis] = radial * (3.0 / (4.0 * pi)) ** 0.5
+                result = result + local
+        return result
+
+    def evaluate(self, positions: Tensor, points: Tensor) -> Tensor:
+        """Values of all functions, (n_points, n_functions).
+
+        Parameters
+        ----------
+        positions : (n_atoms, 3), bohr
+        points : (n_points, 3), bohr
+        """
+        offsets = points[:, None, :] - positions[None, :, :]
+        squares = (offsets**2).sum(-1)
+        harmonics = solid_harmonics(offsets, max(group.l for group in self.groups))
+        values = torch.empty((points.shape[0], self.n_functions), dtype=self.dtype, device=self.device)
+        for group in self.groups:
+            exponent = -squares[:, group.atoms, None] * group.exponents
+            radial = (group.coefficients * torch.exp(exponent)).sum(-1)
+            angular = harmonics[group.l][:, group.atoms, :]
+            values[:, group.functions.reshape(-1)] = (radial[..., None] * angular).flatten(1)
+        return values
+
+    def density(self, positions: Tensor, coefficients: Tensor, points: Tensor, chunk: int = 8192) -> Tensor:
+        """sum_P c_P P(r) on points (n_points, 3): (n_points,), in chunks that bound the memory."""
+        parts = [self.evaluate(positions, part) @ coefficients for part in points.split(chunk)]
+        return torch.cat(parts) if parts else coefficients.new_zeros(0)
+
+
+def normalized_coefficients(l: int, exponents: Tensor, contraction: Tensor) -> Tensor:  # noqa: E741
+    """Radial factors of normalised contractions, differentiable in the exponents: shapes (n_shells, n_primitives)."""
+    power = l + 1.5
+    constant = lgamma(power) - log(2.0)
+
+    def self_overlap(total: Tensor) -> Tensor:
+        return torch.exp(constant - power * torch.log(total))
+
+    factors = contraction / torch.sqrt(self_overlap(2.0 * exponents))
+    pair = self_overlap(exponents[:, :, None] + exponents[:, None, :])
+    norm = torch.einsum("sp,spq,sq->s", factors, pair, factors)
+    return factors / torch.sqrt(norm)[:, None]

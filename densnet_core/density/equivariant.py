@@ -1,0 +1,88 @@
+"""The standard density model: a backbone and one linear head per element and angular momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from densnet_core.density.backbone import Backbone, BackboneShape
+from densnet_core.density.base import DensityModel, DensitySpecification
+from densnet_core.density.graph import MolecularGraph
+from densnet_core.density.layout import CoefficientLayout
+
+
+class EquivariantDensityModel(DensityModel):
+    """Orthonormal amplitudes y = offset + scale * head(backbone), then c = W y, then the charge made exact.
+
+    The excess of electrons is taken from the s amplitudes in proportion to scale^2 q, the least change in units of
+    each amplitude's own spread. This last step is in float64 whatever the network's precision.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Made for ``backbone_shape(specification)``.
+    """
+
+    def __init__(self, specification: DensitySpecification, backbone: Backbone, options: Any = None) -> None:
+        super().__init__(specification, options)
+        self.backbone = backbone
+        self.layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
+        n_elements, width, n_l = len(specification.elements), self.layout.width, self.layout.l_max + 1
+        self.head = nn.Parameter(torch.randn(n_l, backbone.channels, n_elements * width) * backbone.channels**-0.5)
+        self.scale: Tensor
+        self.offset: Tensor
+        self.register_buffer("scale", self.layout.present.clone())
+        self.register_buffer("offset", torch.zeros(n_elements, width, dtype=torch.float64))
+
+    @staticmethod
+    def backbone_shape(specification: DensitySpecification) -> BackboneShape:
+        return BackboneShape(specification.elements, -1, 0, specification.basis.max_l(specification.elements))
+
+    def set_statistics(self, species: Tensor, amplitudes: Tensor) -> None:
+        """Offset of the s amplitudes and scale of all from training amplitudes (n_components, n_atoms, width)."""
+        layout = self.layout
+        for index in range(len(layout.elements)):
+            chosen = amplitudes[:, species == index]
+            if chosen.shape[1] == 0:
+                continue
+            self.offset[index] = chosen[0].mean(0) * layout.present[index, 0]
+            for l_ in range(layout.l_max + 1):
+                rows = chosen[l_**2 : (l_ + 1) ** 2]
+                rows = rows - self.offset[index] if l_ == 0 else rows
+                spread = torch.sqrt((rows**2).mean(dim=(0, 1)))
+                # a floor keeps shells that hardly vary in the sample able to respond
+                self.scale[index, l_] = spread.clamp(min=float(spread.max()) * 0.05) * layout.present[index, l_]
+
+    def amplitudes(self, graph: MolecularGraph) -> Tensor:
+        """Orthonormal amplitudes (n_components, n_atoms, width), float64, with exact electron count."""
+        layout = self.layout
+        species = layout.species(graph.numbers)
+        dtype = self.head.dtype
+        inner = MolecularGraph(
+            graph.numbers,
+            graph.positions.to(dtype),
+            graph.molecule,
+            graph.charges.to(dtype),
+            graph.senders,
+            graph.receivers,
+        )
+        features = self.backbone(inner, species, None)
+        n_components, n_atoms = features.shape[:2]
+        raw = torch.bmm(features, self.head[layout.l_of_component])
+        raw = raw.reshape(n_components, n_atoms, len(layout.elements), layout.width)
+        index = species[None, :, None, None].expand(n_components, n_atoms, 1, layout.width)
+        raw = raw.gather(2, index).squeeze(2).to(torch.float64)
+        scaled = raw * self.scale[species][:, layout.l_of_component].transpose(0, 1)
+        scalars = scaled[0] + self.offset[species]
+        counts = layout.counts[species]
+        weights = self.scale[:, 0][species] ** 2 * counts
+        excess = graph.sum_over_molecules((scalars * counts).sum(-1)) + graph.charges
+        capacity = graph.sum_over_molecules((weights * counts).sum(-1))
+        scalars = scalars - weights * (excess / capacity)[graph.molecule][:, None]
+        return torch.cat([scalars[None], scaled[1:]])
+
+    def forward(self, graph: MolecularGraph) -> Tensor:
+        species = self.layout.species(graph.numbers)
+        return self.layout.coefficients(self.amplitudes(graph), species, self.layout.flat_places(species))

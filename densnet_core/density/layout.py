@@ -1,0 +1,133 @@
+"""Between the flat coefficient vector of a molecule and per-atom equivariant features.
+
+Inside an atom the shells of one l are far from orthogonal, and coefficients of near-dependent shells are large and
+cancel. Networks therefore work with *orthonormal* amplitudes y, c = W y with W = S^-1/2 of the atom's own block of
+the metric (one small matrix per element and l): |y|^2 is the norm of the atom's density in that metric.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from densnet_core.basis.base import Basis
+from densnet_core.basis.conventions import from_magnetic_order
+from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.molecular import MolecularBasis
+
+
+class CoefficientLayout(nn.Module):
+    """Index tables and orthonormalisation of a basis for a fixed list of elements.
+
+    Amplitudes are stored as ((l_max + 1)^2, n_atoms, width) in magnetic order, ``width`` being the largest number of
+    shells that any element has for one l; entries without a function are zero.
+
+    Parameters
+    ----------
+    basis : Basis
+    elements : tuple of int
+    metric : {"coulomb", "overlap"}
+        Metric of the orthonormalisation.
+    """
+
+    def __init__(self, basis: Basis, elements: tuple[int, ...], metric: Metric = "coulomb") -> None:
+        super().__init__()
+        self.elements = elements
+        self.l_max = basis.max_l(elements)
+        self.n_components = (self.l_max + 1) ** 2
+        by_l = {z: [[s for s in basis.shells(z) if s.l == l_] for l_ in range(self.l_max + 1)] for z in elements}
+        self.width = max(len(shells) for z in elements for shells in by_l[z])
+        sizes = [basis.n_functions([z]) for z in elements]
+        largest = max(sizes)
+        slots = np.full((len(elements), largest), -1, dtype=np.int64)
+        present = np.zeros((len(elements), self.l_max + 1, self.width))
+        to_coefficients = np.zeros((len(elements), self.l_max + 1, self.width, self.width))
+        to_amplitudes = np.zeros_like(to_coefficients)
+        for index, z in enumerate(elements):
+            slots[index, : sizes[index]] = self._slots(basis, z)
+            blocks = _atom_blocks(basis, z, metric)
+            for l_, block in blocks.items():
+                n = block.shape[0]
+                values, vectors = np.linalg.eigh(block)
+                present[index, l_, :n] = 1.0
+                to_coefficients[index, l_, :n, :n] = vectors @ np.diag(values**-0.5) @ vectors.T
+                to_amplitudes[index, l_, :n, :n] = vectors @ np.diag(values**0.5) @ vectors.T
+        counts = np.zeros((len(elements), self.width))
+        for index, z in enumerate(elements):
+            functions = MolecularBasis(basis, [z])
+            for group in functions.groups:
+                if group.l == 0:
+                    values = functions.electron_counts()[group.functions[:, 0]].numpy()
+                    counts[index, : len(values)] = values
+        amplitudes_count = np.einsum("ek,ekj->ej", counts, to_coefficients[:, 0])
+        self.sizes: Tensor
+        self.slots: Tensor
+        self.present: Tensor
+        self.to_coefficients: Tensor
+        self.to_amplitudes: Tensor
+        self.counts: Tensor
+        self.l_of_component: Tensor
+        component_l = np.repeat(np.arange(self.l_max + 1), [2 * l_ + 1 for l_ in range(self.l_max + 1)])
+        for name, values in {
+            "sizes": np.array(sizes),
+            "slots": slots,
+            "present": present,
+            "to_coefficients": to_coefficients,
+            "to_amplitudes": to_amplitudes,
+            "counts": amplitudes_count,
+            "l_of_component": component_l,
+        }.items():
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+
+    def _slots(self, basis: Basis, number: int) -> NDArray[np.int64]:
+        """For each function of an element, its place component * width + shell among the amplitudes of the atom."""
+        seen = [0] * (self.l_max + 1)
+        places: list[int] = []
+        for shell in basis.shells(number):
+            components = shell.l**2 + from_magnetic_order(shell.l)
+            places += [int(component) * self.width + seen[shell.l] for component in components]
+            seen[shell.l] += 1
+        return np.array(places)
+
+    def species(self, numbers: Tensor) -> Tensor:
+        """(n_atoms,) index of each atomic number in ``elements``; -1 where it is not covered."""
+        table = torch.full((128,), -1, dtype=torch.long, device=numbers.device)
+        for index, z in enumerate(self.elements):
+            table[z] = index
+        return table[numbers]
+
+    def flat_places(self, species: Tensor) -> Tensor:
+        """(n_functions,) for atoms in order: index into amplitudes seen as (n_atoms, n_components, width), flattened."""
+        per_atom = self.slots[species]
+        atoms = torch.arange(species.shape[0], device=species.device)[:, None]
+        places = atoms * (self.n_components * self.width) + per_atom
+        return places[per_atom >= 0]
+
+    def coefficients(self, amplitudes: Tensor, species: Tensor, places: Tensor) -> Tensor:
+        """Flat coefficients (n_functions,) of amplitudes (n_components, n_atoms, width)."""
+        transform = self.to_coefficients.to(amplitudes.dtype)[species][:, self.l_of_component]
+        padded = torch.einsum("amkj,maj->amk", transform, amplitudes)
+        return padded.reshape(-1)[places]
+
+    def amplitudes(self, coefficients: Tensor, species: Tensor, places: Tensor) -> Tensor:
+        """Amplitudes (n_components, n_atoms, width) of flat coefficients (n_functions,)."""
+        n_atoms = species.shape[0]
+        padded = coefficients.new_zeros(n_atoms * self.n_components * self.width).index_put((places,), coefficients)
+        padded = padded.reshape(n_atoms, self.n_components, self.width)
+        transform = self.to_amplitudes.to(coefficients.dtype)[species][:, self.l_of_component]
+        return torch.einsum("amkj,amj->mak", transform, padded)
+
+
+def _atom_blocks(basis: Basis, number: int, metric: Metric) -> dict[int, NDArray[np.float64]]:
+    """Metric between the shells of one atom for each l (the same for every m)."""
+    functions = MolecularBasis(basis, [number])
+    matrix = two_center(metric, functions, torch.zeros((1, 3), dtype=torch.float64))
+    blocks = {}
+    for group in functions.groups:
+        first = group.functions[:, 0]
+        blocks[group.l] = cast("NDArray[np.float64]", matrix[first][:, first].numpy())
+    return blocks

@@ -1,0 +1,46 @@
+"""Interface of an energy model: total energy from geometry and predicted density."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from densnet_core.density.backbone import Backbone, BackboneShape
+from densnet_core.density.base import DensitySpecification
+from densnet_core.density.graph import MolecularGraph
+
+
+class EnergyModel(nn.Module, ABC):
+    """Maps a molecular graph and the coefficients of its density difference to total energies.
+
+    Parameters
+    ----------
+    specification : DensitySpecification
+        Of the coefficients it is given.
+    options : object or None
+        Validated options of the component.
+    """
+
+    specification: DensitySpecification
+    backbone: Backbone
+
+    def __init__(self, specification: DensitySpecification, options: Any = None) -> None:
+        super().__init__()
+        self.specification = specification
+
+    @staticmethod
+    @abstractmethod
+    def backbone_shape(specification: DensitySpecification, options: Any = None) -> BackboneShape:
+        """What this model needs of its backbone."""
+
+    @abstractmethod
+    def forward(self, graph: MolecularGraph, coefficients: Tensor) -> Tensor:
+        """Total energies (n_molecules,), float64 hartree.
+
+        Parameters
+        ----------
+        coefficients : (n_functions,)
+            Of a ``DensityModel`` with the same specification; the energy is differentiable in them.
+        """

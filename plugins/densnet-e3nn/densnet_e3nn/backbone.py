@@ -1,0 +1,195 @@
+"""Equivariant message passing on e3nn's coupling coefficients, arranged for small molecules."""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+
+import torch
+from densnet_core.basis.conventions import to_magnetic_order
+from densnet_core.basis.harmonics import solid_harmonics
+from densnet_core.density.backbone import Backbone, BackboneShape
+from densnet_core.density.graph import MolecularGraph
+from densnet_core.units import BOHR_TO_ANGSTROM
+from torch import Tensor, nn
+
+from densnet_e3nn.config import E3nnOptions
+from densnet_e3nn.coupling import natural_paths
+
+_TYPICAL_NEIGHBORS = 6.0
+
+
+def _components(l_max: int) -> Tensor:
+    """((l_max + 1)^2,) angular momentum of each component."""
+    momenta = torch.arange(l_max + 1)
+    return momenta.repeat_interleave(2 * momenta + 1)
+
+
+class ComponentLinear(nn.Module):
+    """Mixes channels with one matrix per angular momentum: (components, n_atoms, channels)."""
+
+    def __init__(self, l_max: int, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(l_max + 1, channels_in, channels_out) / sqrt(channels_in))
+        self.l_of_component: Tensor
+        self.register_buffer("l_of_component", _components(l_max), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.bmm(features, self.weight[self.l_of_component])
+
+
+class RowLinear(nn.Module):
+    """Mixes the channels of every path separately and adds the paths up by component.
+
+    (n_atoms, rows, channels) to (components, n_atoms, channels).
+    """
+
+    def __init__(self, triples: tuple[tuple[int, int, int], ...], path_of_row: Tensor, component_of_row: Tensor,
+                 l_max: int, channels: int) -> None:  # fmt: skip
+        super().__init__()
+        into = torch.tensor([sum(t[2] == triple[2] for t in triples) for triple in triples])
+        scale = (into * channels).to(torch.get_default_dtype()) ** -0.5
+        self.weight = nn.Parameter(torch.randn(len(triples), channels, channels) * scale[:, None, None])
+        self.path_of_row: Tensor
+        self.gather: Tensor
+        self.register_buffer("path_of_row", path_of_row, persistent=False)
+        gather = torch.zeros((l_max + 1) ** 2, len(path_of_row))
+        gather[component_of_row, torch.arange(len(path_of_row))] = 1.0
+        self.register_buffer("gather", gather, persistent=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        mixed = torch.bmm(rows.transpose(0, 1), self.weight[self.path_of_row])
+        return torch.matmul(self.gather.to(mixed.dtype), mixed.flatten(1)).unflatten(1, mixed.shape[1:])
+
+
+class EdgeProduct(nn.Module):
+    """Sum over neighbours of radial weights times the product of their features with the edge's harmonics."""
+
+    def __init__(self, l_features: int, l_edge: int, l_out: int, options: E3nnOptions, n_elements: int) -> None:
+        super().__init__()
+        channels, width = options.channels, options.radial_width
+        paths = natural_paths(l_features, l_edge, l_out)
+        self.n_paths, self.n_rows = len(paths.triples), paths.n_rows
+        self.coupling: Tensor
+        self.path_of_row: Tensor
+        # (edge components, rows * feature components): times the harmonics it is the matrix from features to rows
+        table = paths.table.permute(2, 0, 1).reshape((l_edge + 1) ** 2, -1)
+        self.register_buffer("coupling", table, persistent=False)
+        self.register_buffer("path_of_row", paths.path_of_row, persistent=False)
+        self.n_elements = n_elements
+        self.pair = nn.Parameter(1.0 + 0.3 * torch.randn(n_elements * n_elements, width))
+        self.first = nn.Linear(options.radial_functions, width, bias=False)
+        self.second = nn.Linear(width, self.n_paths * channels, bias=False)
+        self.mix = RowLinear(paths.triples, paths.path_of_row, paths.component_of_row, l_out, channels)
+
+    def forward(self, features: Tensor, graph: MolecularGraph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
+        n_edges, n_components, channels = edge.shape[0], features.shape[0], features.shape[2]
+        hidden = nn.functional.silu(self.first(radial)) * self.pair[pair]
+        weights = self.second(hidden).reshape(n_edges, self.n_paths, channels)
+        coupling = (edge @ self.coupling.to(edge.dtype)).reshape(n_edges, self.n_rows, n_components)
+        sent = features.transpose(0, 1)[graph.senders]
+        rows = torch.bmm(coupling, sent) * weights[:, self.path_of_row]
+        received = rows.new_zeros((graph.n_atoms, self.n_rows, channels)).index_add(0, graph.receivers, rows)
+        return self.mix(received / sqrt(_TYPICAL_NEIGHBORS))
+
+
+class AtomProduct(nn.Module):
+    """Product of an atom's features with themselves: angles and higher correlations inside one layer."""
+
+    def __init__(self, l_features: int, l_out: int, channels: int) -> None:
+        super().__init__()
+        paths = natural_paths(l_features, l_features, l_out)
+        self.table: Tensor
+        self.register_buffer("table", paths.table.flatten(1), persistent=False)
+        self.mix = RowLinear(paths.triples, paths.path_of_row, paths.component_of_row, l_out, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        by_atom = features.transpose(0, 1)
+        products = (by_atom[:, :, None, :] * by_atom[:, None, :, :]).flatten(1, 2)
+        return self.mix(torch.matmul(self.table.to(products.dtype), products))
+
+
+class Layer(nn.Module):
+    """One round of messages: edge product, atom product, gate, and the old features added."""
+
+    def __init__(self, l_in: int, l_out: int, options: E3nnOptions, n_elements: int) -> None:
+        super().__init__()
+        channels, l_inner = options.channels, max(l_out, options.l_max)
+        self.l_keep = min(l_in, l_out)
+        self.n_out = (l_out + 1) ** 2
+        self.before = ComponentLinear(l_in, channels, channels)
+        self.messages = EdgeProduct(l_in, options.l_max_edge, l_inner, options, n_elements)
+        self.product = AtomProduct(options.l_max, l_out, channels)
+        self.n_product = (options.l_max + 1) ** 2
+        self.keep = ComponentLinear(self.l_keep, channels, channels)
+        self.gates = nn.Linear(channels, l_out * channels) if l_out else None
+        self.l_of_component: Tensor
+        self.register_buffer("l_of_component", _components(l_out)[1:] - 1, persistent=False)
+
+    def forward(self, features: Tensor, graph: MolecularGraph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
+        messages = self.messages(self.before(features), graph, pair, radial, edge)
+        kept = self.keep(features[: (self.l_keep + 1) ** 2])
+        mixed = messages[: self.n_out] + self.product(messages[: self.n_product])
+        if kept.shape[0] < self.n_out:
+            kept = torch.cat([kept, kept.new_zeros((self.n_out - kept.shape[0], *kept.shape[1:]))])
+        mixed = mixed + kept
+        scalars = mixed[:1]
+        if self.gates is None:
+            return nn.functional.silu(scalars)
+        gates = torch.sigmoid(self.gates(scalars[0])).unflatten(1, (-1, mixed.shape[2]))
+        gated = mixed[1:] * gates.transpose(0, 1)[self.l_of_component]
+        return torch.cat([nn.functional.silu(scalars), gated])
+
+
+class E3nnBackbone(Backbone):
+    """Message passing with channel-wise tensor products of natural parity.
+
+    Radial part: Bessel functions with a polynomial envelope (Gasteiger et al., arXiv 2003.03123, eqs. 7 and 8, p = 6),
+    so features and two derivatives vanish at the cutoff. Harmonics are the core's in magnetic order, which equal
+    e3nn's at permuted axes; e3nn's coupling coefficients then apply as they stand.
+    """
+
+    def __init__(self, shape: BackboneShape, options: E3nnOptions | None = None) -> None:
+        super().__init__(shape, options)
+        self.options = options = options or E3nnOptions()
+        self.channels, n_elements = options.channels, len(shape.elements)
+        self.cutoff = options.cutoff_angstrom / BOHR_TO_ANGSTROM
+        self.n_elements = n_elements
+        self.embedding = nn.Parameter(torch.randn(n_elements, self.channels))
+        self.entry = ComponentLinear(shape.l_in, shape.channels_in, self.channels) if shape.l_in >= 0 else None
+        l_in = max(shape.l_in, 0)
+        layers = []
+        for index in range(options.layers):
+            l_out = shape.l_out if index == options.layers - 1 else options.l_max
+            layers.append(Layer(l_in, l_out, options, n_elements))
+            l_in = l_out
+        self.layers = nn.ModuleList(layers)
+        self.exit = ComponentLinear(shape.l_out, self.channels, self.channels)
+        self.frequencies: Tensor
+        frequencies = torch.arange(1, options.radial_functions + 1, dtype=torch.float64) * pi
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.order: Tensor
+        order = [l_**2 + int(i) for l_ in range(options.l_max_edge + 1) for i in to_magnetic_order(l_)]
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+
+    def _radial(self, distances: Tensor) -> Tensor:
+        """(n_edges, radial_functions) Bessel functions times the envelope; zero from the cutoff on."""
+        x = (distances / self.cutoff).clamp(max=1.0)[:, None]
+        envelope = 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
+        return sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope
+
+    def forward(self, graph: MolecularGraph, species: Tensor, features: Tensor | None) -> Tensor:
+        vectors = graph.edge_vectors
+        distances = torch.sqrt((vectors**2).sum(-1))
+        radial = self._radial(distances)
+        harmonics = solid_harmonics(vectors / distances[:, None], self.options.l_max_edge)
+        edge = torch.cat(harmonics, dim=-1)[:, self.order] * sqrt(4.0 * pi)
+        pair = species[graph.receivers] * self.n_elements + species[graph.senders]
+        scalars = self.embedding[species][None]
+        if self.entry is None or features is None:
+            state = scalars
+        else:
+            entered = self.entry(features)
+            state = torch.cat([entered[:1] + scalars, entered[1:]])
+        for layer in self.layers:
+            state = layer(state, graph, pair, radial, edge)
+        return self.exit(state)
