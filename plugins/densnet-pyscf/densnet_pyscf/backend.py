@@ -1,0 +1,123 @@
+"""The PySCF reference backend."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pyscf
+from numpy.typing import NDArray
+from pyscf import lib
+from pyscf.dft import libxc
+
+from densnet_core.basis.base import Basis, GaussianBasis
+from densnet_core.errors import InputError
+from densnet_core.reference.base import (
+    LevelOfTheory,
+    Metric,
+    RadialDensity,
+    ReferenceBackend,
+    ReferenceResult,
+)
+from densnet_core.structures import Structure
+from densnet_pyscf import mean_field
+from densnet_pyscf.atom import atomic_density
+from densnet_pyscf.config import PySCFOptions
+from densnet_pyscf.functional import check_method
+from densnet_pyscf.molecule import bare_molecule, check_basis_name, make_molecule, orbital_basis
+from densnet_pyscf.projection import project_density
+
+Array = NDArray[np.float64]
+
+
+class PySCFBackend(ReferenceBackend):
+    """Kohn-Sham and Hartree-Fock calculations with PySCF (Sun et al., J. Chem. Phys. 153, 024109, 2020).
+
+    Singlets are computed restricted, other multiplicities unrestricted, with spherical functions.
+
+    Parameters
+    ----------
+    level : LevelOfTheory
+        A density functional of libxc or ``HF``, and an all-electron basis set known to PySCF.
+    options : PySCFOptions or None
+
+    Raises
+    ------
+    InputError
+        Unknown functional or basis, or a dispersion correction, which is not supported.
+
+    Examples
+    --------
+    >>> backend = PySCFBackend(LevelOfTheory.parse("PBE/def2-SVP"))
+    >>> result = backend.compute(read_xyz("water.xyz")[0])
+    """
+
+    options: PySCFOptions
+
+    def __init__(self, level: LevelOfTheory, options: PySCFOptions | None = None) -> None:
+        super().__init__(level, PySCFOptions() if options is None else options)
+        check_method(level.method, level.dispersion)
+        check_basis_name(level.basis)
+
+    def compute(self, structure: Structure) -> ReferenceResult:
+        """Energy, forces, dipole and occupied orbitals; see ``ReferenceBackend.compute``."""
+        start = time.perf_counter()
+        label = f"{structure.formula} at {self.level}"
+        with lib.with_omp_threads(self.options.threads):
+            molecule = make_molecule(structure, self.level.basis, self.options.max_memory_mb)
+            mean_field.check_auxiliary(molecule, self._auxiliary)
+            solver = mean_field.make_solver(molecule, self.level.method, self.options)
+            mean_field.solve(solver, label)
+            forces = mean_field.forces(solver, label)
+            dipole = mean_field.dipole(solver)
+        orbitals, occupations = mean_field.occupied_orbitals(solver)
+        return ReferenceResult(
+            energy=float(solver.e_tot),
+            forces=forces,
+            dipole=dipole,
+            orbitals=orbitals,
+            occupations=occupations,
+            seconds=time.perf_counter() - start,
+            provenance=self._provenance(),
+        )
+
+    def orbital_basis(self, numbers: NDArray[np.int64]) -> GaussianBasis:
+        """Orbital basis in the order of the orbitals' rows; see ``ReferenceBackend.orbital_basis``."""
+        return orbital_basis(np.unique(numbers).tolist(), self.level.basis)
+
+    def project(self, structure: Structure, orbitals: Array, occupations: Array, basis: Basis, metric: Metric) -> Array:
+        """Right-hand side of a density fit; see ``ReferenceBackend.project``."""
+        molecule = bare_molecule(structure, self.level.basis, self.options.max_memory_mb)
+        orbitals, occupations = np.asarray(orbitals, dtype=np.float64), np.asarray(occupations, dtype=np.float64)
+        expected = (molecule.nao_nr(), occupations.size)
+        if occupations.ndim != 1 or orbitals.shape != expected:
+            raise InputError(
+                f"Orbitals of shape {orbitals.shape} with occupations of shape {occupations.shape} do not belong to "
+                f"{structure.formula} in {self.level.basis}, which has {expected[0]} functions."
+            )
+        with lib.with_omp_threads(self.options.threads):
+            return project_density(molecule, (orbitals * occupations) @ orbitals.T, structure, basis, metric)
+
+    def atomic_density(self, number: int) -> RadialDensity:
+        """Spherically averaged density of the free neutral atom; see ``ReferenceBackend.atomic_density``."""
+        atom = Structure(np.array([number]), np.zeros((1, 3)), multiplicity=1 + number % 2)
+        with lib.with_omp_threads(self.options.threads):
+            return atomic_density(make_molecule(atom, self.level.basis, self.options.max_memory_mb), self.level.method)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of PySCF and of its library of functionals."""
+        return {"pyscf": pyscf.__version__, "libxc": libxc.libxc_version()}
+
+    @property
+    def _auxiliary(self) -> str | None:
+        return self.options.auxiliary_basis if self.options.density_fitting else None
+
+    def _provenance(self) -> dict[str, str]:
+        fitting = (self._auxiliary or "default of PySCF") if self.options.density_fitting else "none, exact integrals"
+        return {
+            "program": "PySCF",
+            **self.versions(),
+            "density_fitting": fitting,
+            "grid_level": str(self.options.grid_level),
+            "scf_tolerance": f"{self.options.conv_tol:g}",
+        }
