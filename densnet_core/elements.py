@@ -1,8 +1,9 @@
-"""Symbols and standard atomic weights of the elements 1 to 86."""
+"""Symbols, standard atomic weights and covalent radii of the elements 1 to 86."""
 
 from typing import Final
 
 from densnet_core.errors import InputError, nearest
+from densnet_core.units import BOHR_TO_ANGSTROM
 
 SYMBOLS: Final[tuple[str, ...]] = tuple(
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
@@ -20,6 +21,16 @@ WEIGHTS: Final[tuple[float, ...]] = (
     *(137.33, 138.91, 140.12, 140.91, 144.24, 145.0, 150.36, 151.96, 157.25, 158.93, 162.50, 164.93, 167.26, 168.93),
     *(173.05, 174.97, 178.49, 180.95, 183.84, 186.21, 190.23, 192.22, 195.08, 196.97, 200.59, 204.38, 207.2, 208.98),
     *(209.0, 210.0, 222.0),
+)
+
+# Covalent radii in angstrom: Cordero et al., Dalton Trans. 2008, 2832 (doi 10.1039/b801115j); sp3 carbon, and for Mn,
+# Fe and Co the high-spin values.
+RADII: Final[tuple[float, ...]] = (
+    *(0.0, 0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57, 0.58, 1.66, 1.41, 1.21, 1.11, 1.07, 1.05, 1.02, 1.06),
+    *(2.03, 1.76, 1.70, 1.60, 1.53, 1.39, 1.61, 1.52, 1.50, 1.24, 1.32, 1.22, 1.22, 1.20, 1.19, 1.20, 1.20, 1.16),
+    *(2.20, 1.95, 1.90, 1.75, 1.64, 1.54, 1.47, 1.46, 1.42, 1.39, 1.45, 1.44, 1.42, 1.39, 1.39, 1.38, 1.39, 1.40),
+    *(2.44, 2.15, 2.07, 2.04, 2.03, 2.01, 1.99, 1.98, 1.98, 1.96, 1.94, 1.92, 1.92, 1.89, 1.90, 1.87, 1.87),
+    *(1.75, 1.70, 1.62, 1.51, 1.44, 1.41, 1.36, 1.36, 1.32, 1.45, 1.46, 1.48, 1.40, 1.50, 1.50),
 )
 
 
@@ -42,3 +53,9 @@ def atomic_weight(number: int) -> float:
     """Standard atomic weight in dalton."""
     symbol(number)
     return WEIGHTS[number]
+
+
+def covalent_radius(number: int) -> float:
+    """Covalent radius in bohr."""
+    symbol(number)
+    return RADII[number] / BOHR_TO_ANGSTROM

@@ -158,10 +158,13 @@ def _read_frame(source: Path, lines: list[str], at: int, charge: int, multiplici
 
 
 def write_xyz(path: str | Path, structures: list[Structure], comments: list[str] | None = None) -> None:
-    """Write structures as XYZ frames in angstrom."""
+    """Write structures as XYZ frames in angstrom with 12 decimals, a thousandth of what ``content_hash`` resolves."""
     blocks = []
     for index, structure in enumerate(structures):
         comment = comments[index] if comments else f"charge={structure.charge} multiplicity={structure.multiplicity}"
-        rows = str(structure).splitlines()[1:]
+        rows = [
+            f"{symbol(int(z)):<2} {x:18.12f} {y:18.12f} {w:18.12f}"
+            for z, (x, y, w) in zip(structure.numbers, structure.positions * BOHR_TO_ANGSTROM, strict=True)
+        ]
         blocks.append("\n".join([str(structure.n_atoms), comment, *rows]))
     Path(path).write_text("\n".join(blocks) + "\n", encoding="utf-8")

@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from densnet_core.spectra.harmonic import HarmonicReference
 from densnet_core.structures import Structure
 
-
-@dataclass(frozen=True, eq=False)
-class HarmonicReference:
-    """Minimum, Hessian and dipole derivatives of a molecule, atomic units.
-
-    Parameters
-    ----------
-    structure : Structure
-        The minimum.
-    energy : float
-    hessian : (3 n_atoms, 3 n_atoms)
-        Second derivatives of the energy, hartree/bohr^2, symmetric.
-    dipole_derivatives : (3 n_atoms, 3)
-        d mu / d R, e.
-    """
-
-    structure: Structure
-    energy: float
-    hessian: NDArray[np.float64]
-    dipole_derivatives: NDArray[np.float64]
+__all__ = ["HarmonicReference", "Sampler"]
 
 
 class Sampler(ABC):

@@ -1,0 +1,193 @@
+"""Pictures of spectra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import AutoMinorLocator, MultipleLocator
+from numpy.typing import NDArray
+
+from densnet_core.errors import InputError
+from densnet_core.spectra.experiment import ExperimentalBands
+from densnet_core.spectra.harmonic import NormalModes
+from densnet_core.spectra.infrared import Spectrum, SpectrumSettings
+
+Array = NDArray[np.float64]
+
+# Okabe and Ito's palette, distinguishable with every common colour blindness (jfly.uni-koeln.de/color).
+_BLUE: Final = "#0072B2"
+_VERMILION: Final = "#D55E00"
+_GREEN: Final = "#009E73"
+_GREY: Final = "#555555"
+
+
+def plot_spectrum(
+    path: str | Path,
+    spectrum: Spectrum,
+    *,
+    title: str = "",
+    harmonic: NormalModes | None = None,
+    harmonic_label: str = "",
+    experiment: ExperimentalBands | None = None,
+    lower: float = 400.0,
+    upper: float = 4000.0,
+    dpi: int = 200,
+) -> None:
+    """PNG of a spectrum: wavenumbers descending, absorption upwards, settings printed below.
+
+    Parameters
+    ----------
+    path : str or Path
+        The PNG file.
+    spectrum : Spectrum
+    title : str
+        Molecule and model.
+    harmonic : NormalModes or None
+        Drawn as sticks; their intensities have an axis of their own, on the right.
+    harmonic_label : str
+        Level of theory of the harmonic lines.
+    experiment : ExperimentalBands or None
+        Drawn as ticks at the top, with the source.
+    lower, upper : float
+        Range, cm^-1.
+    dpi : int
+    """
+    if not lower < upper:
+        raise InputError(f"The range to plot is empty: {lower} to {upper} cm^-1.")
+    figure = Figure(figsize=(8.4, 4.9), dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.085, 0.225, 0.835, 0.60 if experiment else 0.675))
+    _draw_curve(axes, spectrum, lower, upper)
+    _style(axes, lower, upper)
+    handles: list[Artist] = list(axes.get_lines())
+    if harmonic is not None:
+        handles.append(_draw_sticks(axes, harmonic, harmonic_label, lower, upper))
+    if experiment is not None:
+        handles.append(_draw_experiment(axes, experiment, lower, upper))
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.0, -0.155),
+        ncols=3,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=1.8,
+        borderaxespad=0.0,
+    )
+    if title:
+        figure.text(0.085, 0.955, title, fontsize=11.5, fontweight="bold", ha="left", va="center")
+    notes = [_settings_text(spectrum.settings)]
+    if experiment is not None:
+        notes.append(f"Experiment: {experiment.source}")
+    figure.text(0.085, 0.018, "\n".join(notes), fontsize=7.5, color=_GREY, ha="left", va="bottom", linespacing=1.5)
+    try:
+        figure.savefig(Path(path), format="png")
+    except OSError as error:
+        raise InputError(f"Cannot write the picture {path}: {error.strerror}.") from error
+
+
+def _draw_curve(axes: Axes, spectrum: Spectrum, lower: float, upper: float) -> None:
+    inside = (spectrum.wavenumbers >= lower) & (spectrum.wavenumbers <= upper)
+    x, y = spectrum.wavenumbers[inside], spectrum.absorption[inside]
+    axes.fill_between(x, y, color=_BLUE, alpha=0.15, linewidth=0)
+    axes.plot(x, y, color=_BLUE, linewidth=1.3, label="Molecular dynamics", zorder=3)
+    highest = float(y.max()) if y.size else 0.0
+    axes.set_ylim(0.0, 1.08 * highest if highest > 0 else 1.0)
+
+
+def _style(axes: Axes, lower: float, upper: float) -> None:
+    axes.set_xlim(upper, lower)
+    axes.set_xlabel("Wavenumber (cm$^{-1}$)", fontsize=10, labelpad=3)
+    axes.set_ylabel("Absorption (km mol$^{-1}$ / cm$^{-1}$)", fontsize=10, color=_BLUE)
+    axes.tick_params(labelsize=9, direction="out")
+    if upper - lower > 1500:
+        axes.xaxis.set_major_locator(MultipleLocator(400))
+        axes.xaxis.set_minor_locator(MultipleLocator(100))
+    axes.yaxis.set_minor_locator(AutoMinorLocator(2))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_sticks(axes: Axes, harmonic: NormalModes, label: str, lower: float, upper: float) -> LineCollection:
+    sticks = axes.twinx()
+    inside = (harmonic.wavenumbers >= lower) & (harmonic.wavenumbers <= upper)
+    positions, intensities = harmonic.wavenumbers[inside], harmonic.intensities[inside]
+    lines = sticks.vlines(
+        positions,
+        0.0,
+        intensities,
+        color=_VERMILION,
+        linewidth=1.6,
+        label=f"Harmonic{', ' + label if label else ''} (right axis)",
+        zorder=4,
+    )
+    # A dot keeps the place of a line too weak to be seen.
+    sticks.plot(positions, intensities, "o", color=_VERMILION, markersize=3.2, zorder=4, clip_on=False)
+    highest = float(intensities.max()) if intensities.size else 0.0
+    sticks.set_ylim(0.0, 1.35 * highest if highest > 0 else 1.0)
+    sticks.set_ylabel("Harmonic intensity (km mol$^{-1}$)", fontsize=10, color=_VERMILION)
+    sticks.tick_params(labelsize=9)
+    sticks.spines[["top", "left"]].set_visible(False)
+    return lines
+
+
+def _draw_experiment(axes: Axes, experiment: ExperimentalBands, lower: float, upper: float) -> Line2D:
+    """Ticks above the frame with their wavenumbers; labels are moved apart where bands are close."""
+    positions = np.sort([x for x in experiment.wavenumbers if lower <= x <= upper])
+    transform = axes.get_xaxis_transform()
+    for position, place in zip(positions, _spread(positions, 0.026 * (upper - lower), lower, upper), strict=True):
+        axes.plot([position, position], [0, 1.0], color=_GREEN, lw=0.8, ls=(0, (2, 2)), transform=transform, zorder=1)
+        axes.annotate(
+            f"{position:.0f}",
+            xy=(position, 1.0),
+            xycoords=transform,
+            xytext=(place, 1.055),
+            textcoords=transform,
+            rotation=90,
+            fontsize=8,
+            color=_GREEN,
+            ha="center",
+            va="bottom",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": _GREEN, "lw": 0.8, "shrinkA": 0, "shrinkB": 0},
+        )
+    return Line2D([], [], color=_GREEN, linewidth=0.9, linestyle=(0, (2, 2)), label="Experiment")
+
+
+def _spread(positions: Array, gap: float, lower: float, upper: float) -> Array:
+    """Places for labels: at least ``gap`` apart, as near to the ascending positions as that allows.
+
+    The problem is isotonic regression of positions - i gap, solved by pooling neighbours that violate the order.
+    """
+    blocks: list[tuple[float, int]] = []
+    for index, position in enumerate(positions):
+        mean, count = float(position) - index * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            previous, size = blocks.pop()
+            mean, count = (previous * size + mean * count) / (size + count), size + count
+        blocks.append((mean, count))
+    shifted = np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+    highest = max(upper - gap * (len(positions) - 1), lower)
+    return np.asarray(np.clip(shifted, lower, highest) + gap * np.arange(len(positions)))
+
+
+def _settings_text(settings: SpectrumSettings) -> str:
+    kinds = {"kinetic": "kinetic, measured", "nominal": "of the bath", "configurational": "configurational, measured"}
+    step = (
+        "no time-step correction"
+        if settings.time_step is None
+        else f"time step {settings.time_step:.3g} fs (frequencies corrected)"
+    )
+    replicas = f"{settings.n_replicas} replica" + ("s" if settings.n_replicas != 1 else "")
+    return (
+        f"{settings.temperature:.0f} K ({kinds[settings.temperature_kind]}), {step}, {replicas} of "
+        f"{settings.length:.3g} ps, {settings.window.capitalize()} window of "
+        f"{settings.width:g} cm$^{{-1}}$ FWHM, not scaled"
+    )
