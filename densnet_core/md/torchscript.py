@@ -1,0 +1,168 @@
+"""The deployable TorchScript file of a potential: it needs torch alone and works in any OpenMM script."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from densnet_core import __version__
+from densnet_core.errors import DataError, InputError
+from densnet_core.md.graph import flatten
+from densnet_core.structures import Array, Structure
+from densnet_core.units import BOHR_TO_NANOMETER, HARTREE_TO_KJ_PER_MOL, KJ_PER_MOL_NANOMETER
+
+METADATA_FILE: Final = "densnet.json"
+FORMAT: Final = "densnet-torchscript-1"
+EnergyAndForces = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class _MolecularUnits(nn.Module):
+    """Nanometer in, kJ/mol and kJ/(mol nm) out, around a function in atomic units."""
+
+    def __init__(self, atomic: nn.Module, n_replicas: int, n_atoms: int) -> None:
+        super().__init__()
+        self.atomic = atomic
+        self.shape = (n_replicas, n_atoms, 3)
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        # Detached, because openmm-torch may hand over positions that require a gradient.
+        energies, forces = self.atomic((positions.detach() * (1.0 / BOHR_TO_NANOMETER)).view(self.shape))
+        return energies.sum() * HARTREE_TO_KJ_PER_MOL, forces.view(-1, 3) * KJ_PER_MOL_NANOMETER
+
+
+def export_torchscript(
+    function: EnergyAndForces,
+    n_replicas: int,
+    n_atoms: int,
+    path: str | Path,
+    metadata: Mapping[str, Any],
+    example: Array | None = None,
+) -> None:
+    """Write the file that ``Potential.save_torchscript`` promises.
+
+    The first two calls of a loaded file are slow, because TorchScript's profiling executor compiles in them.
+
+    Parameters
+    ----------
+    function : callable
+        (n_replicas, n_atoms, 3) float64 positions in bohr to energies (n_replicas,) in hartree and forces
+        (n_replicas, n_atoms, 3) in hartree/bohr, both float64; may call ``torch.autograd.grad``. A neighbour list or
+        branch that depends on positions would be frozen as it is at the example, and is refused.
+    n_replicas, n_atoms : int
+        Fixed for the file.
+    path : path
+        Written completely or not at all.
+    metadata : mapping
+        JSON data kept in the file as ``densnet.json``; see ``structure_metadata``. Format, units, shapes and versions
+        are added.
+    example : (n_atoms, 3), optional
+        Positions in bohr to trace at; by default points on a grid of 2 bohr.
+
+    Raises
+    ------
+    InputError
+        If the function gives wrong shapes or types, values that are not finite, or depends on its input in a way
+        that a trace cannot hold.
+    """
+    positions, elsewhere = _two_geometries(n_replicas, n_atoms, example)
+    _check_result(function(positions), n_replicas, n_atoms)
+    wrapped = _MolecularUnits(flatten(function, positions), n_replicas, n_atoms).eval()
+    argument = (positions * BOHR_TO_NANOMETER).reshape(-1, 3)
+    with torch.no_grad():
+        script = torch.jit.trace(wrapped, (argument,), check_trace=False)  # type: ignore[no-untyped-call]
+        _compare(script, function, elsewhere)
+    # Not frozen: frozen constants stay on the CPU when openmm-torch moves the module to a GPU, and freezing a graph
+    # that is flat already gained nothing measurable.
+    extra = {METADATA_FILE: json.dumps(_complete(metadata, n_replicas, n_atoms), indent=1)}
+    target = Path(path)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        torch.jit.save(script, str(partial), _extra_files=extra)  # type: ignore[no-untyped-call]
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def structure_metadata(structure: Structure) -> dict[str, Any]:
+    """What an OpenMM script needs to know of the molecule: formula, numbers, masses, positions, charge, spin."""
+    return {
+        "formula": structure.formula,
+        "numbers": structure.numbers.tolist(),
+        "masses_dalton": structure.masses.tolist(),
+        "positions_nanometer": (structure.positions * BOHR_TO_NANOMETER).tolist(),
+        "charge": structure.charge,
+        "multiplicity": structure.multiplicity,
+    }
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The ``densnet.json`` of an exported file; ``DataError`` if it is not one."""
+    extra = {METADATA_FILE: ""}
+    try:
+        torch.jit.load(str(path), _extra_files=extra)  # type: ignore[no-untyped-call]
+        metadata = json.loads(extra[METADATA_FILE])
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{path} is not a TorchScript file that DenSNet has exported: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} has the format {metadata.get('format')!r}; this version reads {FORMAT!r}.")
+    return dict(metadata)
+
+
+def _complete(metadata: Mapping[str, Any], n_replicas: int, n_atoms: int) -> dict[str, Any]:
+    return {
+        **metadata,
+        "format": FORMAT,
+        "n_replicas": n_replicas,
+        "n_atoms": n_atoms,
+        "units": {"positions": "nanometer", "energy": "kJ/mol", "forces": "kJ/(mol nm)"},
+        "versions": {"densnet-core": __version__, "torch": torch.__version__},
+    }
+
+
+def _two_geometries(n_replicas: int, n_atoms: int, example: Array | None) -> tuple[Tensor, Tensor]:
+    """Geometries to trace at and to compare at, (n_replicas, n_atoms, 3) float64; no two replicas are equal."""
+    if n_replicas < 1 or n_atoms < 1:
+        raise InputError(f"There must be at least one replica and one atom, not {n_replicas} and {n_atoms}.")
+    if example is None:
+        edge = int(np.ceil(n_atoms ** (1.0 / 3.0)))
+        corners = np.stack(np.unravel_index(np.arange(n_atoms), (edge, edge, edge)), axis=1)
+        example = 2.0 * corners.astype(np.float64)
+    base = np.asarray(example, dtype=np.float64)
+    if base.shape != (n_atoms, 3):
+        raise InputError(f"The example must have shape ({n_atoms}, 3), not {base.shape}.")
+    noise = np.random.default_rng(0).normal(scale=0.05, size=(2, n_replicas, n_atoms, 3))
+    first, second = torch.from_numpy(base + noise)
+    return first, second
+
+
+def _check_result(result: tuple[Tensor, Tensor], n_replicas: int, n_atoms: int) -> None:
+    for name, value, shape in zip(
+        ("energies", "forces"), result, ((n_replicas,), (n_replicas, n_atoms, 3)), strict=True
+    ):
+        if tuple(value.shape) != shape or value.dtype != torch.float64:
+            raise InputError(f"{name} must be float64 of shape {shape}, not {value.dtype} of {tuple(value.shape)}.")
+        if not torch.isfinite(value).all():
+            raise InputError(f"The {name} at the example geometry are not finite; give another example.")
+
+
+def _compare(script: Any, function: EnergyAndForces, positions: Tensor) -> None:
+    """Refuse a trace that differs from its function at a geometry it has not seen."""
+    energy, forces = script((positions * BOHR_TO_NANOMETER).reshape(-1, 3))
+    with torch.enable_grad():  # type: ignore[no-untyped-call]
+        energies, expected = function(positions)
+    expected = expected.detach().reshape(-1, 3) * KJ_PER_MOL_NANOMETER
+    energy_error = float((energy - energies.detach().sum() * HARTREE_TO_KJ_PER_MOL).abs() / (1.0 + energy.abs()))
+    force_error = float((forces - expected).abs().max() / (1.0 + expected.abs().max()))
+    # Networks may compute in float32; anything structural is wrong by far more than this.
+    if not (energy_error < 1e-5 and force_error < 1e-4):
+        raise InputError(
+            f"The exported graph differs from the potential (energy by {energy_error:.1e}, forces by "
+            f"{force_error:.1e}, relative): it depends on positions through control flow or a neighbour list."
+        )

@@ -1,0 +1,367 @@
+"""Conformance suite for engines of molecular dynamics, and potentials with known answers to run it on.
+
+A plugin's test subclasses ``MDEngineTests`` and says how to make the engine::
+
+    class TestMyEngine(MDEngineTests):
+        def make_engine(self) -> MDEngine:
+            return MyEngine()
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from densnet_core.errors import DenSNetError, InputError
+from densnet_core.md.base import MDEngine, MDFrames, MDStage, MDState, Potential
+from densnet_core.md.torchscript import export_torchscript, structure_metadata
+from densnet_core.structures import Array, Structure
+from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, DALTON_TO_ELECTRON_MASS
+
+FEMTOSECOND = 1.0 / ATOMIC_TIME_TO_FEMTOSECOND
+"""One femtosecond in atomic units of time."""
+
+
+class ValencePotential(Potential):
+    """Morse bonds and harmonic angles: V = sum D (1 - exp(-a (r - r0)))^2 + sum k/2 (theta - theta0)^2.
+
+    The minimum is at energy zero. Forces come from ``torch.autograd``, as those of a network do.
+
+    Parameters
+    ----------
+    structure : Structure
+        The minimum; r0 and theta0 are measured on it.
+    n_replicas : int
+    bonds : sequence of (i, j, D, a)
+        Atom indices, well depth in hartree and width parameter in 1/bohr.
+    angles : sequence of (i, apex, j, k)
+        Atom indices and force constant in hartree/rad^2.
+    torn_beyond : float
+        A bond longer than this (bohr) makes the energy of its replica, and the forces on it, not a number.
+    """
+
+    def __init__(
+        self,
+        structure: Structure,
+        n_replicas: int,
+        bonds: Sequence[tuple[int, int, float, float]],
+        angles: Sequence[tuple[int, int, int, float]] = (),
+        torn_beyond: float = 1e6,
+    ) -> None:
+        self.structure = structure
+        self.n_replicas = n_replicas
+        self.torn_beyond = torn_beyond
+        self.first, self.second = (torch.tensor([bond[k] for bond in bonds]) for k in (0, 1))
+        self.depth, self.width = (torch.tensor([bond[k] for bond in bonds], dtype=torch.float64) for k in (2, 3))
+        corners = [[angle[k] for angle in angles] for k in range(3)]
+        self.left, self.apex, self.right = (torch.tensor(corner, dtype=torch.int64) for corner in corners)
+        self.stiffness = torch.tensor([angle[3] for angle in angles], dtype=torch.float64)
+        minimum = torch.from_numpy(structure.positions)[None]
+        self.length, self.angle = self._lengths(minimum), self._angles(minimum)
+
+    @classmethod
+    def water(cls, n_replicas: int, torn_beyond: float = 1e6) -> ValencePotential:
+        """A water molecule (O, H, H) with frequencies near the real ones."""
+        positions = np.array([[0.0, 0.0, 0.0], [1.43, 1.11, 0.0], [-1.43, 1.11, 0.0]])
+        bonds = [(0, 1, 0.1866, 1.21), (0, 2, 0.1866, 1.21)]
+        return cls(Structure(np.array([8, 1, 1]), positions), n_replicas, bonds, [(1, 0, 2, 0.16)], torn_beyond)
+
+    @classmethod
+    def hydrogen_fluoride(cls, n_replicas: int) -> ValencePotential:
+        """A Morse oscillator, whose harmonic frequency is a sqrt(2 D / mu): 4138 cm-1 in the molecule HF."""
+        structure = Structure(np.array([1, 9]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.7325]]))
+        return cls(structure, n_replicas, [(0, 1, 0.2250, 1.1741)])
+
+    def _lengths(self, positions: Tensor) -> Tensor:
+        return (positions[:, self.first] - positions[:, self.second]).square().sum(-1).sqrt()
+
+    def _angles(self, positions: Tensor) -> Tensor:
+        one = positions[:, self.left] - positions[:, self.apex]
+        other = positions[:, self.right] - positions[:, self.apex]
+        cosine = (one * other).sum(-1) / (one.square().sum(-1) * other.square().sum(-1)).sqrt()
+        return torch.acos(cosine)
+
+    def function(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """(n_replicas, n_atoms, 3) bohr to energies (n_replicas,) hartree and forces, hartree/bohr."""
+        positions = positions.detach().requires_grad_(True)
+        lengths = self._lengths(positions)
+        morse = self.depth * (1.0 - torch.exp(-self.width * (lengths - self.length))).square()
+        bend = 0.5 * self.stiffness * (self._angles(positions) - self.angle).square()
+        torn = 0.0 * (self.torn_beyond - lengths).sqrt()
+        energies = (morse + torn).sum(-1) + bend.sum(-1)
+        (gradient,) = torch.autograd.grad(energies.sum(), positions)
+        return energies.detach(), -gradient
+
+    def energy_and_forces(self, positions: Array) -> tuple[Array, Array]:
+        energies, forces = (value.numpy() for value in self.function(torch.from_numpy(positions)))
+        broken = ~(np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2)))
+        if broken.any():
+            raise DenSNetError(f"Energy or forces of replica {int(broken.argmax())} are not finite.")
+        return energies, forces
+
+    def save_torchscript(self, path: Path) -> None:
+        structure = self.structure
+        export_torchscript(
+            self.function,
+            self.n_replicas,
+            structure.n_atoms,
+            path,
+            structure_metadata(structure),
+            structure.positions,
+        )
+
+
+def at_rest(potential: Potential) -> MDState:
+    """All replicas at the potential's structure, without velocity."""
+    positions = np.repeat(potential.structure.positions[None], potential.n_replicas, axis=0)
+    return MDState(0, positions, np.zeros_like(positions))
+
+
+def electron_masses(structure: Structure) -> Array:
+    """(n_atoms, 1) masses in units of the electron's."""
+    return structure.masses[:, None] * DALTON_TO_ELECTRON_MASS
+
+
+def shaken(potential: Potential, temperature: float, seed: int = 0) -> MDState:
+    """All replicas at the potential's structure with normally distributed velocities of this temperature (kelvin)."""
+    start = at_rest(potential)
+    width = np.sqrt(BOLTZMANN * temperature / electron_masses(potential.structure))
+    return replace(start, velocities=np.random.default_rng(seed).normal(size=start.positions.shape) * width)
+
+
+def normal_modes(potential: Potential) -> tuple[Array, Array]:
+    """Vibrational angular frequencies (n,) and mass-weighted modes (n, 3 n_atoms) from central differences of forces.
+
+    Atomic units. ``potential`` has one replica.
+    """
+    structure, step = potential.structure, 1e-4
+    rows = []
+    for coordinate in range(3 * structure.n_atoms):
+        shift = np.zeros(3 * structure.n_atoms)
+        shift[coordinate] = step
+        forces = [
+            potential.energy_and_forces((structure.positions + sign * shift.reshape(-1, 3))[None])[1].ravel()
+            for sign in (1.0, -1.0)
+        ]
+        rows.append((forces[1] - forces[0]) / (2.0 * step))
+    root = np.sqrt(np.repeat(electron_masses(structure), 3))
+    values, vectors = np.linalg.eigh((np.array(rows) + np.array(rows).T) / 2.0 / np.outer(root, root))
+    vibrations = values > 1e-8
+    return np.sqrt(values[vibrations]), vectors.T[vibrations]
+
+
+def joined(blocks: Sequence[MDFrames]) -> MDFrames:
+    """Consecutive blocks as one."""
+    return MDFrames(
+        np.concatenate([block.steps for block in blocks]),
+        np.concatenate([block.positions for block in blocks]),
+        np.concatenate([block.potential_energy for block in blocks]),
+        np.concatenate([block.kinetic_energy for block in blocks]),
+        blocks[-1].end,
+    )
+
+
+NVE = MDStage("nve", 100, 0.25 * FEMTOSECOND, 0.0, 0.0, 1, 1)
+NVT = MDStage("nvt", 100, 0.5 * FEMTOSECOND, 400.0, 0.05 / FEMTOSECOND, 1, 1)
+
+
+class MDEngineTests(ABC):
+    """What every engine must do. Subclasses give ``make_engine``; pytest finds the rest."""
+
+    @abstractmethod
+    def make_engine(self) -> MDEngine:
+        """A new engine with the options under test."""
+
+    def trajectory(self, potential: Potential, stage: MDStage, start: MDState, block_frames: int = 64) -> MDFrames:
+        return joined(list(self.make_engine().run(potential, stage, start, block_frames)))
+
+    def test_morse_oscillator_has_the_frequency_of_velocity_verlet(self) -> None:
+        potential = ValencePotential.hydrogen_fluoride(1)
+        hydrogen, fluorine = electron_masses(potential.structure)[:, 0]
+        omega = 1.1741 * np.sqrt(2.0 * 0.2250 * (1.0 / hydrogen + 1.0 / fluorine))
+        start = at_rest(potential)
+        start.positions[0, 1, 2] += 1e-6
+        frames = self.trajectory(potential, NVE, start)
+        stretch = frames.positions[:, 0, 1, 2] - frames.positions[:, 0, 0, 2] - 1.7325
+        expected = 2.0 / NVE.time_step * np.arcsin(omega * NVE.time_step / 2.0)
+        assert observed_frequency(stretch, NVE.time_step) == pytest.approx(expected, rel=1e-6)
+
+    def test_normal_modes_of_water_have_the_frequencies_of_velocity_verlet(self) -> None:
+        frequencies, modes = normal_modes(ValencePotential.water(1))
+        potential = ValencePotential.water(len(frequencies))
+        start = at_rest(potential)
+        root = np.sqrt(electron_masses(potential.structure))
+        start.positions[:] += 1e-3 * modes.reshape(-1, 3, 3) / root
+        frames = self.trajectory(potential, replace(NVE, n_steps=400), start)
+        moved = (frames.positions - potential.structure.positions) * root
+        for index, (omega, mode) in enumerate(zip(frequencies, modes, strict=True)):
+            coordinate = moved[:, index].reshape(len(moved), -1) @ mode
+            expected = 2.0 / NVE.time_step * np.arcsin(omega * NVE.time_step / 2.0)
+            assert observed_frequency(coordinate, NVE.time_step) == pytest.approx(expected, rel=1e-4)
+
+    def test_nve_conserves_energy_to_second_order_in_the_time_step(self) -> None:
+        potential = ValencePotential.water(4)
+        spreads = []
+        for divisor in (1, 2):
+            stage = replace(NVE, n_steps=800 * divisor, time_step=0.4 * FEMTOSECOND / divisor, record_every=divisor)
+            frames = self.trajectory(potential, stage, shaken(potential, 600.0))
+            total = frames.potential_energy + frames.kinetic_energy
+            spreads.append(float(np.std(total)))
+            early, late = np.array_split(total, 2)
+            assert abs(late.mean() - early.mean()) < 0.2 * spreads[-1]
+        assert spreads[0] < 1e-2 * frames.kinetic_energy.mean()
+        assert spreads[0] / spreads[1] == pytest.approx(4.0, rel=0.15)
+
+    def test_recorded_energies_belong_to_the_recorded_state(self) -> None:
+        potential = ValencePotential.water(3)
+        for stage in (NVE, NVT):
+            frames = self.trajectory(potential, replace(stage, n_steps=12, record_every=4), shaken(potential, 500.0))
+            expected = [potential.energy_and_forces(x)[0].sum() for x in frames.positions]
+            np.testing.assert_allclose(frames.potential_energy, expected, rtol=1e-7)
+            kinetic = 0.5 * (electron_masses(potential.structure) * frames.end.velocities**2).sum()
+            assert frames.kinetic_energy[-1] == pytest.approx(kinetic, rel=1e-6)
+            np.testing.assert_array_equal(frames.positions[-1], frames.end.positions)
+
+    def test_nve_follows_velocity_verlet(self) -> None:
+        potential = ValencePotential.water(2)
+        start = shaken(potential, 500.0)
+        frames = self.trajectory(potential, replace(NVE, n_steps=20), start)
+        positions, velocities = velocity_verlet(potential, start, NVE.time_step, 20)
+        np.testing.assert_allclose(frames.positions, positions, atol=1e-8)
+        np.testing.assert_allclose(frames.end.velocities, velocities[-1], atol=1e-10)
+
+    def test_nvt_reaches_the_kinetic_energy_of_the_bath(self) -> None:
+        potential = ValencePotential.water(64)
+        stage = replace(NVT, n_steps=1600, record_every=40)
+        frames = self.trajectory(potential, stage, at_rest(potential))
+        kinetic = frames.kinetic_energy[len(frames.steps) // 2 :]
+        degrees = 64 * 9
+        expected = 0.5 * degrees * BOLTZMANN * stage.temperature
+        # 40 steps are one friction time, so frames are taken as independent halves: twice the variance, 4 sigma.
+        error = expected * np.sqrt(2.0 / degrees) / np.sqrt(len(kinetic) / 2.0)
+        assert abs(kinetic.mean() - expected) < 4.0 * error
+        assert kinetic.std() == pytest.approx(expected * np.sqrt(2.0 / degrees), rel=0.6)
+
+    def test_replicas_do_not_interact(self) -> None:
+        potential = ValencePotential.water(4)
+        start = shaken(potential, 800.0)
+        order = np.array([2, 0, 3, 1])
+        permuted = MDState(0, start.positions[order], start.velocities[order])
+        one, other = (self.trajectory(potential, NVE, state) for state in (start, permuted))
+        np.testing.assert_allclose(other.positions, one.positions[:, order], atol=1e-10)
+        alone = MDState(0, start.positions[2:3], start.velocities[2:3])
+        single = self.trajectory(ValencePotential.water(1), NVE, alone)
+        np.testing.assert_allclose(single.positions[:, 0], one.positions[:, 2], atol=1e-10)
+
+    def test_a_restart_continues_the_same_trajectory(self) -> None:
+        potential = ValencePotential.water(2)
+        stage = replace(NVE, record_every=5)
+        whole = self.trajectory(potential, stage, shaken(potential, 500.0))
+        blocks = self.make_engine().run(potential, stage, shaken(potential, 500.0), 3)
+        first = [next(blocks), next(blocks)]
+        blocks.close()  # type: ignore[attr-defined]
+        again = joined([*first, self.trajectory(potential, stage, first[-1].end, 7)])
+        np.testing.assert_array_equal(again.steps, whole.steps)
+        np.testing.assert_allclose(again.positions, whole.positions, atol=1e-10)
+        np.testing.assert_allclose(again.potential_energy, whole.potential_energy, atol=1e-10)
+        np.testing.assert_allclose(again.kinetic_energy, whole.kinetic_energy, atol=1e-10)
+        np.testing.assert_allclose(again.end.velocities, whole.end.velocities, atol=1e-12)
+
+    def test_frames_blocks_and_progress_are_counted_right(self) -> None:
+        potential = ValencePotential.water(1)
+        stage = replace(NVE, n_steps=21, record_every=3)
+        told: list[int] = []
+        blocks = list(self.make_engine().run(potential, stage, shaken(potential, 300.0), 3, told.append))
+        assert [block.steps.tolist() for block in blocks] == [[0, 3, 6], [9, 12, 15], [18, 21]]
+        assert [block.end.step for block in blocks] == [6, 15, 21]
+        assert all(block.positions.shape == (len(block.steps), 1, 3, 3) for block in blocks)
+        assert told == [0, 3, 6, 9, 12, 15, 18, 21]
+        assert list(self.make_engine().run(potential, stage, blocks[-1].end, 3)) == []
+
+    def test_seeds_decide_the_noise(self) -> None:
+        potential = ValencePotential.water(2)
+        stage = replace(NVT, n_steps=20)
+        one, same = (self.trajectory(potential, stage, at_rest(potential)).positions for _ in range(2))
+        np.testing.assert_array_equal(one, same)
+        other = self.trajectory(potential, replace(stage, seed=2), at_rest(potential)).positions
+        assert np.abs(other[-1] - one[-1]).max() > 1e-3
+
+    def test_a_restart_does_not_repeat_the_noise(self) -> None:
+        potential = ValencePotential.water(2)
+        stage = replace(NVT, n_steps=20)
+        begun = self.trajectory(potential, stage, at_rest(potential))
+        later = self.trajectory(potential, replace(stage, n_steps=40), replace(at_rest(potential), step=20))
+        assert np.abs(later.positions[-1] - begun.positions[-1]).max() > 1e-3
+
+    @pytest.mark.parametrize("record_every", [1, 10])
+    @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+    def test_values_that_are_not_finite_stop_the_run(self, ensemble: str, record_every: int) -> None:
+        # A bath of no friction, so that both ensembles tear at the same step, or the next.
+        stage = replace(NVE, ensemble=ensemble, temperature=1e-6, friction=1e-12, record_every=record_every)
+        potential = ValencePotential.water(3, torn_beyond=2.6)
+        start = at_rest(potential)
+        start.velocities[1, 1] = (0.008, 0.006, 0.0)  # hydrogen of replica 1 leaves its oxygen
+        path, _ = velocity_verlet(ValencePotential.water(3), start, stage.time_step, stage.n_steps)
+        torn = int(np.argmax(np.linalg.norm(path[:, 1, 0] - path[:, 1, 1], axis=1) > 2.6))
+        assert 10 < torn < stage.n_steps
+        frames: list[MDFrames] = []
+        blocks = self.make_engine().run(potential, stage, start, 1)
+        with pytest.raises(DenSNetError, match=r"(?s)step \d+\b.*replica 1\b") as caught:
+            frames.extend(blocks)
+        named = int(re.findall(r"step (\d+)", str(caught.value))[0])
+        assert abs(named - torn) <= (ensemble == "nvt")
+        recorded = joined(frames)
+        assert recorded.steps.tolist() == list(range(0, named, record_every))
+        assert np.isfinite(recorded.positions).all()
+        assert np.isfinite(recorded.potential_energy).all()
+
+    def test_a_start_that_is_not_finite_is_refused(self) -> None:
+        potential = ValencePotential.water(2)
+        start = at_rest(potential)
+        start.positions[1, 0] = start.positions[1, 1]
+        with pytest.raises(DenSNetError, match=r"(?s)step 0\b.*replica 1\b"):
+            list(self.make_engine().run(potential, NVE, start, 10))
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"ensemble": "npt"}, {"time_step": 0.0}, {"record_every": 0}, {"n_steps": 7, "record_every": 2}],
+        ids=lambda change: "-".join(change),
+    )
+    def test_impossible_stages_are_refused(self, change: dict[str, object]) -> None:
+        potential = ValencePotential.water(1)
+        with pytest.raises(InputError):
+            list(self.make_engine().run(potential, replace(NVE, **change), at_rest(potential), 10))  # type: ignore[arg-type]
+
+    def test_a_start_of_another_shape_is_refused(self) -> None:
+        with pytest.raises(InputError, match=r"\(2, 3, 3\)"):
+            list(self.make_engine().run(ValencePotential.water(2), NVE, at_rest(ValencePotential.water(1)), 10))
+
+
+def observed_frequency(coordinate: Array, time_step: float) -> float:
+    """Angular frequency of a sampled harmonic motion, from q(n+1) + q(n-1) = 2 cos(omega dt) q(n)."""
+    middle = coordinate[1:-1]
+    cosine = middle @ (coordinate[2:] + coordinate[:-2]) / (2.0 * middle @ middle)
+    return float(np.arccos(cosine) / time_step)
+
+
+def velocity_verlet(potential: Potential, start: MDState, time_step: float, n_steps: int) -> tuple[Array, Array]:
+    """Positions and velocities (n_steps + 1, n_replicas, n_atoms, 3), integrated here in a few lines of NumPy."""
+    masses = electron_masses(potential.structure)
+    x, v = start.positions.copy(), start.velocities.copy()
+    forces = potential.energy_and_forces(x)[1]
+    path = [(x, v)]
+    for _ in range(n_steps):
+        half = v + 0.5 * time_step * forces / masses
+        x = x + time_step * half
+        forces = potential.energy_and_forces(x)[1]
+        v = half + 0.5 * time_step * forces / masses
+        path.append((x, v))
+    return np.array([x for x, _ in path]), np.array([v for _, v in path])

@@ -1,0 +1,292 @@
+"""Molecular dynamics with OpenMM."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import torch
+
+from densnet_core.errors import DenSNetError, InputError, PluginError
+from densnet_core.md.base import MDEngine, MDFrames, MDStage, MDState, Potential
+from densnet_core.structures import Array
+from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
+from densnet_openmm.system import (
+    NM_PER_PS,
+    POTENTIAL_ENERGY,
+    find_platform,
+    in_default_units,
+    make_context,
+    make_integrator,
+    make_system,
+    pairing_advice,
+    python_force,
+    torch_force,
+)
+
+
+class OpenMMEngine(MDEngine):
+    """Integrates replicas of a molecule with OpenMM, in vacuum and without constraints.
+
+    NVT is OpenMM's Langevin middle integrator, NVE velocity Verlet. Positions and velocities are double precision on
+    the platforms Reference and CPU. A restarted NVE run continues the same trajectory; a restarted NVT run
+    continues from the same state with other noise, decided by the seed and the step.
+
+    Parameters
+    ----------
+    options : object or None
+        Attributes ``force`` ("torchforce" or "python"), ``platform`` (name of an OpenMM platform), ``threads`` and
+        ``precision`` (of the integrator on graphics cards); defaults "torchforce", "CPU", 1, "mixed".
+    """
+
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
+        self.force: str = getattr(options, "force", "torchforce")
+        self.platform: str = getattr(options, "platform", "CPU")
+        self.threads: int = getattr(options, "threads", 1)
+        self.precision: str = getattr(options, "precision", "mixed")
+        if self.force not in ("torchforce", "python"):
+            raise InputError(f'force is "torchforce" or "python", not {self.force!r}.')
+        self._files: weakref.WeakKeyDictionary[Potential, tempfile.TemporaryDirectory[str]]
+        self._files = weakref.WeakKeyDictionary()
+
+    def run(
+        self,
+        potential: Potential,
+        stage: MDStage,
+        start: MDState,
+        block_frames: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[MDFrames]:
+        """See ``MDEngine.run``; ``progress`` gets the number of steps done at every recorded frame."""
+        _check(potential, stage, start, block_frames)
+        if start.step == stage.n_steps:
+            return
+        with _torch_threads(self.threads):
+            dynamics = _Dynamics(self, potential, stage, start)
+            frames: list[_Frame] = []
+            if start.step == 0:
+                frames.append(dynamics.first_frame())
+            else:
+                dynamics.first_frame()  # the route works and the state is sound before anything is integrated
+            for step in range(start.step, stage.n_steps + 1, stage.record_every):
+                if step > start.step:
+                    frames.append(dynamics.advance())
+                if progress is not None:
+                    progress(step)
+                if len(frames) == block_frames or (step == stage.n_steps and frames):
+                    yield _block(frames)
+                    frames = []
+
+    def context(self, potential: Potential, stage: MDStage, start: MDState, caught: list[BaseException]) -> Any:
+        """The OpenMM Context of a run, for those who want more of OpenMM than ``run`` gives.
+
+        What the Python route raises inside OpenMM is put in ``caught``. Never serialise its System to XML: a
+        PythonForce is pickled there.
+        """
+        python = self.force == "python"
+        force = python_force(potential, caught) if python else torch_force(self._torchscript(potential))
+        integrator = make_integrator(stage, _noise_seed(stage.seed, start.step))
+        platform = find_platform(self.platform, self.threads, self.precision)
+        return make_context(make_system(potential, force), integrator, platform, start)
+
+    def _torchscript(self, potential: Potential) -> Path:
+        """The potential's TorchScript file, written once and removed with the engine or the potential."""
+        if potential not in self._files:
+            folder = tempfile.TemporaryDirectory(prefix="densnet-openmm-")
+            potential.save_torchscript(Path(folder.name) / "potential.pt")
+            self._files[potential] = folder
+        return Path(self._files[potential].name) / "potential.pt"
+
+
+class _Frame:
+    """What is recorded at one step."""
+
+    __slots__ = ("kinetic", "potential", "state")
+
+    def __init__(self, state: MDState, potential: float, kinetic: float) -> None:
+        self.state = state
+        self.potential = potential
+        self.kinetic = kinetic
+
+
+class _Dynamics:
+    """A context that advances from one recorded frame to the next."""
+
+    def __init__(self, engine: OpenMMEngine, potential: Potential, stage: MDStage, start: MDState) -> None:
+        self.stage = stage
+        self.step = start.step
+        self.shape = start.positions.shape
+        self.route = engine.force
+        self.masses = potential.structure.masses[:, None] * DALTON_TO_ELECTRON_MASS
+        self.caught: list[BaseException] = []
+        try:
+            self.context = engine.context(potential, stage, start, self.caught)
+        except openmm.OpenMMException as error:
+            raise self._route_error(error) from error
+        self.integrator = self.context.getIntegrator()
+
+    def first_frame(self) -> _Frame:
+        """The frame of the start itself; the first call of the force."""
+        try:
+            state = self.context.getState(energy=True, forces=True)
+        except openmm.OpenMMException as error:
+            if self.caught:
+                raise self._python_error(self.step) from error
+            raise self._route_error(error) from error
+        energy = state.getPotentialEnergy()._value
+        bad = self._broken_replicas(in_default_units(state.getForces(asNumpy=True)))
+        if bad.size or not np.isfinite(energy):
+            raise _not_finite(self.step, bad)
+        return self._frame(energy)
+
+    def advance(self) -> _Frame:
+        """Integrate to the next recorded step."""
+        before = self.context.createCheckpoint()
+        until = self.step + self.stage.record_every
+        try:
+            self.integrator.step(self.stage.record_every)
+            frame = self._frame(self._potential_energy(), until)
+        except openmm.OpenMMException as error:
+            raise self._diagnosis(before, until, error) from error
+        if not (
+            np.isfinite(frame.potential) and np.isfinite(frame.kinetic) and np.isfinite(frame.state.positions).all()
+        ):
+            raise self._diagnosis(before, until, None)
+        self.step = until
+        return frame
+
+    def _potential_energy(self) -> float:
+        """KJ/mol, of the present positions."""
+        if self.stage.ensemble == "nve":
+            return float(self.integrator.getGlobalVariableByName(POTENTIAL_ENERGY))
+        return float(self.context.getState(energy=True).getPotentialEnergy()._value)
+
+    def _frame(self, energy: float, step: int | None = None) -> _Frame:
+        state = self.context.getState(positions=True, velocities=True)
+        positions = in_default_units(state.getPositions(asNumpy=True)).reshape(self.shape) / BOHR_TO_NANOMETER
+        velocities = in_default_units(state.getVelocities(asNumpy=True)).reshape(self.shape) / NM_PER_PS
+        kinetic = 0.5 * float((self.masses * velocities * velocities).sum())
+        end = MDState(self.step if step is None else step, positions, velocities)
+        return _Frame(end, energy / HARTREE_TO_KJ_PER_MOL, kinetic)
+
+    def _diagnosis(self, before: bytes, until: int, error: Exception | None) -> DenSNetError:
+        """Go back to the last good frame and take single steps to find the first that fails, and its replica."""
+        self.caught.clear()
+        self.context.loadCheckpoint(before)
+        for step in range(self.step + 1, until + 1):
+            try:
+                self.integrator.step(1)
+            except openmm.OpenMMException:
+                if self.caught:
+                    return self._python_error(step)
+            bad = self._broken_now()
+            if bad is not None:
+                return _not_finite(step, bad)
+            if self.caught:
+                return self._python_error(step)
+        if error is not None:
+            return DenSNetError(f"OpenMM stopped between step {self.step + 1} and step {until}: {error}")
+        return _not_finite(until, np.empty(0, dtype=np.int64))
+
+    def _broken_now(self) -> Any:
+        """Replicas with a position, velocity or force that is not finite; None if all is well."""
+        state = self.context.getState(positions=True, velocities=True)
+        for quantity in (state.getPositions(asNumpy=True), state.getVelocities(asNumpy=True)):
+            bad = self._broken_replicas(in_default_units(quantity))
+            if bad.size:
+                return bad
+        try:
+            state = self.context.getState(energy=True, forces=True)
+        except openmm.OpenMMException:
+            return None  # the exception of the Python route is in self.caught
+        bad = self._broken_replicas(in_default_units(state.getForces(asNumpy=True)))
+        return bad if bad.size or not np.isfinite(state.getPotentialEnergy()._value) else None
+
+    def _broken_replicas(self, values: Array) -> Any:
+        return np.flatnonzero(~np.isfinite(values.reshape(self.shape)).all(axis=(1, 2)))
+
+    def _python_error(self, step: int) -> DenSNetError:
+        """What the potential raised inside OpenMM; a defect is raised as it is."""
+        error = self.caught[0]
+        if isinstance(error, DenSNetError):
+            return DenSNetError(f"At step {step}: {error}")
+        raise error
+
+    def _route_error(self, error: Exception) -> DenSNetError:
+        if self.route == "torchforce":
+            return PluginError(f"TorchForce failed at its first call: {error}. {pairing_advice()}")
+        return PluginError(f"OpenMM cannot start: {error}")
+
+
+def _not_finite(step: int, replicas: Any) -> DenSNetError:
+    who = "replica " + ", ".join(map(str, replicas)) if len(replicas) else "an unknown replica (the sum of energies)"
+    return DenSNetError(
+        f"At step {step} the positions, forces or energy of {who} are not finite. Reduce the time step, or train the "
+        "model on geometries like those before this step."
+    )
+
+
+def _block(frames: list[_Frame]) -> MDFrames:
+    return MDFrames(
+        steps=np.array([frame.state.step for frame in frames], dtype=np.int64),
+        positions=np.stack([frame.state.positions for frame in frames]),
+        potential_energy=np.array([frame.potential for frame in frames]),
+        kinetic_energy=np.array([frame.kinetic for frame in frames]),
+        end=frames[-1].state,
+    )
+
+
+def _noise_seed(seed: int, step: int) -> int:
+    """A seed for OpenMM (1 to 2^31 - 1; it takes 0 for 'any') that differs for every step a run starts from."""
+    return 1 + int(np.random.SeedSequence([seed % 2**63, step]).generate_state(1)[0]) % (2**31 - 1)
+
+
+def _check(potential: Potential, stage: MDStage, start: MDState, block_frames: int) -> None:
+    if stage.ensemble not in ("nvt", "nve"):
+        raise InputError(f'The ensemble is "nvt" or "nve", not {stage.ensemble!r}.')
+    if stage.n_steps < 1 or stage.record_every < 1 or block_frames < 1:
+        raise InputError(
+            f"n_steps ({stage.n_steps}), record_every ({stage.record_every}) and block_frames ({block_frames}) must "
+            "be at least 1."
+        )
+    if stage.n_steps % stage.record_every:
+        raise InputError(
+            f"n_steps ({stage.n_steps}) must be a multiple of record_every ({stage.record_every}), "
+            "so that the last state is recorded."
+        )
+    if not (stage.time_step > 0 and np.isfinite(stage.time_step)):
+        raise InputError(f"The time step must be positive, not {stage.time_step}.")
+    if stage.ensemble == "nvt" and not (stage.temperature >= 0 and stage.friction > 0):
+        raise InputError(
+            f"NVT needs a temperature (found {stage.temperature} K) and a positive friction (found {stage.friction})."
+        )
+    if not 0 <= start.step <= stage.n_steps or start.step % stage.record_every:
+        raise InputError(
+            f"The start is at step {start.step}; a stage of {stage.n_steps} steps recorded every "
+            f"{stage.record_every} can only continue at one of its recorded steps."
+        )
+    expected = (potential.n_replicas, potential.structure.n_atoms, 3)
+    if start.positions.shape != expected or start.velocities.shape != expected:
+        raise InputError(
+            f"Positions and velocities must have shape {expected}, not {start.positions.shape} and "
+            f"{start.velocities.shape}."
+        )
+    if not (np.isfinite(start.positions).all() and np.isfinite(start.velocities).all()):
+        raise InputError("The positions or velocities to start from are not finite.")
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
