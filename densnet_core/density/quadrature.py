@@ -1,0 +1,86 @@
+"""Atom-centred quadrature: Becke's partition of space with Lebedev spheres and Gauss-Chebyshev radii."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import pi
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import lebedev_rule
+
+from densnet_core.errors import InputError
+from densnet_core.structures import Structure
+
+Array = NDArray[np.float64]
+
+
+@lru_cache(maxsize=8)
+def _sphere(degree: int) -> tuple[Array, Array]:
+    try:
+        directions, weights = lebedev_rule(degree)
+    except NotImplementedError as error:
+        raise InputError(f"There is no Lebedev rule of degree {degree}; use for example 17, 29, 41 or 53.") from error
+    return directions.T.copy(), weights
+
+
+def _radii(count: int) -> tuple[Array, Array]:
+    """Gauss-Chebyshev points of the second kind mapped to (0, infinity) by Treutler's M4 map with xi = 1.
+
+    Treutler and Ahlrichs, J. Chem. Phys. 102, 346 (1995), eq. 19. Weights include 4 pi r^2 / (4 pi) = r^2.
+    """
+    i = np.arange(1, count + 1)
+    angle = i * pi / (count + 1)
+    x = np.cos(angle)
+    weight = pi / (count + 1) * np.sin(angle)  # of integral f(x) dx
+    log = np.log(2.0 / (1.0 - x))
+    radii = (1.0 + x) ** 0.6 / np.log(2.0) * log
+    slope = radii * (0.6 / (1.0 + x) + 1.0 / ((1.0 - x) * log))
+    return radii, weight * slope * radii**2
+
+
+def _becke_weights(points: Array, positions: Array, owner: int) -> Array:
+    """Share of atom ``owner`` at the points; Becke, J. Chem. Phys. 88, 2547 (1988), three iterations, equal radii."""
+    n_atoms = len(positions)
+    if n_atoms == 1:
+        return np.ones(len(points))
+    distances = np.linalg.norm(points[:, None, :] - positions[None, :, :], axis=-1)
+    between = np.linalg.norm(positions[:, None, :] - positions[None, :, :], axis=-1)
+    cells = np.ones((len(points), n_atoms))
+    for a in range(n_atoms):
+        for b in range(n_atoms):
+            if a != b:
+                mu = (distances[:, a] - distances[:, b]) / between[a, b]
+                for _ in range(3):
+                    mu = 1.5 * mu - 0.5 * mu**3
+                cells[:, a] *= 0.5 * (1.0 - mu)
+    return np.asarray(cells[:, owner] / cells.sum(axis=1))
+
+
+def quadrature(structure: Structure, n_radial: int = 60, degree: int = 29) -> tuple[Array, Array]:
+    """Points (n, 3) in bohr and weights (n,) for integrals over all space.
+
+    Parameters
+    ----------
+    n_radial : int
+        Radial shells per atom.
+    degree : int
+        Degree of the Lebedev rule: 29 has 302 points on a sphere.
+
+    Notes
+    -----
+    For water (PBE/aug-cc-pVDZ) the default integrates the density to 1e-5 electrons, and doubling it changes the
+    NMAE of a fit by less than 1 % of itself (tests/unit/test_quadrature.py).
+    """
+    radii, radial_weights = _radii(n_radial)
+    directions, angular_weights = _sphere(degree)
+    local = (radii[:, None, None] * directions[None]).reshape(-1, 3)
+    weights = np.outer(radial_weights, angular_weights).reshape(-1)
+    points, shares = [], []
+    for atom in range(structure.n_atoms):
+        here = local + structure.positions[atom]
+        share = weights * _becke_weights(here, structure.positions, atom)
+        keep = share > 1e-16
+        points.append(here[keep])
+        shares.append(share[keep])
+    return np.concatenate(points), np.concatenate(shares)

@@ -1,0 +1,30 @@
+"""Forces: minus the gradient of the energy through the energy model and the density model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from densnet_core.density.base import DensityModel
+from densnet_core.density.graph import MolecularGraph
+from densnet_core.energy.base import EnergyModel
+
+
+def energies_and_forces(
+    density: DensityModel, energy: EnergyModel, graph: MolecularGraph, training: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Energies (n_molecules,) hartree and forces (n_atoms, 3) hartree/bohr, float64.
+
+    Parameters
+    ----------
+    training : bool
+        Keep the graph, so that a loss on the forces can be differentiated.
+    """
+    with torch.enable_grad():
+        positions = graph.positions.detach().requires_grad_()
+        moved = graph.with_positions(positions)
+        energies = energy(moved, density(moved))
+        (gradient,) = torch.autograd.grad(energies.sum(), positions, create_graph=training)
+    if not training:
+        energies = energies.detach()
+    return energies, -gradient

@@ -1,0 +1,117 @@
+"""Labelled frames as the training stages see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from densnet_core.basis.base import Basis
+from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.graph import MolecularGraph, graph_of
+from densnet_core.errors import InputError
+from densnet_core.structures import Structure
+
+Array = NDArray[np.float64]
+METRIC_CACHE_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFrames:
+    """Frames with their labels in atomic units.
+
+    Parameters
+    ----------
+    structures : sequence of Structure
+    coefficients : sequence of (n_functions,)
+        Fitted density differences.
+    energies : (n_frames,)
+    forces : sequence of (n_atoms, 3)
+    dipoles : sequence of (3,)
+    """
+
+    structures: Sequence[Structure]
+    coefficients: Sequence[Array]
+    energies: Array
+    forces: Sequence[Array]
+    dipoles: Sequence[Array]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.structures), len(self.coefficients), len(self.energies), len(self.forces)}
+        if len(lengths) != 1 or len(self.dipoles) != len(self.structures):
+            raise InputError("Structures and labels differ in number.")
+        if not self.structures:
+            raise InputError("There is no frame to learn from; check [training] and the store.")
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> LabelledFrames:
+        """The frames with these indices."""
+        chosen = [int(i) for i in indices]
+        return LabelledFrames(
+            [self.structures[i] for i in chosen],
+            [self.coefficients[i] for i in chosen],
+            np.array([self.energies[i] for i in chosen]),
+            [self.forces[i] for i in chosen],
+            [self.dipoles[i] for i in chosen],
+        )
+
+    def graph(self, indices: Sequence[int] | NDArray[np.int64], dtype: torch.dtype = torch.float64) -> MolecularGraph:
+        """Graph of the frames with these indices."""
+        return graph_of([self.structures[int(i)] for i in indices], dtype=dtype)
+
+
+class MetricCache:
+    """Metric and dipole integrals of frames in a basis, computed once per composition and kept while they fit.
+
+    Parameters
+    ----------
+    frames : LabelledFrames
+    basis : Basis
+    metric : {"coulomb", "overlap"}
+    """
+
+    def __init__(self, frames: LabelledFrames, basis: Basis, metric: Metric) -> None:
+        self.frames, self.metric = frames, metric
+        self._functions: dict[bytes, MolecularBasis] = {}
+        self._basis = basis
+        self._kept: dict[int, Tensor] = {}
+        self._bytes = 0
+
+    def functions(self, index: int) -> MolecularBasis:
+        """The basis functions of a frame."""
+        numbers = self.frames.structures[index].numbers
+        key = numbers.tobytes()
+        if key not in self._functions:
+            self._functions[key] = MolecularBasis(self._basis, numbers)
+        return self._functions[key]
+
+    def metric_matrix(self, index: int) -> Tensor:
+        """(n, n) float64 metric of a frame."""
+        if index in self._kept:
+            return self._kept[index]
+        positions = torch.tensor(self.frames.structures[index].positions)
+        matrix = two_center(self.metric, self.functions(index), positions)
+        size = matrix.numel() * matrix.element_size()
+        if self._bytes + size <= METRIC_CACHE_BYTES:
+            self._kept[index] = matrix
+            self._bytes += size
+        return matrix
+
+
+def batches(n_frames: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:
+    """Indices of the batch of a step: every epoch is a permutation that depends on seed and epoch only.
+
+    A run that resumes at any step therefore sees the same batches as one that never stopped.
+    """
+    size = min(batch_size, n_frames)
+    per_epoch = n_frames // size
+    epoch, position = divmod(step, per_epoch)
+    order = np.random.default_rng((seed, epoch)).permutation(n_frames)
+    return order[position * size : (position + 1) * size]

@@ -1,0 +1,119 @@
+"""Training of the density model on fitted coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from densnet_core.density.equivariant import EquivariantDensityModel
+from densnet_core.density.graph import MolecularGraph
+from densnet_core.density.base import DensityModel
+from densnet_core.training.data import LabelledFrames, MetricCache, batches
+from densnet_core.units import AU_TO_DEBYE
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    graph: MolecularGraph
+    coefficients: list[Tensor]
+    metrics: list[Tensor]
+    dipoles: list[Tensor]
+    sizes: list[int]
+
+
+class DensityObjective:
+    """Error of the predicted difference density in the metric, plus that of its dipole.
+
+    loss = mean over molecules of (rho - rho_hat | M | rho - rho_hat) / unit + dipole_weight |mu - mu_hat|^2 / unit,
+    the unit being the same norm of the training differences about their mean, so that both terms start near one.
+
+    Parameters
+    ----------
+    model : DensityModel
+    frames : LabelledFrames
+        Training frames.
+    dipole_weight : float
+    batch_size, seed : int
+    """
+
+    def __init__(
+        self, model: DensityModel, frames: LabelledFrames, dipole_weight: float, batch_size: int, seed: int
+    ) -> None:
+        self.model, self.frames = model, frames
+        self.dipole_weight, self.batch_size, self.seed = dipole_weight, batch_size, seed
+        self.cache = MetricCache(frames, model.specification.basis, model.specification.metric)
+        self._batches: dict[tuple[int, ...], _Batch] = {}
+        self._density_unit, self._dipole_unit = self._units()
+
+    def prepare(self) -> None:
+        """Set the model's statistics from the training frames."""
+        if not isinstance(self.model, EquivariantDensityModel):
+            return
+        layout = self.model.layout
+        graph = self.frames.graph(range(len(self.frames)))
+        species = layout.species(graph.numbers)
+        flat = torch.cat([torch.tensor(c) for c in self.frames.coefficients])
+        self.model.set_statistics(species, layout.amplitudes(flat, species, layout.flat_places(species)))
+
+    def _units(self) -> tuple[float, float]:
+        groups: dict[bytes, list[int]] = {}
+        for index, structure in enumerate(self.frames.structures):
+            groups.setdefault(structure.numbers.tobytes(), []).append(index)
+        density, dipole = 0.0, 0.0
+        for indices in groups.values():
+            stack = torch.stack([torch.tensor(self.frames.coefficients[i]) for i in indices])
+            away = stack if len(indices) == 1 else stack - stack.mean(0)
+            density += sum(
+                float(row @ self.cache.metric_matrix(i) @ row) for i, row in zip(indices, away, strict=True)
+            )
+        for mu in self.frames.dipoles:
+            dipole += float((mu**2).sum())
+        return max(density / len(self.frames), 1e-12), max(dipole / len(self.frames), 1e-2)
+
+    def _batch(self, indices: Sequence[int]) -> _Batch:
+        graph = self.frames.graph(indices)
+        coefficients = [torch.tensor(self.frames.coefficients[i]) for i in indices]
+        dipoles = [
+            self.cache.functions(i).dipoles(torch.tensor(self.frames.structures[i].positions)) for i in indices
+        ]
+        return _Batch(
+            graph, coefficients, [self.cache.metric_matrix(i) for i in indices], dipoles, [len(c) for c in coefficients]
+        )
+
+    def errors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Squared norms of the density error, hartree, and squared dipole errors, a.u.: (n,), (n,)."""
+        batch = self._batch(indices)
+        predicted = self.model(batch.graph).split(batch.sizes)
+        differences = [p - c for p, c in zip(predicted, batch.coefficients, strict=True)]
+        if len(set(batch.sizes)) == 1:
+            stack = torch.stack(differences)
+            norms = torch.einsum("bi,bij,bj->b", stack, torch.stack(batch.metrics), stack)
+            dipoles = torch.einsum("bi,bix->bx", stack, torch.stack(batch.dipoles))
+        else:
+            norms = torch.stack([d @ m @ d for d, m in zip(differences, batch.metrics, strict=True)])
+            dipoles = torch.stack([d @ m for d, m in zip(differences, batch.dipoles, strict=True)])
+        return norms, (dipoles**2).sum(-1)
+
+    def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
+        """Loss of the batch of a step and its parts."""
+        chosen = batches(len(self.frames), self.batch_size, number, self.seed)
+        norms, dipoles = self.errors([int(i) for i in chosen])
+        density, dipole = norms.mean() / self._density_unit, dipoles.mean() / self._dipole_unit
+        loss = density + self.dipole_weight * dipole
+        return loss, {"loss": float(loss), "density_error_relative": float(density) ** 0.5}
+
+    def metrics(self) -> dict[str, float]:
+        """Root-mean-square errors of all frames of this objective: density (hartree^1/2) and dipole (debye)."""
+        with torch.no_grad():
+            parts = [
+                self.errors(range(start, min(start + 100, len(self.frames))))
+                for start in range(0, len(self.frames), 100)
+            ]
+        norms, dipoles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        return {
+            "density_rms_error_relative": float(norms.mean() / self._density_unit) ** 0.5,
+            "dipole_rms_debye": float(dipoles.mean()) ** 0.5 * AU_TO_DEBYE,
+        }
