@@ -106,4 +106,6 @@ def _checked(masses: Array, positions: Array) -> tuple[Array, Array]:
             f"Expected masses (n_atoms,) and positions (n_replicas, n_atoms, 3), not {masses.shape} and "
             f"{positions.shape}."
         )
+    if not (masses > 0).all():
+        raise InputError(f"Masses must be positive: {masses}.")
     return masses, positions

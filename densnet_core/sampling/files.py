@@ -33,8 +33,6 @@ class FileSampler(Sampler):
         super().__init__(options)
         self.path = Path(options.path)
         self.stride = options.stride
-        if self.stride < 1:
-            raise InputError(f"The stride must be 1 or more, not {self.stride}.")
 
     def sample(self, structure: Structure, harmonic: HarmonicReference | None = None) -> list[Structure]:
         """Frames of the file with charge and multiplicity of ``structure``; repeated frames are dropped.

@@ -39,10 +39,6 @@ class NormalModeSampler(Sampler):
         self.temperature = options.temperature
         self.count = options.count
         self.seed = options.seed
-        if not (np.isfinite(self.temperature) and self.temperature > 0) or self.count < 1:
-            raise InputError(
-                f"Sampling needs a positive temperature and count, not {self.temperature} K and {self.count}."
-            )
 
     def sample(self, structure: Structure, harmonic: HarmonicReference | None = None) -> list[Structure]:
         """``count`` different geometries, in the order drawn.
@@ -86,8 +82,8 @@ class NormalModeSampler(Sampler):
         if n_refused >= 20 and n_refused > n_accepted:
             raise InputError(
                 f"At {self.temperature:g} K {n_refused} of {n_refused + n_accepted} geometries were refused, for "
-                f"example because {next(iter(refused))}. Where molecules break the harmonic approximation does not hold: lower "
-                "the temperature, or sample by molecular dynamics."
+                f"example because {next(iter(refused))}. Where molecules break, the harmonic approximation does not "
+                "hold: lower the temperature, or sample by molecular dynamics."
             )
 
 

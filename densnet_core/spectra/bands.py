@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
@@ -37,7 +38,8 @@ class Band:
     height : float
         Absorption at the maximum, km/mol per cm^-1.
     lower, upper : float
-        The valleys on both sides, cm^-1. Neighbouring bands share one, so that bands add up to the whole spectrum.
+        The valleys on both sides, cm^-1. Neighbouring bands share one, so that all bands, the weakest included, add up
+        to the whole spectrum.
     """
 
     position: float
@@ -99,18 +101,20 @@ def bands(
     peaks, shape = find_peaks(smooth, height=0.0, prominence=0.0)
     real = shape["prominences"] >= _SHOULDER * shape["peak_heights"]
     peaks = peaks[real & (shape["peak_heights"] > 0)]
+    if peaks.size == 0:
+        return []
     valleys = [a + int(np.argmin(smooth[a : b + 1])) for a, b in pairwise(peaks)]
     edges = [0, *valleys, grid.size - 1]
     found = []
     for peak, start, end in zip(peaks, edges[:-1], edges[1:], strict=True):
         part, of = values[start : end + 1], grid[start : end + 1]
-        intensity = float(np.trapezoid(part, of))
+        intensity = float(trapezoid(part, of))
         if intensity <= max(min_intensity, 0.0):
             continue
         found.append(
             Band(
                 position=_vertex(grid, smooth, int(peak)),
-                centroid=float(np.trapezoid(part * of, of)) / intensity,
+                centroid=float(trapezoid(part * of, of)) / intensity,
                 intensity=intensity,
                 height=float(smooth[peak]),
                 lower=float(grid[start]),

@@ -65,7 +65,8 @@ class NormalModes:
     eigenvectors : (n_modes, n_atoms, 3)
         Orthonormal, mass-weighted: sqrt(m_A) delta_A of atom A.
     reduced_masses : (n_modes,)
-        Dalton; 1 / sum_A |delta_A|^2 with the displacements delta of the normalised eigenvector.
+        Dalton; 1 / sum_A |delta_A|^2 with the displacements delta of the normalised eigenvector: the convention of
+        Gaussian and PySCF, which for a diatomic is not m_1 m_2 / (m_1 + m_2).
     intensities : (n_modes,)
         Integrated infrared absorption, km/mol.
     """

@@ -32,6 +32,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.integrate import trapezoid
 
 from densnet_core.errors import InputError
 from densnet_core.spectra.intensity import FLUX_SPECTRUM_TO_KM_PER_MOL
@@ -107,7 +108,7 @@ class Spectrum:
             return 0.0
         inside = (self.wavenumbers > lower) & (self.wavenumbers < upper)
         grid = np.concatenate([[lower], self.wavenumbers[inside], [upper]])
-        return float(np.trapezoid(np.interp(grid, self.wavenumbers, self.absorption), grid))
+        return float(trapezoid(np.interp(grid, self.wavenumbers, self.absorption), grid))
 
 
 def infrared_spectrum(
