@@ -80,7 +80,8 @@ def _describe(problem: Any, model: type[BaseModel], also_known: tuple[str, ...])
     key = _dotted(location)
     if problem["type"] == "extra_forbidden":
         inner = _model_at(model, location[:-1])
-        known = list(inner.model_fields) if inner is not None else []
+        fields = inner.model_fields.items() if inner is not None else ()
+        known = [field.alias or name for name, field in fields]
         if len(location) == 1:
             known += also_known
         return f"{key}: unknown key. {nearest(str(location[-1]), known)}"

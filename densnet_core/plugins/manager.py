@@ -84,6 +84,11 @@ class Manager:
             return "not among those that [policy] allow of registry.toml allows"
         return None
 
+    def unmatched_allowances(self) -> list[str]:
+        """Names in ``DENSNET_PLUGINS`` that are neither a distribution with plugins nor an entry point."""
+        answered = {normalised(name) for plugin in self.plugins for name in (plugin.distribution, plugin.name)}
+        return [name for name in self.allowed or () if normalised(name) not in answered]
+
     def components(self, kind: Kind | None = None) -> list[Component]:
         """The components that can be found, by kind and name."""
         found = [offers.usable[0][1] for offers in self._offers.values() if len(offers.usable) == 1]

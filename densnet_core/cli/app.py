@@ -1,0 +1,121 @@
+"""The command ``densnet``: its verbs, and what becomes of an error.
+
+Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 70 a defect of DenSNet.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+
+from densnet_core import __version__
+from densnet_core.errors import DenSNetError
+
+# One line per verb: name, module with the Typer application `app`, help. The module is imported when the verb runs,
+# so that `densnet --help` needs none of them; a module imports torch and the like inside its functions all the same.
+VERBS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("init", "densnet_core.cli.init", "Write a commented starter configuration and a geometry."),
+    ("config", "densnet_core.cli.config", "Check a configuration file, or print the schema."),
+    ("plugins", "densnet_core.cli.plugins", "List the components: what there is and how to install the rest."),
+    ("doctor", "densnet_core.cli.doctor", "Check the installation and the machine."),
+)
+
+EXIT_USER: Final = 2
+EXIT_DEFECT: Final = 70
+EXIT_INTERRUPTED: Final = 130
+_FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+def main() -> None:
+    """Entry point of the command ``densnet``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; errors become one message on stderr."""
+    debug = "--debug" in arguments[: _verb_position(arguments)]
+    try:
+        typer.main.get_command(_application(arguments))(args=list(arguments), prog_name="densnet")
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:
+            print("Interrupted.", file=sys.stderr)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error, debug)
+    return 0
+
+
+def _report(error: Exception, debug: bool) -> int:
+    if isinstance(error, DenSNetError):
+        print(f"Error: {error}", file=sys.stderr)
+        return EXIT_USER
+    if isinstance(error, OSError) and error.errno in _FULL_OR_READ_ONLY:
+        print(f"Error: {error.strerror}: {error.filename or 'the disk'}. Make room or choose another.", file=sys.stderr)
+        return EXIT_USER
+    advice = "" if debug else " 'densnet --debug ...' shows where."
+    print(f"Defect in DenSNet {__version__}: {type(error).__name__}: {error}.{advice}", file=sys.stderr)
+    return EXIT_DEFECT
+
+
+def _verb_position(arguments: Sequence[str]) -> int:
+    """Index of the first word that is not an option of ``densnet`` itself (none of those takes a value)."""
+    return next((at for at, word in enumerate(arguments) if not word.startswith("-")), len(arguments))
+
+
+def _application(arguments: Sequence[str]) -> typer.Typer:
+    app = typer.Typer(
+        help="Machine-learned molecular simulation with the electron density at its centre.",
+        add_completion=False,
+        no_args_is_help=True,
+        callback=_global_options,
+    )
+    for name, module, summary in VERBS:
+        _add_lazy(app, name, module, summary)
+    core_verbs = [verb[0] for verb in VERBS]
+    if not set(arguments[_verb_position(arguments) :][:1]) & set(core_verbs):
+        from densnet_core.plugins.manager import get_manager
+
+        for sentence in get_manager().add_commands(app, core_verbs):
+            print(f"Warning: {sentence}", file=sys.stderr)
+    return app
+
+
+def _add_lazy(app: typer.Typer, name: str, module: str, summary: str) -> None:
+    """Register a verb that hands all its arguments, ``--help`` included, to the application in ``module``."""
+
+    def forward(context: typer.Context) -> None:
+        inner = typer.main.get_command(import_module(module).app)
+        inner(args=context.args, prog_name=f"densnet {name}")
+
+    app.command(
+        name,
+        help=summary,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(forward)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"densnet {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Both are done with elsewhere: the version by its callback, the traceback by ``run``."""

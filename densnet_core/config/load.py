@@ -1,0 +1,175 @@
+"""Reads a configuration file and finds the components that it names."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from densnet_core.config.schema import SCHEMA_VERSION, Config
+from densnet_core.errors import ConfigError, DenSNetError
+from densnet_core.options import Options, validate
+from densnet_core.plugins.component import Component, Kind
+from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.structures import Structure, read_xyz
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A component that a configuration names, with its validated options."""
+
+    component: Component
+    options: Options
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Every component that a configuration names."""
+
+    sampler: Chosen
+    backend: Chosen
+    executor: Chosen
+    density_model: Chosen
+    density_backbone: Chosen
+    energy_model: Chosen
+    energy_backbone: Chosen
+    engine: Chosen
+
+
+# Field of Selection: kind, section, key that names the component, key of its options. No key: the options are what
+# else stands in the section.
+_SLOTS: Final[Mapping[str, tuple[Kind, str, str, str | None]]] = {
+    "sampler": (Kind.SAMPLER, "sampling", "method", None),
+    "backend": (Kind.REFERENCE, "reference", "backend", "options"),
+    "executor": (Kind.EXECUTOR, "executor", "name", None),
+    "density_model": (Kind.DENSITY_MODEL, "density", "model", "options"),
+    "density_backbone": (Kind.BACKBONE, "density", "backbone", "backbone_options"),
+    "energy_model": (Kind.ENERGY_MODEL, "energy", "model", "options"),
+    "energy_backbone": (Kind.BACKBONE, "energy", "backbone", "backbone_options"),
+    "engine": (Kind.MD_ENGINE, "md", "engine", "options"),
+}
+
+
+def load_config(path: str | Path, manager: Manager | None = None) -> Config:
+    """A configuration from a TOML file, with the options of every component checked.
+
+    Parameters
+    ----------
+    path : str or Path
+    manager : Manager or None
+        Where components are looked up; None: the manager of this process.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is not TOML, has an unknown key or an impossible value, or names a component that is
+        not there; every line of the message names file and key.
+    """
+    source = Path(path).absolute()
+    config = parse_config(_read(source), source)
+    select(config, manager)
+    return config
+
+
+def parse_config(text: str, source: Path) -> Config:
+    """A configuration from TOML text that stands in the file ``source``; components are not looked up.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source.name} is not valid TOML: {error}.") from error
+    version = table.get("schema", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"{source.name}: schema = {version} was made for a newer DenSNet; this one reads schema = "
+            f"{SCHEMA_VERSION}. Upgrade densnet-core."
+        )
+    config = validate(Config, table, f"{source.name}: ", source.parent)
+    config._source = source
+    return config
+
+
+def _read(source: Path) -> str:
+    try:
+        return source.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no configuration file {source}. 'densnet init' writes one.") from error
+    except OSError as error:
+        raise ConfigError(f"Cannot read {source}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{source} is not text in UTF-8 (byte {error.start}).") from error
+
+
+def select(config: Config, manager: Manager | None = None) -> Selection:
+    """The components that a configuration names, with validated options.
+
+    Raises
+    ------
+    ConfigError
+        A component is not there or its options are wrong; one line per problem.
+    """
+    manager = get_manager() if manager is None else manager
+    chosen: dict[str, Chosen] = {}
+    problems: list[str] = []
+    for slot in _SLOTS:
+        try:
+            chosen[slot] = _choose(config, manager, *_SLOTS[slot])
+        except DenSNetError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Selection(**chosen)
+
+
+def _choose(
+    config: Config, manager: Manager, kind: Kind, section: str, name_key: str, options_key: str | None
+) -> Chosen:
+    table = getattr(config, section)
+    source = config.source.name
+    try:
+        component = manager.find(kind, getattr(table, name_key))
+    except DenSNetError as error:
+        raise ConfigError(f"{source}: {section}.{name_key}: {error}") from error
+    options = manager.options(
+        component,
+        getattr(table, options_key or "options"),
+        where=f"{source}: {section}" + (f".{options_key}" if options_key else ""),
+        base=config.source.parent,
+        also_known=() if options_key else (name_key,),
+    )
+    return Chosen(component, options)
+
+
+def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
+    """Check what a configuration refers to outside itself, and return the starting geometry.
+
+    Run it before anything expensive: the geometry can be read, the density basis covers its elements and the sampler
+    makes as many frames as training needs.
+
+    Raises
+    ------
+    ConfigError
+    """
+    source = config.source.name
+    try:
+        structure = read_xyz(config.system.geometry, config.system.charge, config.system.multiplicity)[0]
+    except DenSNetError as error:
+        raise ConfigError(f"{source}: system.geometry: {error}") from error
+    try:
+        config.basis.build(int(number) for number in structure.numbers)
+    except DenSNetError as error:
+        raise ConfigError(f"{source}: basis: {error}") from error
+    # Samplers that read their frames from elsewhere have no count.
+    count = getattr(select(config, manager).sampler.options, "count", None)
+    if isinstance(count, int) and count < config.training.frames:
+        raise ConfigError(
+            f"{source}: training: train + validation + test = {config.training.frames} frames, but sampling.count = "
+            f"{count}. Sample more or train on fewer."
+        )
+    return structure

@@ -1,0 +1,231 @@
+"""The schema of a configuration file, section by section.
+
+Fields carry their unit in the description; the starter file (``densnet init``), the JSON schema and the messages are
+made from these models, so a field is described here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+
+from densnet_core.config.basis import BasisSection
+from densnet_core.options import FilePath, Options
+from densnet_core.reference.base import LevelOfTheory
+
+SCHEMA_VERSION: Final = 1
+
+
+class SystemSection(Options):
+    """The molecule."""
+
+    geometry: FilePath = Field(
+        description="Starting geometry, an XYZ file (angstrom); the path is relative to this file.",
+        examples=["molecule.xyz"],
+    )
+    charge: int = Field(default=0, description="Total charge, e.")
+    multiplicity: int = Field(default=1, ge=1, description="Spin multiplicity 2S+1.")
+
+
+class _OpenSection(Options):
+    """A section whose remaining keys are the options of the component that it names."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The component's own table, not yet validated."""
+        return dict(self.model_extra or {})
+
+
+class SamplingSection(_OpenSection):
+    """How the geometries of the reference calculations are made; further keys are the sampler's own."""
+
+    method: str = Field(default="normal-modes", description="The sampler.")
+
+
+class ExecutorSection(_OpenSection):
+    """Where the reference calculations run; further keys are the executor's own."""
+
+    name: str = Field(default="local", description="The executor.")
+
+
+class ReferenceSection(Options):
+    """The reference calculations."""
+
+    backend: str = Field(default="pyscf", description="The quantum-chemistry program.")
+    method: str = Field(description="Density functional, or HF.", examples=["PBE"])
+    basis: str = Field(description="Orbital basis.", examples=["aug-cc-pVDZ"])
+    dispersion: Literal["d3bj", "d4"] | None = Field(
+        default=None, description="Dispersion correction, if any.", examples=["d4"]
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="The backend's own options.")
+
+    @property
+    def level(self) -> LevelOfTheory:
+        """Method, orbital basis and dispersion as one record."""
+        return LevelOfTheory(self.method, self.basis, self.dispersion)
+
+
+class _ModelSection(Options):
+    model: str = Field(default="equivariant", description="The model.")
+    backbone: str = Field(default="e3nn", description="The network that turns a molecule into features of its atoms.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The model's own options.")
+    backbone_options: dict[str, Any] = Field(default_factory=dict, description="The backbone's own options.")
+
+
+class DensitySection(_ModelSection):
+    """The network from geometry to electron density."""
+
+
+class EnergySection(_ModelSection):
+    """The network from electron density to energy."""
+
+
+class _StageSection(Options):
+    steps: int = Field(default=5000, ge=1, description="Optimisation steps.")
+    learning_rate: float = Field(default=5e-3, gt=0, description="Largest learning rate.")
+    ema_decay: float = Field(
+        default=0.99, ge=0, lt=1, description="Decay per step of the moving average of the weights; 0 switches it off."
+    )
+    checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints.")
+
+
+class DensityTrainingSection(_StageSection):
+    """Training of the density network."""
+
+    dipole_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the dipole term of the loss; that of the density is one."
+    )
+
+
+class EnergyTrainingSection(_StageSection):
+    """Training of the energy network."""
+
+    force_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the force term of the loss; that of the energy is one."
+    )
+
+
+class TrainingSection(Options):
+    """How the frames are split and the networks trained."""
+
+    seed: int = Field(default=0, ge=0, description="Seed of the split, the initial weights and the order of frames.")
+    train: int = Field(default=80, ge=1, description="Frames to train on.")
+    validation: int = Field(default=10, ge=1, description="Frames that choose between checkpoints.")
+    test: int = Field(default=10, ge=1, description="Frames held out for the final errors.")
+    batch_size: int = Field(default=10, ge=1, description="Frames per optimisation step.")
+    density: DensityTrainingSection = Field(default_factory=DensityTrainingSection)
+    energy: EnergyTrainingSection = Field(default_factory=EnergyTrainingSection)
+
+    @property
+    def frames(self) -> int:
+        """Frames needed in all."""
+        return self.train + self.validation + self.test
+
+
+class MDSection(Options):
+    """Molecular dynamics: a piece in a heat bath, then one at constant energy that the spectrum is taken from."""
+
+    engine: str = Field(default="openmm", description="The engine.")
+    temperature: float = Field(default=300.0, gt=0, description="Temperature of the heat bath, K.")
+    time_step_fs: float = Field(default=0.5, gt=0, description="Time step, fs.")
+    nvt_ps: float = Field(default=5.0, ge=0, description="Length of the piece in the heat bath (Langevin), ps.")
+    nve_ps: float = Field(default=20.0, gt=0, description="Length of the piece at constant energy (Verlet), ps.")
+    friction_per_ps: float = Field(default=5.0, gt=0, description="Friction of the heat bath, 1/ps.")
+    replicas: int = Field(default=8, ge=1, description="Independent copies of the molecule, integrated together.")
+    record_every: int = Field(default=2, ge=1, description="Steps between recorded frames.")
+    seed: int = Field(default=0, ge=0, description="Seed of velocities and heat bath.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The engine's own options.")
+
+    @model_validator(mode="after")
+    def _at_least_one_step(self) -> MDSection:
+        if self.nve_ps * 1000.0 < self.time_step_fs * self.record_every:
+            raise ValueError(
+                f"nve_ps = {self.nve_ps} is shorter than one recorded interval, "
+                f"{self.record_every} steps of {self.time_step_fs} fs"
+            )
+        return self
+
+
+class ExperimentSection(Options):
+    """Experimental bands that are drawn into the spectrum."""
+
+    bands: list[float] = Field(min_length=1, description="Positions, cm^-1.", examples=[[1595.0, 3657.0, 3756.0]])
+    intensities: list[float] | None = Field(
+        default=None,
+        description="Integrated intensities in the same order, km/mol, if known.",
+        examples=[[62.5, 2.9, 41.7]],
+    )
+    source: str = Field(min_length=1, description="Where the numbers are from.", examples=["author, journal, year"])
+
+    @model_validator(mode="after")
+    def _plausible(self) -> ExperimentSection:
+        if any(band <= 0 for band in self.bands):
+            raise ValueError(f"bands must be positive wavenumbers, found {self.bands}")
+        if self.intensities is not None and len(self.intensities) != len(self.bands):
+            raise ValueError(f"{len(self.bands)} bands and {len(self.intensities)} intensities; give one per band")
+        return self
+
+
+class SpectrumSection(Options):
+    """The infrared spectrum."""
+
+    minimum: float = Field(default=400.0, ge=0, description="Lower end, cm^-1.")
+    maximum: float = Field(default=4000.0, gt=0, description="Upper end, cm^-1.")
+    window: Literal["gaussian", "hann"] = Field(
+        default="gaussian", description="Shape of the window on the correlation function."
+    )
+    resolution: float = Field(
+        default=10.0, gt=0, description="Full width at half maximum that the window gives a sharp line, cm^-1."
+    )
+    temperature: float | None = Field(
+        default=None, gt=0, description="Temperature of the intensities, K; absent: that of [md].", examples=[300.0]
+    )
+    experiment: ExperimentSection | None = Field(default=None, description="Experimental bands to draw.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpectrumSection:
+        if self.minimum >= self.maximum:
+            raise ValueError(f"minimum ({self.minimum} cm^-1) must be below maximum ({self.maximum} cm^-1)")
+        return self
+
+
+class Config(Options):
+    """A whole configuration file. Read one with ``densnet_core.config.load_config``."""
+
+    version: Literal[1] = Field(alias="schema", description="Version of the layout of this file.", examples=[1])
+    output: FilePath | None = Field(
+        default=None,
+        description="Directory of the results, relative to this file; absent: runs/<name of this file>.",
+        examples=["runs/molecule"],
+    )
+    system: SystemSection
+    sampling: SamplingSection = Field(default_factory=SamplingSection)
+    reference: ReferenceSection
+    executor: ExecutorSection = Field(default_factory=ExecutorSection)
+    basis: BasisSection
+    density: DensitySection = Field(default_factory=DensitySection)
+    energy: EnergySection = Field(default_factory=EnergySection)
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    md: MDSection = Field(default_factory=MDSection)
+    spectrum: SpectrumSection = Field(default_factory=SpectrumSection)
+
+    _source: Path = PrivateAttr(default=Path("config.toml"))
+
+    @property
+    def source(self) -> Path:
+        """The file that this was read from, absolute."""
+        return self._source
+
+    @property
+    def output_directory(self) -> Path:
+        """Directory of the run's results, absolute."""
+        return self.output or self._source.parent / "runs" / self._source.stem
+
+    @property
+    def spectrum_temperature(self) -> float:
+        """Temperature of the intensities, kelvin."""
+        return self.md.temperature if self.spectrum.temperature is None else self.spectrum.temperature

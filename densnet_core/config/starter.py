@@ -1,0 +1,159 @@
+"""Writes the commented starter file of ``densnet init`` from the schema, so that it cannot fall behind it."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from densnet_core.config.load import Selection, parse_config, select
+from densnet_core.config.schema import Config
+from densnet_core.options import Options
+from densnet_core.plugins.manager import Manager
+
+_WIDTH = 120
+_COLUMN = 30
+_DENSITY_BASIS = "def2-universal-jkfit"  # covers nearly every element; optimised sets are per molecule
+
+
+def starter(name: str, manager: Manager | None = None) -> str:
+    """Text of a configuration file with every key, its meaning and its default.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the file; the geometry is ``<name>.xyz`` beside it.
+    manager : Manager or None
+        Where the default components are looked up, whose own options are written too.
+
+    Raises
+    ------
+    ConfigError
+        A default component is not installed.
+    """
+    values = {"system.geometry": f"{name}.xyz", "basis.name": _DENSITY_BASIS}
+    skeleton = "\n".join(_section(Config, (), values, {}))
+    selection = select(parse_config(skeleton, Path(f"{name}.toml")), manager)
+    lines = [
+        f"# DenSNet: from a molecule to its infrared spectrum.   densnet run {name}.toml",
+        "# Keys with a leading # are optional; what they show is an example.",
+        "",
+        *_section(Config, (), values, _component_options(selection)),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _component_options(selection: Selection) -> dict[str, tuple[str, Options]]:
+    """From the path of an options table to the component's name and its default options."""
+    return {
+        "sampling": (selection.sampler.component.name, selection.sampler.options),
+        "executor": (selection.executor.component.name, selection.executor.options),
+        "reference.options": (selection.backend.component.name, selection.backend.options),
+        "density.options": (selection.density_model.component.name, selection.density_model.options),
+        "density.backbone_options": (selection.density_backbone.component.name, selection.density_backbone.options),
+        "energy.options": (selection.energy_model.component.name, selection.energy_model.options),
+        "energy.backbone_options": (selection.energy_backbone.component.name, selection.energy_backbone.options),
+        "md.options": (selection.engine.component.name, selection.engine.options),
+    }
+
+
+def _section(
+    model: type[BaseModel],
+    path: tuple[str, ...],
+    values: Mapping[str, Any],
+    components: Mapping[str, tuple[str, Options]],
+) -> Iterator[str]:
+    """A table: plain keys first, then the tables inside it, as TOML wants it."""
+    tables = []
+    for key, field in _fields(model):
+        if _is_table(field):
+            tables.append((key, field))
+        else:
+            yield from _entry(key, field, values.get(".".join((*path, key))))
+    if ".".join(path) in components:
+        name, options = components[".".join(path)]
+        yield f"# The options of {name!r}:"
+        yield from _options(options)
+    for key, field in tables:
+        inner = (*path, key)
+        header = ".".join(inner)
+        nested = _model(field)
+        if header in components and nested is None:
+            name, options = components[header]
+            if type(options).model_fields:
+                yield from ("", f"# The options of {name!r}.", f"[{header}]", *_options(options))
+        elif nested is not None and field.default is None:  # an optional table: an example, commented out
+            yield from ("", *_comment(_summary(nested)), f"# [{header}]")
+            for line in _section(nested, inner, values, components):
+                yield line if line.startswith("#") or not line else f"# {line}"
+        elif nested is not None:
+            yield from ("", *_comment(_summary(nested)), f"[{header}]")
+            yield from _section(nested, inner, values, components)
+        elif field.examples:
+            yield from ("", *_comment(field.description or ""), *_example_tables(header, field.examples[0]))
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name, field
+
+
+def _options(options: Options) -> Iterator[str]:
+    for key, field in _fields(type(options)):
+        yield from _entry(key, field, None)
+
+
+def _entry(key: str, field: FieldInfo, value: Any) -> Iterator[str]:
+    if value is None:
+        value = field.examples[0] if field.is_required() and field.examples else field.default
+    # TOML has no null: a key whose default is "absent" is shown with an example.
+    absent = value is None
+    if absent:
+        value = field.examples[0] if field.examples else "..."
+    setting = f"{'# ' if absent else ''}{key} = {_toml(value)}"
+    comment = f"{setting:<{_COLUMN}} # {field.description}" if field.description else setting
+    if len(comment) <= _WIDTH:
+        yield comment
+    else:
+        yield from (*_comment(field.description or ""), setting)
+
+
+def _example_tables(header: str, example: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for key, rows in example.items():
+        yield f"# [{header}.{key}]"
+        for name, row in rows.items():
+            yield f"# {name} = {_toml(row)}"
+
+
+def _is_table(field: FieldInfo) -> bool:
+    return _model(field) is not None or "dict[" in str(field.annotation)
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    choices = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if value is PydanticUndefined:
+        raise TypeError("a required field of the schema has no example")
+    # JSON writes strings, numbers and booleans as TOML does.
+    return json.dumps(str(value) if isinstance(value, Path) else value)
