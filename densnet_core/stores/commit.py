@@ -1,0 +1,229 @@
+"""How every store is written: one writer, durable files, and a commit that is a single atomic replacement.
+
+A store is a Zarr v3 hierarchy in a local folder. Rows are appended to arrays first; then the attributes of the
+arrays' group, which hold the committed lengths, are replaced in one rename. Rows beyond the committed lengths do not
+exist for a reader, and a writer cuts them off when it opens the store.
+
+What Zarr does by itself (zarr 3.1.6, ``LocalStore._put``): a chunk or metadata file is written to ``*.partial`` and
+renamed over the old one. So rewriting a half-filled chunk that already holds committed rows cannot tear them when the
+process dies. It does not survive a power failure, because nothing is flushed before the rename; ``DurableStore`` adds
+that. The order is: file data, rename, folders, commit record, its folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
+
+from densnet_core.errors import DataError, InputError
+
+LOCK_NAME = ".lock"
+PARTIAL_SUFFIX = ".partial"
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Replace a file atomically, its data flushed to the disk before the rename (flush the folder yourself)."""
+    partial = partial_name(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def partial_name(path: Path) -> Path:
+    """A new temporary name beside ``path`` that tells which process writes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what processes that no longer live left beside ``path`` under a ``partial_name``."""
+    for entry in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
+        process = entry.name.split(".")[-3]
+        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush the entries of a folder (new names and renames) to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove the temporary files that a killed writer left anywhere below ``folder``."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(PARTIAL_SUFFIX):
+                Path(parent, name).unlink(missing_ok=True)
+
+
+def read_group(folder: Path) -> dict[str, Any]:
+    """Attributes of the Zarr group in ``folder``; ``DataError`` if there is none or it cannot be read."""
+    file = folder / "zarr.json"
+    try:
+        node = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"There is no {file}: {folder} is not a store or its writing was never finished.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read ({error}); restore it from a copy.") from error
+    if not isinstance(node, dict) or node.get("node_type") != "group" or node.get("zarr_format") != 3:
+        raise DataError(f"{file} does not describe a Zarr v3 group.")
+    attributes = node.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise DataError(f"{file}: the attributes must be a table, not {type(attributes).__name__}.")
+    return attributes
+
+
+def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Make ``folder`` a Zarr group with these attributes, or replace its attributes: durable and atomic.
+
+    Raises
+    ------
+    InputError
+        If the attributes are not plain JSON (NaN and infinities are not).
+    """
+    node = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+    try:
+        text = json.dumps(node, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Only plain JSON with finite numbers can be stored: {error}.") from error
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        sync_folder(folder.parent)
+    write_bytes(folder / "zarr.json", text.encode())
+    sync_folder(folder)
+
+
+class DurableStore(LocalStore):
+    """Zarr's local store with every write flushed to the disk; call ``flush`` before a commit."""
+
+    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
+        super().__init__(root, read_only=read_only)
+        self._touched: set[Path] = set()
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+        await asyncio.to_thread(self._write, self.root / key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        # Safe without an exclusive rename: the store has a single writer.
+        if not (self.root / key).exists():
+            await self.set(key, value)
+
+    def _write(self, path: Path, value: Buffer) -> None:
+        parent = path.parent
+        while not parent.exists():
+            parent = parent.parent
+            self._touched.add(parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, value.to_bytes())
+        self._touched.add(path.parent)
+
+    def flush(self) -> None:
+        """Flush the folders written to since the last flush; afterwards everything set is on the disk."""
+        while self._touched:
+            folder = self._touched.pop()
+            if folder.is_dir():
+                sync_folder(folder)
+
+
+class WriterLock:
+    """The right to write a store: an advisory lock on ``.lock`` in its folder.
+
+    The kernel releases it when the process ends, however it ends. A POSIX record lock is used because, unlike
+    ``flock``, a forked worker that outlives its killed parent does not inherit it. Such locks do not exclude a second
+    writer of the same process, so a table of the folders held here does that.
+    """
+
+    _held: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._key = os.path.realpath(folder)
+        self._descriptor: int | None = None
+        self._owner = 0
+
+    def acquire(self) -> Self:
+        """Take the lock.
+
+        Raises
+        ------
+        DataError
+            If another writer has it (the message names its process and host) or the folder cannot be written.
+        """
+        if self._held.get(self._key) == os.getpid():
+            raise DataError(f"{self.folder} is already open for writing in this process; close that store first.")
+        path = self.folder / LOCK_NAME
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise DataError(f"{self.folder} cannot be written: {error.strerror}.") from error
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = _describe_holder(os.pread(descriptor, 4096, 0))
+            os.close(descriptor)
+            if isinstance(error, (BlockingIOError, PermissionError)):
+                raise DataError(f"{self.folder} is being written by {holder}; wait for it or end it.") from error
+            raise DataError(f"{self.folder} cannot be locked on this file system: {error.strerror}.") from error
+        record = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, record, 0)
+        self._descriptor, self._owner = descriptor, os.getpid()
+        self._held[self._key] = self._owner
+        return self
+
+    @property
+    def held(self) -> bool:
+        """True between ``acquire`` and ``release``, in the process that acquired it."""
+        return self._descriptor is not None and self._owner == os.getpid()
+
+    def check(self) -> None:
+        """Raise ``DataError`` unless this process holds the lock (it is closed, or we are in a forked child)."""
+        if self._descriptor is None:
+            raise DataError(f"{self.folder} is closed or was opened for reading; open it with writable=True.")
+        if self._owner != os.getpid():
+            raise DataError(
+                f"{self.folder} was opened for writing by process {self._owner}; this is {os.getpid()}. Let the "
+                "process that opened a store append to it."
+            )
+
+    def release(self) -> None:
+        """Give the lock back; calling it twice does no harm."""
+        if self._descriptor is None:
+            return
+        if self._owner == os.getpid():
+            self._held.pop(self._key, None)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+
+def _describe_holder(record: bytes) -> str:
+    try:
+        holder = json.loads(record)
+        return f"process {int(holder['pid'])} on host {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

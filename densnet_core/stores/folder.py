@@ -1,0 +1,186 @@
+"""The folder of a store: how it is created, opened and closed, and the small JSON records inside it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from densnet_core.errors import DataError, InputError
+from densnet_core.stores.commit import (
+    LOCK_NAME,
+    DurableStore,
+    WriterLock,
+    read_group,
+    remove_partial,
+    sync_folder,
+    write_group,
+)
+from densnet_core.stores.table import Table
+
+FORMAT_VERSION: Final = 1
+FRAMES: Final = "frames"
+UNFINISHED: Final = ".unfinished.partial"
+"""Marks a folder whose creation was interrupted: only then may a new creation empty it."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
+
+class StoreFolder:
+    """Base of the stores: a Zarr v3 folder of one kind, open for reading or by the one writer.
+
+    Use ``create`` and ``open`` of the concrete store, best in a ``with`` statement. The root group's attributes are
+    ``attributes``; they are written last on creation, so an interrupted creation leaves no store.
+    """
+
+    kind: str
+
+    def __init__(self, path: Path, lock: WriterLock | None) -> None:
+        self.path = path
+        self._lock = lock
+        self.attributes = read_group(path)
+        found = self.attributes.get("densnet_store")
+        if found != self.kind:
+            raise DataError(f"{path} is not a {self.kind} store (its root says {found!r}).")
+        version = self.attributes.get("format_version")
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"{path} has format version {version!r}; this DenSNet reads version {FORMAT_VERSION}. Use the DenSNet "
+                "that wrote it, or import the data again."
+            )
+        self._zarr = DurableStore(path, read_only=lock is None)
+        self._tables: list[Table] = []
+
+    @property
+    def writable(self) -> bool:
+        return self._lock is not None
+
+    def close(self) -> None:
+        """Give back the right to write; everything appended is already on the disk."""
+        if self._lock is None or not self._lock.held:
+            return
+        try:
+            for table in self._tables:
+                table.trim()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write_document(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write or replace a small JSON document, atomically (a split, for example).
+
+        Raises
+        ------
+        InputError
+            If the name is not a plain file name or the document is not plain JSON.
+        """
+        self._writer()
+        folder = self.path / "documents"
+        if not folder.is_dir():
+            write_group(folder, {})
+        write_group(folder / checked_name(name), document)
+
+    def read_document(self, name: str) -> dict[str, Any]:
+        """A document written by ``write_document``; ``DataError`` listing what there is if it does not exist."""
+        if checked_name(name) not in self.document_names():
+            known = ", ".join(self.document_names()) or "none"
+            raise DataError(f"{self.path} has no document {name!r}; it has: {known}.")
+        return read_group(self.path / "documents" / name)
+
+    def document_names(self) -> list[str]:
+        return groups_in(self.path / "documents")
+
+    def _writer(self) -> WriterLock:
+        if self._lock is None:
+            raise DataError(f"{self.path} is open for reading only; open it with writable=True.")
+        self._lock.check()
+        return self._lock
+
+    def _update_root(self, **attributes: Any) -> None:
+        self._writer()
+        merged = {**self.attributes, **attributes}
+        write_group(self.path, merged)
+        self.attributes = merged
+
+
+def begin(path: str | Path) -> tuple[Path, WriterLock, DurableStore]:
+    """Take the lock of a store to be created and clear what an interrupted creation left.
+
+    Raises
+    ------
+    DataError
+        If a store is there already, the folder holds other things, or another process is creating it.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file; choose another name for the store.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be created: {error.strerror}.") from error
+    _refuse_used(folder)
+    lock = WriterLock(folder).acquire()
+    try:
+        _refuse_used(folder)  # again: another process may have finished it before we got the lock
+        (folder / UNFINISHED).touch()
+        sync_folder(folder)
+        sync_folder(folder.parent)
+        for entry in folder.iterdir():
+            if entry.name not in (LOCK_NAME, UNFINISHED):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    except BaseException:
+        lock.release()
+        raise
+    return folder, lock, DurableStore(folder)
+
+
+def finish(folder: Path, kind: str, attributes: Mapping[str, Any]) -> None:
+    """Write the root group: from now on the folder is a store."""
+    write_group(folder, {"densnet_store": kind, "format_version": FORMAT_VERSION, **attributes})
+    (folder / UNFINISHED).unlink()
+
+
+def _refuse_used(folder: Path) -> None:
+    names = {entry.name for entry in folder.iterdir()}
+    if "zarr.json" in names:
+        raise DataError(f"{folder} is a store already; open it, or choose another name.")
+    if UNFINISHED not in names and names - {LOCK_NAME}:
+        raise DataError(f"{folder} is not empty; a new store needs a new or an empty folder.")
+
+
+def open_lock(path: str | Path, writable: bool) -> tuple[Path, WriterLock | None]:
+    """The folder of an existing store and, for a writer, its lock; ``DataError`` if there is no store."""
+    folder = Path(path)
+    if not (folder / "zarr.json").is_file():
+        raise DataError(f"There is no store at {folder}.")
+    if not writable:
+        return folder, None
+    lock = WriterLock(folder).acquire()
+    remove_partial(folder)
+    return folder, lock
+
+
+def checked_name(name: str) -> str:
+    """``name`` if it can be a folder's name inside a store; ``InputError`` otherwise."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a part of a store: use letters, digits and . _ + -, starting with a letter or "
+            "digit, at most 128."
+        )
+    return name
+
+
+def groups_in(folder: Path) -> list[str]:
+    """Names of the finished groups in ``folder``, sorted."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / "zarr.json").is_file())

@@ -1,0 +1,173 @@
+"""Labelled frames from NumPy archives: the arrays' names are the contract and say their units.
+
+============================ ========================= =================================================
+array                        shape                     meaning
+============================ ========================= =================================================
+numbers                      (n, n_atoms)              atomic numbers
+positions_angstrom           (n, n_atoms, 3)
+energy_hartree               (n,)
+forces_hartree_per_angstrom  (n, n_atoms, 3)
+dipole_au                    (n, 3), optional          e bohr
+mo_coeff_occupied            (n, n_basis, n_occupied)  optional; doubly occupied orbitals, core convention
+df_coeff_NAME                (n, n_functions)          optional; density coefficients in the basis NAME
+============================ ========================= =================================================
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densnet_core.errors import DataError, InputError
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.stores.labels import partial_result
+from densnet_core.structures import Structure
+from densnet_core.units import BOHR_TO_ANGSTROM
+
+Array = NDArray[np.float64]
+
+REQUIRED: Final = ("numbers", "positions_angstrom", "energy_hartree", "forces_hartree_per_angstrom")
+OPTIONAL: Final = ("dipole_au", "mo_coeff_occupied")
+COEFFICIENTS: Final = "df_coeff_"
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedFrames:
+    """What a file held, in atomic units.
+
+    Parameters
+    ----------
+    records : list of (Structure, ReferenceResult)
+        For ``ReferenceStore.append``; labels that the file lacks are missing in the results.
+    coefficients : dict of str to (n_frames, n_functions)
+        Density coefficients by the name of their basis, as in the file.
+    """
+
+    records: list[tuple[Structure, ReferenceResult]]
+    coefficients: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> ImportedFrames:
+    """Frames of a NumPy archive with the arrays named above.
+
+    Parameters
+    ----------
+    path : path
+    charge, multiplicity : int
+        Of every frame; the archive does not hold them.
+
+    Raises
+    ------
+    DataError
+        If the file is no such archive, or an array is missing, unknown, not finite or of the wrong shape; the message
+        lists the arrays found.
+    InputError
+        If the numbers of electrons do not suit charge and multiplicity, or orbitals come with an open shell.
+    """
+    source = Path(path)
+    arrays = _load(source)
+    found = ", ".join(f"{name} {values.shape}" for name, values in arrays.items()) or "none"
+    _check(source, arrays, found)
+    n_frames, n_atoms = arrays["numbers"].shape
+    if multiplicity != 1 and "mo_coeff_occupied" in arrays:
+        raise InputError(
+            f"{source}: mo_coeff_occupied holds doubly occupied orbitals; they do not suit multiplicity {multiplicity}."
+        )
+    records = []
+    for index in range(n_frames):
+        try:
+            structure = Structure(
+                arrays["numbers"][index].astype(np.int64),
+                arrays["positions_angstrom"][index] / BOHR_TO_ANGSTROM,
+                charge,
+                multiplicity,
+            )
+        except InputError as error:
+            raise InputError(f"{source}, frame {index}: {error}") from error
+        records.append((structure, _result(source, arrays, index, structure)))
+    coefficients = {
+        name.removeprefix(COEFFICIENTS): np.array(values, dtype=np.float64)
+        for name, values in arrays.items()
+        if name.startswith(COEFFICIENTS)
+    }
+    return ImportedFrames(records, coefficients)
+
+
+def _load(source: Path) -> dict[str, NDArray[Any]]:
+    try:
+        archive = np.load(source, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{source} holds a single array; expected an .npz archive of {', '.join(REQUIRED)}.")
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{source} is not a whole .npz archive of plain arrays ({error}). Pickled arrays are never loaded."
+        ) from error
+
+
+def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None:
+    if missing := [name for name in REQUIRED if name not in arrays]:
+        raise DataError(f"{source} lacks {', '.join(missing)}; found: {found}.")
+    unknown = [
+        name for name in arrays if name not in REQUIRED and name not in OPTIONAL and not name.startswith(COEFFICIENTS)
+    ]
+    if unknown:
+        raise DataError(
+            f"{source}: {', '.join(unknown)} is not one of {', '.join((*REQUIRED, *OPTIONAL, COEFFICIENTS + 'BASIS'))}; "
+            f"rename or remove it. Found: {found}."
+        )
+    if arrays["numbers"].ndim != 2:
+        raise DataError(f"{source}: numbers must have shape (n_frames, n_atoms). Found: {found}.")
+    n_frames, n_atoms = arrays["numbers"].shape
+    shapes: dict[str, tuple[int | None, ...]] = {
+        "numbers": (n_frames, n_atoms),
+        "positions_angstrom": (n_frames, n_atoms, 3),
+        "energy_hartree": (n_frames,),
+        "forces_hartree_per_angstrom": (n_frames, n_atoms, 3),
+        "dipole_au": (n_frames, 3),
+        "mo_coeff_occupied": (n_frames, None, None),
+    }
+    for name, values in arrays.items():
+        shape = shapes.get(name, (n_frames, None))
+        kinds = "iu" if name == "numbers" else "fiu"
+        if values.dtype.kind not in kinds:
+            raise DataError(f"{source}: {name} must hold {'integers' if kinds == 'iu' else 'real numbers'}.")
+        if values.ndim != len(shape) or any(b is not None and a != b for a, b in zip(values.shape, shape, strict=True)):
+            wanted = ", ".join("any" if size is None else str(size) for size in shape)
+            raise DataError(f"{source}: {name} must have shape ({wanted}), not {values.shape}. Found: {found}.")
+        if not np.isfinite(values).all():
+            frame = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise DataError(f"{source}: {name} is not finite, first in frame {frame}. Found: {found}.")
+
+
+def _result(source: Path, arrays: Mapping[str, NDArray[Any]], index: int, structure: Structure) -> ReferenceResult:
+    labels: dict[str, Any] = {
+        "energy": float(arrays["energy_hartree"][index]),
+        "forces": np.array(arrays["forces_hartree_per_angstrom"][index], dtype=np.float64) * BOHR_TO_ANGSTROM,
+    }
+    if "dipole_au" in arrays:
+        labels["dipole"] = np.array(arrays["dipole_au"][index], dtype=np.float64)
+    if "mo_coeff_occupied" in arrays:
+        orbitals = np.array(arrays["mo_coeff_occupied"][index], dtype=np.float64)
+        if 2 * orbitals.shape[1] != structure.n_electrons:
+            raise InputError(
+                f"{source}, frame {index}: {orbitals.shape[1]} doubly occupied orbitals do not hold the "
+                f"{structure.n_electrons} electrons of {structure.formula} with charge {structure.charge}; check the "
+                "charge."
+            )
+        labels["orbitals"] = orbitals
+        labels["occupations"] = np.full(orbitals.shape[1], 2.0)
+    return partial_result(labels, provenance={"imported from": source.name})

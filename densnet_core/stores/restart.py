@@ -1,0 +1,67 @@
+"""The state a trajectory continues from: two slots, of which the commit record of the frames names the valid one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densnet_core.errors import DataError
+from densnet_core.stores.arrays import Column, create_array, open_array
+from densnet_core.stores.commit import DurableStore
+
+Array = NDArray[np.float64]
+SLOTS: Final = 2
+POSITIONS: Final = "restart_positions"
+VELOCITIES: Final = "restart_velocities"
+
+
+@dataclass(frozen=True, eq=False)
+class RestartState:
+    """Positions (bohr) and velocities (bohr per atomic unit of time) of all replicas after ``step`` steps.
+
+    It has the fields of ``densnet_core.md.base.MDState``, which this folder may not import.
+    """
+
+    step: int
+    positions: Array
+    velocities: Array
+
+    def checksum(self) -> str:
+        """Hexadecimal SHA-256 of step, positions and velocities."""
+        digest = hashlib.sha256(f"{self.step};".encode())
+        for values in (self.positions, self.velocities):
+            digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+
+def create_restart(store: DurableStore, n_replicas: int, n_atoms: int) -> None:
+    """Make the arrays of the restart state."""
+    for name, unit in ((POSITIONS, "bohr"), (VELOCITIES, "bohr per atomic unit of time")):
+        meaning = "(slot, n_replicas, n_atoms, 3); the attribute 'restart' of the group 'frames' names the valid slot"
+        column = Column(name, "<f8", unit, meaning, (n_replicas, n_atoms, 3), axis="slot", chunk_rows=1)
+        create_array(store, name, column, rows=SLOTS)
+
+
+def write_restart(store: DurableStore, previous: Mapping[str, Any] | None, state: RestartState) -> dict[str, Any]:
+    """Write a state to the slot that is not in use and return the record to commit."""
+    slot = 0 if previous is None else (previous["slot"] + 1) % SLOTS
+    for name, values in ((POSITIONS, state.positions), (VELOCITIES, state.velocities)):
+        open_array(store, name, writable=True)[slot] = np.asarray(values, np.float64)
+    return {"slot": slot, "step": int(state.step), "checksum": state.checksum()}
+
+
+def read_restart(store: DurableStore, record: Mapping[str, Any]) -> RestartState:
+    """The state that a committed record names; ``DataError`` if it is damaged."""
+    slot = int(record["slot"])
+    positions, velocities = (
+        np.asarray(open_array(store, name, writable=False)[slot]) for name in (POSITIONS, VELOCITIES)
+    )
+    state = RestartState(int(record["step"]), positions, velocities)
+    if state.checksum() != record["checksum"]:
+        raise DataError(f"The restart state of {store.root} is damaged; restore the store from a copy.")
+    return state

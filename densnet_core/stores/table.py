@@ -1,0 +1,287 @@
+"""A table of frames: columns in one Zarr group that grow together and are committed together.
+
+A column has one row per frame, or is ragged: then its rows belong to another axis (atoms, orbital coefficients), and
+``<axis>_offsets`` says that frame i owns the rows ``offsets[i]:offsets[i + 1]``. The attributes of the group hold the
+committed length of every axis; each frame carries a checksum of all its rows in all columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+
+from densnet_core.errors import DataError, InputError
+from densnet_core.stores.arrays import FRAME, AnyArray, Column, create_array, open_array
+from densnet_core.stores.commit import DurableStore, WriterLock, read_group, write_group
+
+CHECKSUM: Final = "checksum"
+CHECKSUM_BYTES: Final = 16
+CACHED_COLUMN_BYTES: Final = 256 * 2**20
+"""A column up to this size is kept in memory whole after its first use; of a larger one, the last chunks used."""
+CACHED_CHUNKS: Final = 128
+WRITERS: Final = 8
+
+Frame = Mapping[str, AnyArray]
+
+
+class Table:
+    """Frames stored column by column under the commit protocol of ``densnet_core.stores.commit``.
+
+    Parameters
+    ----------
+    store : DurableStore
+    name : str
+        Path of the group inside the store.
+    columns : sequence of Column
+        Without the offsets and the checksum, which the table adds.
+    lock : WriterLock or None
+        The store's lock; None opens for reading. When given, rows beyond the committed lengths (a killed writer left
+        them) are removed.
+    """
+
+    def __init__(self, store: DurableStore, name: str, columns: Sequence[Column], lock: WriterLock | None) -> None:
+        self.name = name
+        self.folder = Path(store.root) / name
+        self._store = store
+        self._lock = lock
+        self._data = {column.name: column for column in columns}
+        self.columns = _with_bookkeeping(columns)
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._whole: dict[str, AnyArray] = {}
+        self._chunks: OrderedDict[tuple[str, int], AnyArray] = OrderedDict()
+        self.attributes: dict[str, Any] = {}
+        self.committed: dict[str, int] = {}
+        self._reload()
+        if lock is not None:
+            self.trim()
+
+    @classmethod
+    def create(
+        cls,
+        store: DurableStore,
+        name: str,
+        columns: Sequence[Column],
+        lock: WriterLock,
+        attributes: Mapping[str, Any],
+    ) -> Table:
+        """Make an empty table; it exists once its group is written, which is the last step."""
+        lock.check()
+        for column in _with_bookkeeping(columns).values():
+            array = create_array(store, f"{name}/{column.name}", column, rows=0)
+            if column.name.endswith("_offsets"):
+                array.resize((1,))
+                array[:] = np.zeros(1, np.int64)
+        store.flush()
+        axes = {column.axis for column in columns} | {FRAME}
+        write_group(Path(store.root) / name, {**attributes, "committed": dict.fromkeys(sorted(axes), 0)})
+        return cls(store, name, columns, lock)
+
+    def __len__(self) -> int:
+        return self.committed[FRAME]
+
+    @property
+    def data_columns(self) -> tuple[str, ...]:
+        """Names of the columns without the offsets and the checksum."""
+        return tuple(self._data)
+
+    @property
+    def ragged_axes(self) -> tuple[str, ...]:
+        return tuple(sorted({column.axis for column in self._data.values()} - {FRAME}))
+
+    def rows_of(self, column: str) -> int:
+        """Committed rows of a column."""
+        leading = 1 if column.endswith("_offsets") else 0
+        return self.committed[self.columns[column].axis] + leading
+
+    def read(self, column: str, start: int, stop: int) -> AnyArray:
+        """Rows ``start:stop`` of a column, not to be modified. Served from memory after the first use."""
+        if self.rows_of(column) * self.columns[column].row_bytes <= CACHED_COLUMN_BYTES:
+            return self.whole(column)[start:stop]
+        size = self.columns[column].chunk_rows
+        parts = [
+            self._chunk(column, index)[max(start - index * size, 0) : stop - index * size]
+            for index in range(start // size, -(-stop // size))
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else self.read_uncached(column, 0, 0)
+
+    def whole(self, column: str) -> AnyArray:
+        """All committed rows of a column, not to be modified; kept in memory."""
+        if column not in self._whole:
+            values = self.read_uncached(column, 0, self.rows_of(column))
+            values.setflags(write=False)
+            self._whole[column] = values
+        return self._whole[column]
+
+    def read_uncached(self, column: str, start: int, stop: int) -> AnyArray:
+        """Rows ``start:stop`` of a column straight from the disk; ``DataError`` if they cannot be read."""
+        try:
+            values = np.asarray(self._array(column)[start : min(stop, self.rows_of(column))])
+        except DataError:
+            raise
+        except Exception as error:  # Zarr and the file system raise a variety of types for damaged chunks
+            raise DataError(f"{self.folder / column}, rows {start} to {stop - 1}, cannot be read: {error}") from error
+        return values
+
+    def span(self, axis: str, index: int) -> tuple[int, int]:
+        """Rows that frame ``index`` owns on an axis."""
+        if axis == FRAME:
+            return index, index + 1
+        start, stop = self.read(f"{axis}_offsets", index, index + 2)
+        return int(start), int(stop)
+
+    def value(self, column: str, index: int) -> AnyArray:
+        """The rows of frame ``index``: the row itself for a column with one row per frame. Not to be modified."""
+        axis = self.columns[column].axis
+        rows = self.read(column, *self.span(axis, index))
+        return np.asarray(rows[0]) if axis == FRAME else rows
+
+    def append(self, frames: Sequence[Frame], **attributes: Any) -> None:
+        """Append frames and replace attributes in one commit.
+
+        Parameters
+        ----------
+        frames : sequence of mapping
+            For every column the frame's rows: an array of the row's shape, or (rows, \\*shape) on a ragged axis.
+        **attributes
+            Attributes of the group to replace in the same commit.
+        """
+        self._check_writable()
+        try:
+            blocks, lengths = self._blocks(frames)
+            with ThreadPoolExecutor(WRITERS) as pool:  # flushing files to a disk is faster side by side
+                list(pool.map(self._extend, blocks.keys(), blocks.values()))
+            self._commit(lengths, attributes)
+        except BaseException:
+            # The commit may or may not have happened (an interrupt between the rename and here): the disk decides.
+            self._arrays.clear()
+            self._reload()
+            raise
+        self._forget()
+
+    def update(self, **attributes: Any) -> None:
+        """Replace attributes of the group in one commit."""
+        self._check_writable()
+        self._commit(self.committed, attributes)
+
+    def trim(self) -> None:
+        """Cut the arrays to their committed rows (a killed writer, or growing by whole chunks, left more)."""
+        self._check_writable()
+        for name, column in self.columns.items():
+            array = self._array(name)
+            if array.shape[0] > self.rows_of(name):
+                array.resize((self.rows_of(name), *column.shape))
+        self._store.flush()
+
+    def checksum(self, values: Frame) -> AnyArray:
+        """(16,) uint8 BLAKE2b digest over the bytes of a frame's rows in all columns, ordered by name."""
+        digest = hashlib.blake2b(digest_size=CHECKSUM_BYTES)
+        for name in sorted(self._data):
+            rows = np.ascontiguousarray(values[name], dtype=self._data[name].dtype)
+            digest.update(f"{name}{rows.size};".encode())
+            digest.update(rows.tobytes())
+        return np.frombuffer(digest.digest(), np.uint8)
+
+    def _blocks(self, frames: Sequence[Frame]) -> tuple[dict[str, AnyArray], dict[str, int]]:
+        lengths = dict(self.committed)
+        lengths[FRAME] += len(frames)
+        blocks = {name: _stack(column, [frame[name] for frame in frames]) for name, column in self._data.items()}
+        blocks[CHECKSUM] = _stack(self.columns[CHECKSUM], [self.checksum(frame) for frame in frames])
+        for axis in self.ragged_axes:
+            names = [name for name, column in self._data.items() if column.axis == axis]
+            counts = np.array([[len(frame[name]) for name in names] for frame in frames]).reshape(-1, len(names))
+            if (counts != counts[:, :1]).any():
+                raise InputError(f"The columns {', '.join(names)} of a frame differ in length.")
+            blocks[f"{axis}_offsets"] = self.committed[axis] + np.cumsum(counts[:, 0], dtype=np.int64)
+            lengths[axis] += int(counts[:, 0].sum())
+        return blocks, lengths
+
+    def _extend(self, name: str, block: AnyArray) -> None:
+        if not len(block):
+            return
+        array, column, start = self._array(name), self.columns[name], self.rows_of(name)
+        stop = start + len(block)
+        if stop > array.shape[0]:
+            # Growing by whole chunks spares most commits the rewriting of the array's metadata; close() trims.
+            array.resize((-(-stop // column.chunk_rows) * column.chunk_rows, *column.shape))
+        array[start:stop] = block
+
+    def _commit(self, lengths: Mapping[str, int], attributes: Mapping[str, Any]) -> None:
+        merged = {**self.attributes, **attributes, "committed": dict(lengths)}
+        self._store.flush()
+        write_group(self.folder, merged)
+        self.attributes, self.committed = merged, dict(lengths)
+
+    def _reload(self) -> None:
+        self.attributes = read_group(self.folder)
+        committed = self.attributes.get("committed")
+        wanted = {column.axis for column in self.columns.values()}
+        if not isinstance(committed, dict) or set(committed) != wanted:
+            raise DataError(f"{self.folder}: the committed lengths must name {sorted(wanted)}, found {committed!r}.")
+        if not all(isinstance(length, int) and length >= 0 for length in committed.values()):
+            raise DataError(f"{self.folder}: the committed lengths must not be negative, found {committed!r}.")
+        self.committed = dict(committed)
+        self._forget()
+
+    def _check_writable(self) -> None:
+        if self._lock is None:
+            raise DataError(f"{self.folder} is open for reading only; open the store with writable=True.")
+        self._lock.check()
+
+    def _forget(self) -> None:
+        self._whole.clear()
+        self._chunks.clear()
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        if name not in self._arrays:
+            array = open_array(self._store, f"{self.name}/{name}", writable=self._lock is not None)
+            column = self.columns[name]
+            if array.dtype != np.dtype(column.dtype) or array.shape[1:] != column.shape:
+                found = f"{array.dtype}, rows of shape {array.shape[1:]}"
+                raise DataError(
+                    f"{self.folder / name} has type {found}; expected {np.dtype(column.dtype)}, {column.shape}."
+                )
+            if array.shape[0] < self.rows_of(name):
+                raise DataError(
+                    f"{self.folder / name} has {array.shape[0]} rows but {self.rows_of(name)} are committed; restore "
+                    "the store from a copy."
+                )
+            self._arrays[name] = array
+        return self._arrays[name]
+
+    def _chunk(self, column: str, index: int) -> AnyArray:
+        key = (column, index)
+        if key not in self._chunks:
+            size = self.columns[column].chunk_rows
+            self._chunks[key] = self.read_uncached(column, index * size, (index + 1) * size)
+            if len(self._chunks) > CACHED_CHUNKS:
+                self._chunks.popitem(last=False)
+        self._chunks.move_to_end(key)
+        return self._chunks[key]
+
+
+def _with_bookkeeping(columns: Iterable[Column]) -> dict[str, Column]:
+    every = {column.name: column for column in columns}
+    for axis in sorted({column.axis for column in every.values()} - {FRAME}):
+        name = f"{axis}_offsets"
+        meaning = f"(n_frames + 1,); frame i owns the rows {name}[i]:{name}[i+1] of the arrays along '{axis}'"
+        every[name] = Column(name, "<i8", "1", meaning, chunk_rows=4096)
+    meaning = "(n_frames, 16); BLAKE2b digest of the frame's rows in all other arrays"
+    every[CHECKSUM] = Column(CHECKSUM, "|u1", "1", meaning, (CHECKSUM_BYTES,), chunk_rows=2048)
+    return every
+
+
+def _stack(column: Column, values: Sequence[AnyArray]) -> AnyArray:
+    if not values:
+        return np.empty((0, *column.shape), column.dtype)
+    join = np.stack if column.axis == FRAME else np.concatenate
+    block = join([np.asarray(value, column.dtype) for value in values])
+    if block.shape[1:] != column.shape:
+        raise InputError(f"{column.name}: a row must have shape {column.shape}, not {block.shape[1:]}.")
+    return block

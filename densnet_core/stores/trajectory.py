@@ -1,0 +1,299 @@
+"""The store of a molecular-dynamics stage: recorded frames of all replicas and the state to restart from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densnet_core.errors import DataError, InputError
+from densnet_core.stores.arrays import Column
+from densnet_core.stores.commit import WriterLock, read_group, write_group
+from densnet_core.stores.derived import DERIVED, read_derived, write_derived
+from densnet_core.stores.folder import FRAMES, StoreFolder, begin, checked_name, finish, groups_in, open_lock
+from densnet_core.stores.restart import RestartState, create_restart, read_restart, write_restart
+from densnet_core.stores.table import Table
+from densnet_core.structures import Structure
+
+if TYPE_CHECKING:
+    # md stands below the stores: its records are used by their attributes only, its code is not imported.
+    from densnet_core.md.base import MDFrames, MDStage, MDState
+
+Array = NDArray[np.float64]
+CHUNK_BYTES: Final = 512 * 1024
+
+
+class TrajectoryStore(StoreFolder):
+    """Frames of ``n_replicas`` copies of one molecule, atomic units.
+
+    A commit adds frames and replaces the restart state together, so that after any interruption the state is the one
+    at the end of the last frame. Opened for reading, it shows the frames committed at that moment.
+    """
+
+    kind = "trajectory"
+
+    def __init__(self, path: Path, lock: WriterLock | None) -> None:
+        super().__init__(path, lock)
+        try:
+            molecule = self.attributes["structure"]
+            self.structure = Structure(
+                np.array(molecule["numbers"]),
+                np.array(molecule["positions_bohr"]),
+                molecule["charge"],
+                molecule["multiplicity"],
+            )
+            self.n_replicas = int(self.attributes["n_replicas"])
+            self.stage: dict[str, Any] = dict(self.attributes["stage"])
+            self.provenance: dict[str, Any] = dict(self.attributes["provenance"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"The root attributes of {path} are damaged: {error!r}.") from error
+        self.frame_table = Table(self._zarr, FRAMES, _columns(self.n_replicas, self.structure.n_atoms), lock)
+        self._tables.append(self.frame_table)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        structure: Structure,
+        n_replicas: int,
+        stage: MDStage,
+        provenance: Mapping[str, Any],
+    ) -> Self:
+        """Create an empty store and open it for writing.
+
+        Parameters
+        ----------
+        path : path
+        structure : Structure
+            The molecule; its positions are those of reference, not of a frame.
+        n_replicas : int
+        stage : MDStage
+            The stage recorded (its fields go into the store; times in atomic units).
+        provenance : mapping
+            Plain JSON: model, engine, versions.
+
+        Raises
+        ------
+        DataError
+            If the folder is not empty or cannot be written.
+        """
+        if n_replicas < 1:
+            raise InputError(f"A trajectory needs at least one replica, not {n_replicas}.")
+        folder, lock, zarr_store = begin(path)
+        try:
+            columns = _columns(n_replicas, structure.n_atoms)
+            create_restart(zarr_store, n_replicas, structure.n_atoms)
+            write_group(folder / DERIVED, {})
+            Table.create(zarr_store, FRAMES, columns, lock, {"restart": None})
+            finish(
+                folder,
+                cls.kind,
+                {
+                    "structure": {
+                        "numbers": structure.numbers.tolist(),
+                        "positions_bohr": structure.positions.tolist(),
+                        "charge": structure.charge,
+                        "multiplicity": structure.multiplicity,
+                    },
+                    "n_replicas": int(n_replicas),
+                    "stage": asdict(stage),
+                    "provenance": dict(provenance),
+                    "units": "Hartree atomic units, temperature in kelvin; every array names its own",
+                },
+            )
+            return cls(folder, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def open(cls, path: str | Path, writable: bool = False) -> Self:
+        """Open an existing store; ``DataError`` if there is none, it is damaged or (to write) in use."""
+        folder, lock = open_lock(path, writable)
+        try:
+            return cls(folder, lock)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    def __len__(self) -> int:
+        return len(self.frame_table)
+
+    def __repr__(self) -> str:
+        mode = "writable" if self.writable else "reading"
+        return (
+            f"TrajectoryStore({str(self.path)!r}: {len(self)} frames of {self.n_replicas} x {self.structure.formula}, "
+            f"{self.stage.get('ensemble', '?')}, {mode})"
+        )
+
+    # Writing
+
+    def append(self, frames: MDFrames) -> None:
+        """Add a block of frames and replace the restart state, in one commit.
+
+        Raises
+        ------
+        InputError
+            If a shape is wrong, a value is not finite, or the steps do not follow those already stored. Nothing is
+            written then.
+        """
+        self._writer()
+        self._check(frames)
+        state = RestartState(int(frames.end.step), frames.end.positions, frames.end.velocities)
+        restart = write_restart(self._zarr, self.frame_table.attributes["restart"], state)
+        rows = [
+            {
+                "steps": np.asarray(step, np.int64),
+                "positions": np.asarray(positions, np.float64),
+                "potential_energy": np.asarray(potential, np.float64),
+                "kinetic_energy": np.asarray(kinetic, np.float64),
+            }
+            for step, positions, potential, kinetic in zip(
+                frames.steps, frames.positions, frames.potential_energy, frames.kinetic_energy, strict=True
+            )
+        ]
+        self.frame_table.append(rows, restart=restart)
+
+    def set_array(self, name: str, values: NDArray[Any], unit: str, meaning: str = "") -> None:
+        """Keep a quantity derived from the frames, replacing an earlier one of that name, in one commit.
+
+        Parameters
+        ----------
+        name : str
+        values : (n_frames, ...) array of real numbers
+            For example dipoles (n_frames, n_replicas, 3).
+        unit : str
+        meaning : str
+            Shape and meaning, for people.
+
+        Raises
+        ------
+        InputError
+            If there is not one row per frame or a value is not finite.
+        """
+        self._writer()
+        values = np.asarray(values)
+        if values.ndim < 1 or len(values) != len(self):
+            raise InputError(f"{name} needs a row for each of the {len(self)} frames; its shape is {values.shape}.")
+        write_derived(self._zarr, checked_name(name), values, unit, meaning)
+
+    # Reading
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """(n_frames,) steps since the start of the stage."""
+        return np.array(self.frame_table.whole("steps"))
+
+    @property
+    def potential_energy(self) -> Array:
+        """(n_frames,) potential energy, sum over the replicas, hartree."""
+        return np.array(self.frame_table.whole("potential_energy"))
+
+    @property
+    def kinetic_energy(self) -> Array:
+        """(n_frames,) kinetic energy, sum over the replicas, hartree."""
+        return np.array(self.frame_table.whole("kinetic_energy"))
+
+    def positions(self, frames: slice | None = None) -> Array:
+        """(n, n_replicas, n_atoms, 3) positions of a slice of the frames (all if not given), bohr.
+
+        Read from the disk at every call, so that a long trajectory can be gone through in blocks.
+        """
+        start, stop, stride = (frames or slice(None)).indices(len(self))
+        if stride < 1:
+            raise InputError(f"Frames are read forwards; the stride {stride} is not positive.")
+        return self.frame_table.read_uncached("positions", start, max(stop, start))[::stride]
+
+    def restart(self) -> MDState | None:
+        """The state at the end of the last frame; None before the first commit.
+
+        Raises
+        ------
+        DataError
+            If the stored state is damaged.
+        """
+        record = self.frame_table.attributes["restart"]
+        return None if record is None else cast("MDState", read_restart(self._zarr, record))
+
+    def array(self, name: str) -> NDArray[Any]:
+        """A quantity stored by ``set_array``, (n_frames at that time, ...).
+
+        Raises
+        ------
+        DataError
+            If there is none of that name; the message lists those there are.
+        """
+        if name not in self.array_names():
+            known = ", ".join(self.array_names()) or "none"
+            raise DataError(f"{self.path} has no array {name!r}; it has: {known}.")
+        return read_derived(self._zarr, name)
+
+    def array_unit(self, name: str) -> str:
+        """Unit of a quantity stored by ``set_array``."""
+        return str(read_group(self.path / DERIVED / checked_name(name))["unit"])
+
+    def array_names(self) -> list[str]:
+        """Names of the quantities stored by ``set_array``."""
+        return groups_in(self.path / DERIVED)
+
+    def info(self) -> dict[str, Any]:
+        """Plain summary of the store for ``densnet data info --json``; keys name their units."""
+        restart = self.frame_table.attributes["restart"]
+        return {
+            "kind": self.kind,
+            "path": str(self.path),
+            "format_version": self.attributes["format_version"],
+            "frames": len(self),
+            "replicas": self.n_replicas,
+            "formula": self.structure.formula,
+            "stage": self.stage,
+            "last_step": None if restart is None else restart["step"],
+            "arrays": {name: self.array_unit(name) for name in self.array_names()},
+            "provenance": self.provenance,
+            "documents": self.document_names(),
+            "size_bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+        }
+
+    def _check(self, frames: MDFrames) -> None:
+        n_frames = len(frames.steps)
+        shape = (self.n_replicas, self.structure.n_atoms, 3)
+        expected = {
+            "steps": (frames.steps, (n_frames,)),
+            "positions": (frames.positions, (n_frames, *shape)),
+            "potential_energy": (frames.potential_energy, (n_frames,)),
+            "kinetic_energy": (frames.kinetic_energy, (n_frames,)),
+            "end.positions": (frames.end.positions, shape),
+            "end.velocities": (frames.end.velocities, shape),
+        }
+        for name, (values, wanted) in expected.items():
+            if np.shape(values) != wanted:
+                raise InputError(f"{name} of the frames must have shape {wanted}, not {np.shape(values)}.")
+            if not np.isfinite(values).all():
+                raise InputError(f"{name} of the frames is not finite; the dynamics has failed before.")
+        restart = self.frame_table.attributes["restart"]
+        last = -1 if restart is None else restart["step"]
+        steps = [int(step) for step in frames.steps]
+        # A first block may start at step 0 or later; a later block only after the state stored with the last one.
+        if any(after <= before for before, after in zip([last, *steps], steps, strict=False)):
+            raise InputError(
+                f"Steps must ascend from {last + 1} on (the store is at step {last}); found {steps[:5]}..."
+            )
+        if frames.end.step < max([last, *steps]):
+            raise InputError(f"The end state is at step {frames.end.step}, before the last frame of its block.")
+
+
+def _columns(n_replicas: int, n_atoms: int) -> tuple[Column, ...]:
+    shape = (n_replicas, n_atoms, 3)
+    energy = "(n_frames,); {} energy, sum over the replicas"
+    rows = max(1, CHUNK_BYTES // (8 * n_replicas * n_atoms * 3))
+    return (
+        Column("steps", "<i8", "1", "(n_frames,); time steps since the start of the stage", chunk_rows=4096),
+        Column("positions", "<f8", "bohr", "(n_frames, n_replicas, n_atoms, 3)", shape, chunk_rows=rows),
+        Column("potential_energy", "<f8", "hartree", energy.format("potential"), chunk_rows=4096),
+        Column("kinetic_energy", "<f8", "hartree", energy.format("kinetic"), chunk_rows=4096),
+    )
