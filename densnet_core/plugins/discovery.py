@@ -135,7 +135,10 @@ def _checked(component: object) -> Component:
     if not isinstance(component, Component):
         raise PluginError(f"densnet_components returned {component!r}; expected densnet_core.plugins.Component.")
     problems: Iterable[tuple[bool, str]] = (
-        (component.kind in tuple(Kind), f"kind {component.kind!r} is unknown. {nearest(str(component.kind), Kind)}"),
+        (
+            component.kind in tuple(Kind),
+            f"kind {component.kind!r} is unknown. {nearest(str(component.kind), map(str, Kind))}",
+        ),
         (_matches(_NAME, component.name), f"name {component.name!r} is not a plain word."),
         (_matches(_TARGET, component.target), f"target {component.target!r} is not of the form package.module:Class."),
         (_matches(_TARGET, component.config), f"config {component.config!r} is not of the form package.module:Model."),
