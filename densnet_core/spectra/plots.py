@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,8 @@ _BLUE: Final = "#0072B2"
 _VERMILION: Final = "#D55E00"
 _GREEN: Final = "#009E73"
 _GREY: Final = "#555555"
+
+_NOTE_LENGTH: Final = 130  # characters of the small print that fit beside each other
 
 
 def plot_spectrum(
@@ -62,9 +65,15 @@ def plot_spectrum(
     """
     if not lower < upper:
         raise InputError(f"The range to plot is empty: {lower} to {upper} cm^-1.")
-    figure = Figure(figsize=(8.4, 4.9), dpi=dpi, facecolor="white")
+    notes = wrap(_settings_text(spectrum.settings), _NOTE_LENGTH)
+    if experiment is not None:
+        notes += wrap(f"Experiment: {experiment.source}", _NOTE_LENGTH)
+    # Heights in inches, from below: notes, legend and axis title, axes, experimental labels, title.
+    below, above = 0.12 + 0.17 * len(notes) + 0.68, (0.58 if experiment else 0.12) + (0.38 if title else 0.0)
+    width, height = 8.4, below + 2.95 + above
+    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.085, 0.225, 0.835, 0.60 if experiment else 0.675))
+    axes = figure.add_axes((0.085, below / height, 0.835, 2.95 / height))
     _draw_curve(axes, spectrum, lower, upper)
     _style(axes, lower, upper)
     handles: list[Artist] = list(axes.get_lines())
@@ -75,7 +84,7 @@ def plot_spectrum(
     axes.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(0.0, -0.155),
+        bbox_to_anchor=(0.0, -0.15),
         ncols=3,
         frameon=False,
         fontsize=8.5,
@@ -83,11 +92,10 @@ def plot_spectrum(
         borderaxespad=0.0,
     )
     if title:
-        figure.text(0.085, 0.955, title, fontsize=11.5, fontweight="bold", ha="left", va="center")
-    notes = [_settings_text(spectrum.settings)]
-    if experiment is not None:
-        notes.append(f"Experiment: {experiment.source}")
-    figure.text(0.085, 0.018, "\n".join(notes), fontsize=7.5, color=_GREY, ha="left", va="bottom", linespacing=1.5)
+        figure.text(0.085, 1 - 0.22 / height, title, fontsize=11.5, fontweight="bold", ha="left", va="center")
+    figure.text(
+        0.085, 0.1 / height, "\n".join(notes), fontsize=7.5, color=_GREY, ha="left", va="bottom", linespacing=1.5
+    )
     try:
         figure.savefig(Path(path), format="png")
     except OSError as error:
@@ -183,11 +191,11 @@ def _settings_text(settings: SpectrumSettings) -> str:
     step = (
         "no time-step correction"
         if settings.time_step is None
-        else f"time step {settings.time_step:.3g} fs (frequencies corrected)"
+        else f"time step {settings.time_step:.3g} fs (corrected for)"
     )
     replicas = f"{settings.n_replicas} replica" + ("s" if settings.n_replicas != 1 else "")
     return (
         f"{settings.temperature:.0f} K ({kinds[settings.temperature_kind]}), {step}, {replicas} of "
-        f"{settings.length:.3g} ps, {settings.window.capitalize()} window of "
-        f"{settings.width:g} cm$^{{-1}}$ FWHM, not scaled"
+        f"{settings.length:.3g} ps, {settings.window.capitalize()} window "
+        f"{settings.width:g} cm\u207b\u00b9 FWHM, not scaled"
     )
