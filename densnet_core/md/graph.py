@@ -49,13 +49,18 @@ def flatten(function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -
     Raises
     ------
     InputError
-        If the graph draws random numbers (dropout left in training mode).
+        If the graph draws random numbers (dropout left in training mode), or Python reads a value of a tensor.
     """
 
     def plain(argument: Tensor) -> tuple[Tensor, ...]:  # make_fx miscounts the arguments of a bound method
         return function(argument)
 
-    traced = make_fx(plain)(example)
+    try:
+        traced = make_fx(plain)(example)
+    except RuntimeError as error:
+        if "data-dependent" not in str(error):
+            raise
+        raise InputError(f"The potential takes a decision that depends on positions: {error}") from error
     pure = make_fx(torch.func.functionalize(traced, remove="mutations"))(example)
     _refuse_random(pure)
     return _fuse_silu_backward(_Folder(pure, example).run())

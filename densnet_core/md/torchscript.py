@@ -154,15 +154,22 @@ def _check_result(result: tuple[Tensor, Tensor], n_replicas: int, n_atoms: int) 
 
 def _compare(script: Any, function: EnergyAndForces, positions: Tensor) -> None:
     """Refuse a trace that differs from its function at a geometry it has not seen."""
-    energy, forces = script((positions * BOHR_TO_NANOMETER).reshape(-1, 3))
     with torch.enable_grad():  # type: ignore[no-untyped-call]
-        energies, expected = function(positions)
-    expected = expected.detach().reshape(-1, 3) * KJ_PER_MOL_NANOMETER
-    energy_error = float((energy - energies.detach().sum() * HARTREE_TO_KJ_PER_MOL).abs() / (1.0 + energy.abs()))
-    force_error = float((forces - expected).abs().max() / (1.0 + expected.abs().max()))
+        energies, forces = (value.detach() for value in function(positions))
+    reason = "depends on positions through control flow or a neighbour list, which a TorchScript trace cannot hold"
+    try:
+        energy, found = script((positions * BOHR_TO_NANOMETER).reshape(-1, 3))
+    except RuntimeError as error:
+        raise InputError(f"The exported graph fails at another geometry; the potential {reason}: {error}") from error
+    energy_error = _relative_error(energy, energies.sum() * HARTREE_TO_KJ_PER_MOL)
+    force_error = _relative_error(found, forces.reshape(-1, 3) * KJ_PER_MOL_NANOMETER)
     # Networks may compute in float32; anything structural is wrong by far more than this.
     if not (energy_error < 1e-5 and force_error < 1e-4):
         raise InputError(
-            f"The exported graph differs from the potential (energy by {energy_error:.1e}, forces by "
-            f"{force_error:.1e}, relative): it depends on positions through control flow or a neighbour list."
+            f"At another geometry the exported graph differs from the potential (energy by {energy_error:.1e}, forces "
+            f"by {force_error:.1e}, relative); the potential {reason}."
         )
+
+
+def _relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / (1.0 + expected.abs().max()))

@@ -18,10 +18,13 @@ from densnet_core.md.base import MDEngine, MDFrames, MDStage, MDState, Potential
 from densnet_core.structures import Array
 from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
 from densnet_openmm.system import (
+    ENERGY_UNIT,
+    FORCE_UNIT,
+    LENGTH_UNIT,
     NM_PER_PS,
     POTENTIAL_ENERGY,
+    VELOCITY_UNIT,
     find_platform,
-    in_default_units,
     make_context,
     make_integrator,
     make_system,
@@ -70,19 +73,17 @@ class OpenMMEngine(MDEngine):
             return
         with _torch_threads(self.threads):
             dynamics = _Dynamics(self, potential, stage, start)
-            frames: list[_Frame] = []
-            if start.step == 0:
-                frames.append(dynamics.first_frame())
-            else:
-                dynamics.first_frame()  # the route works and the state is sound before anything is integrated
-            for step in range(start.step, stage.n_steps + 1, stage.record_every):
-                if step > start.step:
+            first = dynamics.first_frame()  # also on a restart: the force works and the state is sound
+        frames = [first] if start.step == 0 else []
+        for step in range(start.step, stage.n_steps + 1, stage.record_every):
+            if step > start.step:
+                with _torch_threads(self.threads):  # not across the yield: the caller has threads of its own
                     frames.append(dynamics.advance())
-                if progress is not None:
-                    progress(step)
-                if len(frames) == block_frames or (step == stage.n_steps and frames):
-                    yield _block(frames)
-                    frames = []
+            if progress is not None:
+                progress(step)
+            if len(frames) == block_frames or (step == stage.n_steps and frames):
+                yield _block(frames)
+                frames = []
 
     def context(self, potential: Potential, stage: MDStage, start: MDState, caught: list[BaseException]) -> Any:
         """The OpenMM Context of a run, for those who want more of OpenMM than ``run`` gives.
@@ -140,8 +141,8 @@ class _Dynamics:
             if self.caught:
                 raise self._python_error(self.step) from error
             raise self._route_error(error) from error
-        energy = state.getPotentialEnergy()._value
-        bad = self._broken_replicas(in_default_units(state.getForces(asNumpy=True)))
+        energy = state.getPotentialEnergy().value_in_unit(ENERGY_UNIT)
+        bad = self._broken_replicas(state.getForces(asNumpy=True).value_in_unit(FORCE_UNIT))
         if bad.size or not np.isfinite(energy):
             raise _not_finite(self.step, bad)
         return self._frame(energy)
@@ -154,6 +155,8 @@ class _Dynamics:
             self.integrator.step(self.stage.record_every)
             frame = self._frame(self._potential_energy(), until)
         except openmm.OpenMMException as error:
+            if self.caught and not isinstance(self.caught[0], DenSNetError):
+                raise self.caught[0] from None  # a defect, or Ctrl-C
             raise self._diagnosis(before, until, error) from error
         if not (
             np.isfinite(frame.potential) and np.isfinite(frame.kinetic) and np.isfinite(frame.state.positions).all()
@@ -166,12 +169,12 @@ class _Dynamics:
         """KJ/mol, of the present positions."""
         if self.stage.ensemble == "nve":
             return float(self.integrator.getGlobalVariableByName(POTENTIAL_ENERGY))
-        return float(self.context.getState(energy=True).getPotentialEnergy()._value)
+        return float(self.context.getState(energy=True).getPotentialEnergy().value_in_unit(ENERGY_UNIT))
 
     def _frame(self, energy: float, step: int | None = None) -> _Frame:
         state = self.context.getState(positions=True, velocities=True)
-        positions = in_default_units(state.getPositions(asNumpy=True)).reshape(self.shape) / BOHR_TO_NANOMETER
-        velocities = in_default_units(state.getVelocities(asNumpy=True)).reshape(self.shape) / NM_PER_PS
+        positions = state.getPositions(asNumpy=True).value_in_unit(LENGTH_UNIT).reshape(self.shape) / BOHR_TO_NANOMETER
+        velocities = state.getVelocities(asNumpy=True).value_in_unit(VELOCITY_UNIT).reshape(self.shape) / NM_PER_PS
         kinetic = 0.5 * float((self.masses * velocities * velocities).sum())
         end = MDState(self.step if step is None else step, positions, velocities)
         return _Frame(end, energy / HARTREE_TO_KJ_PER_MOL, kinetic)
@@ -198,16 +201,19 @@ class _Dynamics:
     def _broken_now(self) -> Any:
         """Replicas with a position, velocity or force that is not finite; None if all is well."""
         state = self.context.getState(positions=True, velocities=True)
-        for quantity in (state.getPositions(asNumpy=True), state.getVelocities(asNumpy=True)):
-            bad = self._broken_replicas(in_default_units(quantity))
+        for values in (
+            state.getPositions(asNumpy=True).value_in_unit(LENGTH_UNIT),
+            state.getVelocities(asNumpy=True).value_in_unit(VELOCITY_UNIT),
+        ):
+            bad = self._broken_replicas(values)
             if bad.size:
                 return bad
         try:
             state = self.context.getState(energy=True, forces=True)
         except openmm.OpenMMException:
             return None  # the exception of the Python route is in self.caught
-        bad = self._broken_replicas(in_default_units(state.getForces(asNumpy=True)))
-        return bad if bad.size or not np.isfinite(state.getPotentialEnergy()._value) else None
+        bad = self._broken_replicas(state.getForces(asNumpy=True).value_in_unit(FORCE_UNIT))
+        return bad if bad.size or not np.isfinite(state.getPotentialEnergy().value_in_unit(ENERGY_UNIT)) else None
 
     def _broken_replicas(self, values: Array) -> Any:
         return np.flatnonzero(~np.isfinite(values.reshape(self.shape)).all(axis=(1, 2)))

@@ -29,6 +29,10 @@ from densnet_core.units import (
 ATOMIC_TIME_TO_PICOSECOND: Final = ATOMIC_TIME_TO_FEMTOSECOND * 1e-3
 NM_PER_PS: Final = BOHR_TO_NANOMETER / ATOMIC_TIME_TO_PICOSECOND
 """Bohr per atomic unit of time to nanometer per picosecond."""
+LENGTH_UNIT: Final = openmm.unit.nanometer
+VELOCITY_UNIT: Final = openmm.unit.nanometer / openmm.unit.picosecond
+ENERGY_UNIT: Final = openmm.unit.kilojoule_per_mole
+FORCE_UNIT: Final = openmm.unit.kilojoule_per_mole / openmm.unit.nanometer
 POTENTIAL_ENERGY: Final = "potential_energy"
 
 # openmmtorch is compiled against one minor version of torch: what was found to work together.
@@ -59,8 +63,8 @@ def python_force(potential: Potential, caught: list[BaseException]) -> Any:
 
     def compute(state: Any) -> tuple[float, Array]:
         try:
-            positions = in_default_units(state.getPositions(asNumpy=True)).reshape(shape) / BOHR_TO_NANOMETER
-            energies, forces = potential.energy_and_forces(positions)
+            positions = state.getPositions(asNumpy=True).value_in_unit(LENGTH_UNIT)
+            energies, forces = potential.energy_and_forces(positions.reshape(shape) / BOHR_TO_NANOMETER)
         except BaseException as error:
             caught.append(error)
             raise
@@ -165,15 +169,6 @@ def make_context(system: Any, integrator: Any, platform: tuple[Any, dict[str, st
     context.setPositions(start.positions.reshape(-1, 3) * BOHR_TO_NANOMETER)
     context.setVelocities(start.velocities.reshape(-1, 3) * NM_PER_PS)
     return context
-
-
-def in_default_units(quantity: Any) -> Array:
-    """The array inside a Quantity of OpenMM's own units.
-
-    ``value_in_unit`` would look up and compare dimensions in Python at every call; a State always has nm and nm/ps.
-    """
-    array: Array = quantity._value
-    return array
 
 
 def _version(distribution: str) -> str:
