@@ -1,0 +1,249 @@
+"""What is particular to OpenMM: two routes to the same force, platforms, plugins that are missing, restarts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import openmm
+import pytest
+import torch
+from densnet_openmm.config import OpenMMOptions
+from densnet_openmm.engine import OpenMMEngine
+
+from densnet_core.errors import DataError, DenSNetError, InputError, PluginError
+from densnet_core.md.base import MDFrames, Potential
+from densnet_core.md.runner import run_stage
+from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.testing.md import NVE, NVT, at_rest, joined, shaken, velocity_verlet
+from densnet_core.testing.potentials import ValencePotential
+
+ROUTES = ("torchforce", "python")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "openmm_torchforce.py"
+
+
+def engine(force: str, platform: str = "CPU") -> OpenMMEngine:
+    return OpenMMEngine(OpenMMOptions(force=force, platform=platform))
+
+
+@pytest.mark.parametrize("platform", ["CPU", "Reference"])
+@pytest.mark.parametrize("force", ["torchforce", "python"])
+def test_openmm_feels_the_forces_of_the_potential(force: str, platform: str) -> None:
+    potential = ValencePotential.water(3)
+    start = shaken(potential, 2000.0)
+    positions = velocity_verlet(potential, start, 20.0, 5)[0][-1]
+    context = engine(force, platform).context(potential, NVE, replace(start, positions=positions), [])
+    state = context.getState(energy=True, forces=True)
+    energies, forces = potential.energy_and_forces(positions)
+    unit = openmm.unit
+    # CODATA 2018: hartree in kJ/mol, bohr in nm.
+    found = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
+    expected = forces.reshape(-1, 3) * 2625.4996394799 / 0.0529177210903
+    # Much tighter than single precision: the platforms must not round positions or forces on the way.
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+    assert energy == pytest.approx(energies.sum() * 2625.4996394799, rel=1e-11)
+
+
+def test_both_routes_give_the_same_trajectory() -> None:
+    potential = ValencePotential.water(4)
+    for stage in (NVE, NVT):  # the noise is the same: it is OpenMM's, with one seed
+        one, other = (joined(list(engine(f).run(potential, stage, shaken(potential, 500.0), 32))) for f in ROUTES)
+        np.testing.assert_allclose(one.positions, other.positions, atol=1e-9)
+        np.testing.assert_allclose(one.potential_energy, other.potential_energy, atol=1e-11)
+
+
+def test_openmm_and_the_core_agree_on_the_kinetic_energy() -> None:
+    potential = ValencePotential.water(2)
+    start = shaken(potential, 500.0)
+    state = engine("python").context(potential, NVE, start, []).getState(energy=True)
+    expected = joined(list(engine("python").run(potential, replace(NVE, n_steps=1), start, 9))).kinetic_energy[0]
+    found = state.getKineticEnergy().value_in_unit(openmm.unit.kilojoule_per_mole)
+    assert found == pytest.approx(expected * 2625.4996394799, rel=1e-8)
+
+
+@pytest.mark.parametrize("force", ROUTES)
+def test_nve_evaluates_the_potential_once_a_step(force: str) -> None:
+    class Counting(ValencePotential):
+        calls = 0
+
+        def energy_and_forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            self.calls += 1
+            return super().energy_and_forces(positions)
+
+    potential = Counting.water(1)
+    list(engine(force).run(potential, NVE, shaken(potential, 300.0), 100))
+    # Two more before the first step: the check of the start, and the integrator's own.
+    assert potential.calls == (0 if force == "torchforce" else NVE.n_steps + 2)
+
+
+def test_an_unknown_platform_is_refused_with_those_there_are() -> None:
+    potential = ValencePotential.water(1)
+    with pytest.raises(InputError, match=r"'Abacus'.*Reference, CPU"):
+        list(engine("python", "Abacus").run(potential, NVE, at_rest(potential), 10))
+
+
+def test_an_unknown_route_is_refused() -> None:
+    with pytest.raises(InputError, match="torchforce"):
+        OpenMMEngine(SimpleNamespace(force="telepathy"))
+
+
+def test_without_openmmtorch_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    potential = ValencePotential.water(1)
+    monkeypatch.setitem(sys.modules, "openmmtorch", None)  # Python's own way to forbid an import
+    with pytest.raises(PluginError, match=r'force = "python"'):
+        list(engine("torchforce").run(potential, NVE, at_rest(potential), 10))
+    list(engine("python").run(potential, replace(NVE, n_steps=1), at_rest(potential), 10))
+
+
+@pytest.mark.parametrize("order", ["import openmm, torch", "import torch, openmm"])
+def test_the_order_of_imports_does_not_matter(order: str) -> None:
+    program = (
+        f"{order}\n"
+        "from densnet_core.testing.md import *\n"
+        "from densnet_openmm.engine import OpenMMEngine\n"
+        "p = ValencePotential.water(1)\n"
+        "print(len(list(OpenMMEngine().run(p, NVE, at_rest(p), 101))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1\n"
+    assert "deprecated" not in done.stderr
+
+
+class Failing(ValencePotential):
+    """Raises something that is not for the user after some calls."""
+
+    error: BaseException
+    allowed = 5
+
+    def energy_and_forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.allowed -= 1
+        if self.allowed < 0:
+            raise self.error
+        return super().energy_and_forces(positions)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError("a defect")], ids=lambda e: type(e).__name__)
+def test_the_python_route_hands_on_interrupts_and_defects(error: BaseException) -> None:
+    potential = Failing.water(1)
+    potential.error = error
+    with pytest.raises(type(error)) as caught:
+        list(engine("python").run(potential, NVE, at_rest(potential), 10))
+    assert caught.value is error
+
+
+def test_a_potential_is_exported_once_and_its_file_removed() -> None:
+    class Counting(ValencePotential):
+        saved: list[Path] = []  # noqa: RUF012 - filled by the instances of this test
+
+        def save_torchscript(self, path: Path) -> None:
+            self.saved.append(path)
+            super().save_torchscript(path)
+
+    potential = Counting.water(1)
+    both = engine("torchforce")
+    for stage in (NVT, NVE):
+        list(both.run(potential, replace(stage, n_steps=2), at_rest(potential), 10))
+    assert len(Counting.saved) == 1
+    assert Counting.saved[0].is_file()
+    del potential
+    assert not Counting.saved[0].exists()
+
+
+@pytest.mark.parametrize("force", ROUTES)
+def test_a_stage_continues_where_it_was_interrupted(force: str) -> None:
+    potential = ValencePotential.water(2)
+    stage, start = replace(NVE, record_every=2), shaken(potential, 500.0)
+    whole: list[MDFrames] = []
+    run_stage(engine(force), potential, stage, start, whole.append, block_frames=4)
+
+    written: list[MDFrames] = []
+
+    def until_full(block: MDFrames) -> None:
+        if len(written) == 5:
+            raise OSError("No space left on device")
+        written.append(block)
+
+    with pytest.raises(OSError, match="No space"):
+        run_stage(engine(force), potential, stage, start, until_full, block_frames=4)
+    told: list[int] = []
+    end = run_stage(engine(force), potential, stage, start, written.append, written[-1].end, told.append, 4)
+    one, other = joined(written), joined(whole)
+    np.testing.assert_array_equal(one.steps, other.steps)
+    np.testing.assert_allclose(one.positions, other.positions, atol=1e-10)
+    assert (end.step, told[0], told[-1]) == (100, 38, 100)
+    again: list[MDFrames] = []
+    assert run_stage(engine(force), potential, stage, start, again.append, end) is end
+    assert again == []
+
+
+def test_a_stage_ignores_the_step_of_the_stage_before_it() -> None:
+    potential = ValencePotential.water(1)
+    frames: list[MDFrames] = []
+    end = run_stage(engine("python"), potential, replace(NVT, n_steps=3), at_rest(potential), frames.append)
+    run_stage(engine("python"), potential, replace(NVE, n_steps=2), end, frames.append)
+    assert [frame.steps.tolist() for frame in frames] == [[0, 1, 2, 3], [0, 1, 2]]
+
+
+def test_a_trajectory_of_another_run_is_not_continued() -> None:
+    potential: Potential = ValencePotential.water(2)
+    start = at_rest(potential)
+    for restart, text in ((replace(start, step=101), "101 steps"), (at_rest(ValencePotential.water(3)), "(3, 3, 3)")):
+        with pytest.raises(DataError) as caught:
+            run_stage(engine("python"), potential, NVE, start, lambda _: None, restart)
+        assert text in str(caught.value)
+
+
+def test_the_example_runs_a_model_without_densnet(tmp_path: Path) -> None:
+    potential = ValencePotential.water(8)
+    potential.save_torchscript(tmp_path / "water.pt")
+    program = (
+        "import runpy, sys\n"
+        "sys.modules['densnet_core'] = None\n"
+        f"sys.argv = ['openmm_torchforce.py', 'water.pt']\n"
+        f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    title, *rows = done.stdout.splitlines()
+    assert title.startswith("H2O, 8 replicas")
+    fields = [row.split() for row in rows]
+    assert [int(row[0]) for row in fields] == list(range(100, 1001, 100))
+    kinetic = np.array([float(row[3]) for row in fields])
+    # 72 degrees of freedom at 300 K hold 89.8 kJ/mol; single values scatter by 17 %.
+    assert abs(kinetic.mean() - 89.8) < 45.0
+    assert all(0.0 < float(row[1]) < 180.0 for row in fields)
+
+
+def test_an_energy_that_is_not_finite_is_found_although_the_forces_are() -> None:
+    class Nameless(ValencePotential):
+        def function(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            energies, forces = super().function(positions)
+            return energies + 0.0 * (2.6 - self._lengths(positions)).sqrt().sum(-1), forces
+
+    potential = Nameless.water(2)
+    start = at_rest(potential)
+    start.positions[1, 1] *= 1.8
+    with pytest.raises(DenSNetError, match=r"step 0.*energy"):
+        list(engine("torchforce").run(potential, NVE, start, 10))
+
+
+def test_a_stage_is_written_to_a_trajectory_store(tmp_path: Path) -> None:
+    potential = ValencePotential.water(2)
+    stage, start = replace(NVE, n_steps=40, record_every=2), shaken(potential, 500.0)
+    whole = joined(list(engine("torchforce").run(potential, stage, start, 100)))
+    with TrajectoryStore.create(tmp_path / "nve.zarr", potential.structure, 2, stage, {}) as store:
+        blocks = engine("torchforce").run(potential, stage, start, 5)
+        store.append(next(blocks))
+    with TrajectoryStore.open(tmp_path / "nve.zarr", writable=True) as store:
+        run_stage(engine("torchforce"), potential, stage, start, store.append, store.restart())
+    with TrajectoryStore.open(tmp_path / "nve.zarr") as store:
+        np.testing.assert_array_equal(store.steps, whole.steps)
+        np.testing.assert_allclose(store.positions(), whole.positions, atol=1e-6)
