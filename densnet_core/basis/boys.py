@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from math import factorial, pi
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.special import gamma, gammainc
 from torch import Tensor
 
@@ -16,7 +17,7 @@ _LARGE = 33.0  # beyond it upward recursion is stable for every order in use
 _TERMS = 9  # |x - node| <= 0.05, so the first neglected term is below 1e-17
 
 
-def _reference(order: int, x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _reference(order: int, x: NDArray[np.float64]) -> NDArray[np.float64]:
     """F_order on nodes, from the incomplete gamma function; a series at small x where that one loses digits."""
     a = order + 0.5
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -25,13 +26,13 @@ def _reference(order: int, x: np.ndarray) -> np.ndarray:  # type: ignore[type-ar
     small = np.minimum(x, 1.0)
     for k in range(25):
         series += (-small) ** k / (factorial(k) * (2 * order + 2 * k + 1))
-    return np.where(x < 1.0, series, closed)
+    return np.asarray(np.where(x < 1.0, series, closed))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _table(order: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(n_nodes, _TERMS) Taylor coefficients of F_order around the nodes: (-1)^j F_(order+j) / j!."""
-    nodes = np.arange(int(_LARGE / _STEP) + 2) * _STEP
+    nodes = np.arange(int(_LARGE / _STEP) + 2, dtype=np.float64) * _STEP
     columns = [(-1) ** j * _reference(order + j, nodes) / factorial(j) for j in range(_TERMS)]
     return torch.tensor(np.stack(columns, axis=1), dtype=dtype, device=device)
 

@@ -6,7 +6,7 @@ the core's order: m = -l..l for l >= 2, and x, y, z for l = 1.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from math import pi, sqrt
 
 import numpy as np
@@ -27,7 +27,7 @@ def _spherical_harmonics(l: int, theta: NDArray[np.float64], phi: NDArray[np.flo
     return np.stack(columns, axis=-1)[:, from_magnetic_order(l)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def gaunt(l1: int, l2: int, l3: int) -> NDArray[np.float64]:
     """Integrals of three real spherical harmonics over the sphere, (2 l1 + 1, 2 l2 + 1, 2 l3 + 1).
 
@@ -47,7 +47,7 @@ def gaunt(l1: int, l2: int, l3: int) -> NDArray[np.float64]:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _raising(l: int, dtype: torch.dtype, device: torch.device) -> Tensor:  # noqa: E741
     """(3 (2l+1), 2l+3) matrix that takes the products S_l S_1 to S_(l+1)."""
     coupling = gaunt(l, 1, l + 1)

@@ -44,7 +44,9 @@ def _overlap_derivative(a: Tensor, b: Tensor, squared: Tensor) -> Derivative:
 
     def derivative(k: int, order: int) -> Tensor:
         polynomial = _laguerre(k, order + 0.5, x) if k else 1.0
-        return value * polynomial * (factorial(k) * (-4.0) ** k * (-1.0) ** order) * reduced ** (k + order)
+        sign_and_count = factorial(k) * (-4.0) ** k * (-1.0) ** order
+        result: Tensor = value * polynomial * sign_and_count * reduced ** (k + order)
+        return result
 
     return derivative
 
@@ -60,7 +62,8 @@ def _coulomb_derivative(a: Tensor, b: Tensor, squared: Tensor, highest: int) -> 
     def derivative(k: int, order: int) -> Tensor:
         if k:
             return -4.0 * pi * overlap(k - 1, order)
-        return prefactor * (-reduced) ** order * values[order]
+        result: Tensor = prefactor * (-reduced) ** order * values[order]
+        return result
 
     return derivative
 

@@ -140,7 +140,7 @@ class MolecularBasis:
 
     def density(self, positions: Tensor, coefficients: Tensor, points: Tensor, chunk: int = 8192) -> Tensor:
         """sum_P c_P P(r) on points (n_points, 3): (n_points,), in chunks that bound the memory."""
-        parts = [self.evaluate(positions, part) @ coefficients for part in points.split(chunk)]
+        parts = [self.evaluate(positions, part) @ coefficients for part in torch.split(points, chunk)]
         return torch.cat(parts) if parts else coefficients.new_zeros(0)
 
 

@@ -101,7 +101,7 @@ class CoefficientLayout(nn.Module):
         return table[numbers]
 
     def flat_places(self, species: Tensor) -> Tensor:
-        """(n_functions,) for atoms in order: index into amplitudes seen as (n_atoms, n_components, width), flattened."""
+        """(n_functions,) index of every function among amplitudes laid out as (n_atoms, n_components, width)."""
         per_atom = self.slots[species]
         atoms = torch.arange(species.shape[0], device=species.device)[:, None]
         places = atoms * (self.n_components * self.width) + per_atom

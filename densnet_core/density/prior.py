@@ -68,7 +68,7 @@ class AtomicPrior:
         return float(density.weights @ np.abs(values - density.values)) / number
 
     def coefficients(self, numbers: Iterable[int] | NDArray[np.int64]) -> Tensor:
-        """(n_atoms,) coefficients of the superposition in ``MolecularBasis(prior.basis, numbers)``: Z electrons each."""
+        """(n_atoms,) coefficients in ``MolecularBasis(prior.basis, numbers)`` that put Z electrons on every atom."""
         numbers = np.asarray(list(numbers), dtype=np.int64)
         counts = MolecularBasis(self.basis, numbers).electron_counts()
         return torch.tensor(numbers, dtype=torch.float64) / counts

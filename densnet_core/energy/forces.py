@@ -20,7 +20,7 @@ def energies_and_forces(
     training : bool
         Keep the graph, so that a loss on the forces can be differentiated.
     """
-    with torch.enable_grad():
+    with torch.enable_grad():  # type: ignore[no-untyped-call]
         positions = graph.positions.detach().requires_grad_()
         moved = graph.with_positions(positions)
         energies = energy(moved, density(moved))

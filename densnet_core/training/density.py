@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from densnet_core.density.base import DensityModel
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.density.graph import MolecularGraph
-from densnet_core.density.base import DensityModel
 from densnet_core.training.data import LabelledFrames, MetricCache, batches
 from densnet_core.units import AU_TO_DEBYE
 
@@ -66,9 +66,7 @@ class DensityObjective:
         for indices in groups.values():
             stack = torch.stack([torch.tensor(self.frames.coefficients[i]) for i in indices])
             away = stack if len(indices) == 1 else stack - stack.mean(0)
-            density += sum(
-                float(row @ self.cache.metric_matrix(i) @ row) for i, row in zip(indices, away, strict=True)
-            )
+            density += sum(float(row @ self.cache.metric_matrix(i) @ row) for i, row in zip(indices, away, strict=True))
         for mu in self.frames.dipoles:
             dipole += float((mu**2).sum())
         return max(density / len(self.frames), 1e-12), max(dipole / len(self.frames), 1e-2)
@@ -76,9 +74,7 @@ class DensityObjective:
     def _batch(self, indices: Sequence[int]) -> _Batch:
         graph = self.frames.graph(indices)
         coefficients = [torch.tensor(self.frames.coefficients[i]) for i in indices]
-        dipoles = [
-            self.cache.functions(i).dipoles(torch.tensor(self.frames.structures[i].positions)) for i in indices
-        ]
+        dipoles = [self.cache.functions(i).dipoles(torch.tensor(self.frames.structures[i].positions)) for i in indices]
         return _Batch(
             graph, coefficients, [self.cache.metric_matrix(i) for i in indices], dipoles, [len(c) for c in coefficients]
         )

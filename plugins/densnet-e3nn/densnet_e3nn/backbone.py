@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import pi, sqrt
 
 import torch
+from torch import Tensor, nn
+
 from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.density.backbone import Backbone, BackboneShape
 from densnet_core.density.graph import MolecularGraph
 from densnet_core.units import BOHR_TO_ANGSTROM
-from torch import Tensor, nn
-
 from densnet_e3nn.config import E3nnOptions
 from densnet_e3nn.coupling import natural_paths
 
@@ -58,7 +58,8 @@ class RowLinear(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         mixed = torch.bmm(rows.transpose(0, 1), self.weight[self.path_of_row])
-        return torch.matmul(self.gather.to(mixed.dtype), mixed.flatten(1)).unflatten(1, mixed.shape[1:])
+        summed = torch.matmul(self.gather.to(mixed.dtype), mixed.flatten(1))
+        return summed.reshape(-1, *mixed.shape[1:])
 
 
 class EdgeProduct(nn.Module):
@@ -89,7 +90,8 @@ class EdgeProduct(nn.Module):
         sent = features.transpose(0, 1)[graph.senders]
         rows = torch.bmm(coupling, sent) * weights[:, self.path_of_row]
         received = rows.new_zeros((graph.n_atoms, self.n_rows, channels)).index_add(0, graph.receivers, rows)
-        return self.mix(received / sqrt(_TYPICAL_NEIGHBORS))
+        result: Tensor = self.mix(received / sqrt(_TYPICAL_NEIGHBORS))
+        return result
 
 
 class AtomProduct(nn.Module):
@@ -105,7 +107,8 @@ class AtomProduct(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         by_atom = features.transpose(0, 1)
         products = (by_atom[:, :, None, :] * by_atom[:, None, :, :]).flatten(1, 2)
-        return self.mix(torch.matmul(self.table.to(products.dtype), products))
+        result: Tensor = self.mix(torch.matmul(self.table.to(products.dtype), products))
+        return result
 
 
 class Layer(nn.Module):
@@ -135,7 +138,7 @@ class Layer(nn.Module):
         scalars = mixed[:1]
         if self.gates is None:
             return nn.functional.silu(scalars)
-        gates = torch.sigmoid(self.gates(scalars[0])).unflatten(1, (-1, mixed.shape[2]))
+        gates = torch.sigmoid(self.gates(scalars[0])).reshape(mixed.shape[1], -1, mixed.shape[2])
         gated = mixed[1:] * gates.transpose(0, 1)[self.l_of_component]
         return torch.cat([nn.functional.silu(scalars), gated])
 
@@ -192,4 +195,5 @@ class E3nnBackbone(Backbone):
             state = torch.cat([entered[:1] + scalars, entered[1:]])
         for layer in self.layers:
             state = layer(state, graph, pair, radial, edge)
-        return self.exit(state)
+        result: Tensor = self.exit(state)
+        return result
