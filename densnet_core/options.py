@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError, ValidationInfo
+from pydantic.fields import FieldInfo
 
 from densnet_core.errors import ConfigError, nearest
 
@@ -28,8 +29,10 @@ class Options(BaseModel):
 Table = TypeVar("Table", bound=BaseModel)
 
 
-def _as_path(value: object) -> object:
-    return Path(value) if isinstance(value, str) and value else value
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("expected a path, found an empty string")
+    return value
 
 
 def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
@@ -37,7 +40,7 @@ def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
     return path.expanduser() if base is None else Path(base, path.expanduser())
 
 
-FilePath = Annotated[Path, BeforeValidator(_as_path), AfterValidator(_relative_to_file)]
+FilePath = Annotated[Path, Strict(False), BeforeValidator(_not_empty), AfterValidator(_relative_to_file)]
 """A path in a configuration file; a relative one is meant from the folder of that file."""
 
 
@@ -79,17 +82,11 @@ def _describe(problem: Any, model: type[BaseModel], also_known: tuple[str, ...])
     location = problem["loc"]
     key = _dotted(location)
     if problem["type"] == "extra_forbidden":
-        inner = _model_at(model, location[:-1])
-        fields = inner.model_fields.items() if inner is not None else ()
-        known = [field.alias or name for name, field in fields]
-        if len(location) == 1:
-            known += also_known
+        known = [*_fields(model, location[:-1]), *(also_known if len(location) == 1 else ())]
         return f"{key}: unknown key. {nearest(str(location[-1]), known)}"
     if problem["type"] == "missing":
-        inner = _model_at(model, location[:-1])
-        field = inner.model_fields.get(str(location[-1])) if inner is not None else None
-        meaning = f" ({field.description})" if field is not None and field.description else ""
-        return f"{key}: missing{meaning}"
+        meaning = _meaning(_fields(model, location[:-1]).get(str(location[-1])))
+        return f"{key}: missing ({meaning})" if meaning else f"{key}: missing"
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     if problem["type"] in ("value_error", "assertion_error"):
         return f"{key}: {message}." if key else f"{message}."
@@ -103,19 +100,31 @@ def _dotted(location: tuple[str | int, ...]) -> str:
     return text.removeprefix(".")
 
 
-def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The model that the table at ``location`` is read into; None if it is not a model."""
+def _fields(model: type[BaseModel], location: tuple[str | int, ...]) -> dict[str, FieldInfo]:
+    """The keys that the table at ``location`` may have; empty if it is not a model's."""
     current: Any = model
     for step in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(step))
-            if field is None:
-                return None
-            current = field.annotation
-        else:  # dict[str, X], list[X]
-            current = get_args(current)[-1] if get_args(current) else None
-        current = _without_none(current)
-    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+        field = _keys(current).get(str(step))
+        if field is not None:
+            current = _without_none(field.annotation)
+        else:  # dict[str, X] or list[X]
+            current = _without_none(next(reversed(get_args(current)), None))
+    return _keys(current)
+
+
+def _keys(annotation: Any) -> dict[str, FieldInfo]:
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return {}
+    return {field.alias or name: field for name, field in annotation.model_fields.items()}
+
+
+def _meaning(field: FieldInfo | None) -> str:
+    """Description of a field, or of the table that it holds."""
+    if field is None:
+        return ""
+    if field.description or not _keys(field.annotation):
+        return field.description or ""
+    return (getattr(field.annotation, "__doc__", None) or "").partition("\n")[0]
 
 
 def _without_none(annotation: Any) -> Any:

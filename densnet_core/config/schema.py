@@ -184,7 +184,7 @@ class SpectrumSection(Options):
     temperature: float | None = Field(
         default=None, gt=0, description="Temperature of the intensities, K; absent: that of [md].", examples=[300.0]
     )
-    experiment: ExperimentSection | None = Field(default=None, description="Experimental bands to draw.")
+    experiment: ExperimentSection | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> SpectrumSection:

@@ -40,9 +40,16 @@ def missing_requirements(component: Component) -> list[str]:
         if program != requirement:
             if which(program) is None:
                 missing.append(f"the program {program}")
-        elif find_spec(requirement.partition(".")[0]) is None:
+        elif not _importable(requirement.partition(".")[0]):
             missing.append(f"the Python package {requirement}")
     return missing
+
+
+def _importable(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # a finder that refuses the package, or one half imported
+        return False
 
 
 def installed_row(plugin: Plugin, component: Component, problem: str | None) -> ComponentStatus:

@@ -1,0 +1,233 @@
+"""Reading a configuration: what it means, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from densnet_core.config import Config, check_inputs, load_config, select
+from densnet_core.errors import ConfigError
+from densnet_core.reference.base import LevelOfTheory
+
+MINIMAL = """
+schema = 1
+[system]
+geometry = "water.xyz"
+[reference]
+method = "PBE"
+basis = "aug-cc-pVDZ"
+[basis]
+name = "def2-universal-jkfit"
+"""
+
+WATER = "3\n\nO 0 0 0\nH 0.757 0.586 0\nH -0.757 0.586 0\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / "water.xyz").write_text(WATER)
+
+    def write(text: str, name: str = "run.toml") -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def refusal(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    return str(caught.value).splitlines()
+
+
+def test_the_smallest_configuration_has_a_default_for_everything_else(write, tmp_path):
+    config = load_config(write(MINIMAL))
+    assert config.source == tmp_path / "run.toml"
+    assert config.output_directory == tmp_path / "runs" / "run"
+    assert config.system.geometry == tmp_path / "water.xyz"
+    assert config.reference.level == LevelOfTheory("PBE", "aug-cc-pVDZ")
+    assert config.spectrum_temperature == config.md.temperature == 300.0
+    assert config.training.frames == 100
+
+
+def test_values_are_read_and_relative_paths_start_at_the_file(write, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    text = 'output = "results"\n' + MINIMAL.replace('method = "PBE"', 'method = "PBE"\ndispersion = "d4"')
+    text += "[md]\ntemperature = 500\n[spectrum]\ntemperature = 450.5\n[training.energy]\nsteps = 7\n"
+    config = load_config(write(text))
+    assert config.output_directory == tmp_path / "results"
+    assert str(config.reference.level) == "PBE-D4/aug-cc-pVDZ"
+    assert config.md.temperature == 500.0
+    assert config.spectrum_temperature == 450.5
+    assert (config.training.energy.steps, config.training.density.steps) == (7, 5000)
+
+
+def test_a_selection_has_every_component_with_its_validated_options(write, tmp_path):
+    text = MINIMAL.replace("[basis]", "[reference.options]\ngrid_level = 5\n[basis]")
+    text += (
+        '[sampling]\nmethod = "file"\npath = "frames.xyz"\n[executor]\nworkers = 3\n[md.options]\nforce = "python"\n'
+    )
+    text += "[density.backbone_options]\nchannels = 8\n[energy.backbone_options]\nchannels = 16\n"
+    chosen = select(load_config(write(text)))
+    assert chosen.backend.component.target == "densnet_pyscf.backend:PySCFBackend"
+    assert chosen.backend.options.grid_level == 5
+    assert chosen.sampler.component.name == "file"
+    assert chosen.sampler.options.path == tmp_path / "frames.xyz"
+    assert chosen.executor.options.workers == 3
+    assert chosen.engine.options.force == "python"
+    assert (chosen.density_backbone.options.channels, chosen.energy_backbone.options.channels) == (8, 16)
+    assert chosen.density_model.component.kind == "density_model"
+    assert chosen.energy_model.component.kind == "energy_model"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("schema = 1", "", ["schema: missing (Version of the layout of this file.)"]),
+        ("schema = 1", "schema = 2", ["schema = 2 was made for a newer DenSNet; this one reads schema = 1"]),
+        ("schema = 1", 'schema = "1"', ["schema: input should be 1, found '1'."]),
+        ("[system]", "[sytem]", ["system: missing (The molecule.)", "sytem: unknown key. Did you mean 'system'"]),
+        ("geometry =", "geometri =", ["system.geometri: unknown key. Did you mean 'geometry'"]),
+        ('"water.xyz"', "3", ["system.geometry: input is not a valid path", "found 3"]),
+        ('basis = "aug', 'charge = 1\nbasis = "aug', ["reference.charge: unknown key. Known: backend, basis"]),
+        ('method = "PBE"', "method = 3", ["reference.method: input should be a valid string, found 3."]),
+        ('"water.xyz"', '""', ["system.geometry: expected a path, found an empty string."]),
+        ('name = "def2', 'metric = "euclid"\nname = "def2', ["basis.metric: input should be 'coulomb' or 'overlap'"]),
+        ('name = "def2-universal-jkfit"', "", ["basis: give either name", "found neither."]),
+        ("[basis]", '[basis]\nexponents = "atom"', ["basis.exponents: ", "not implemented yet; use 'fixed'"]),
+        ("[basis]", '[basis]\nexponents = "free"', ["basis.exponents: input should be 'fixed', found 'free'."]),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_with_the_key_and_what_was_expected(write, old, new, says):
+    message = "\n".join(refusal(write(MINIMAL.replace(old, new, 1))))
+    assert message.startswith("run.toml: ")
+    for words in says:
+        assert words in message
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ("[md]\nreplicas = 0", "md.replicas: input should be greater than or equal to 1, found 0."),
+        ("[md]\nreplicas = true", "md.replicas: input should be a valid integer, found True."),
+        ("[md]\ntemperature = nan", "md.temperature: input should be a finite number, found nan."),
+        ("[md]\nnve_ps = 0.0001", "md: nve_ps = 0.0001 is shorter than one recorded interval, 2 steps of 0.5 fs."),
+        ("[training.density]\nsteps = 1\nforce_weight = 2.0", "training.density.force_weight: unknown key."),
+        ("[training.energy]\nlerning_rate = 1.0", "training.energy.lerning_rate: unknown key. Did you mean 'learn"),
+        ("[spectrum]\nminimum = 500\nmaximum = 400", "spectrum: minimum (500.0 cm^-1) must be below maximum (400"),
+        ('[spectrum.experiment]\nbands = [1.0, -2.0]\nsource = "x"', "bands must be positive wavenumbers, found [1.0"),
+        ("[spectrum.experiment]\nbands = [1.0]", "spectrum.experiment.source: missing (Where the numbers are from.)"),
+        (
+            '[spectrum.experiment]\nbands = [1.0, "b"]\nsource = "x"',
+            "spectrum.experiment.bands[1]: input should be a valid number, found 'b'.",
+        ),
+        (
+            '[spectrum.experiment]\nbands = [1.0, 2.0]\nintensities = [1.0]\nsource = "x"',
+            "spectrum.experiment: 2 bands and 1 intensities; give one per band.",
+        ),
+        ('[density]\nbackbone = "e3n"', "density.backbone: There is no backbone 'e3n'. Did you mean 'e3nn'?"),
+        ("[density.backbone_options]\nchannel = 3", "density.backbone_options.channel: unknown key. Did you mean 'ch"),
+        ("[sampling]\ntemprature = 3", "sampling.temprature: unknown key. Did you mean 'temperature'"),
+        ('[sampling]\nmetod = "file"', "sampling.metod: unknown key. Did you mean 'method'"),
+        ('[sampling]\nmethod = "file"', "sampling.path: missing (XYZ file"),
+        ('[executor]\nname = "locl"', "executor.name: There is no executor 'locl'. Did you mean 'local'?"),
+        ('[md.options]\nforce = "magic"', "md.options.force: input should be 'torchforce' or 'python', found 'magic'."),
+    ],
+)  # fmt: skip
+def test_sections_and_component_options_are_checked(write, extra, says):
+    assert any(line.startswith("run.toml: ") and says in line for line in refusal(write(f"{MINIMAL}\n{extra}\n")))
+
+
+def test_every_problem_is_listed_at_once(write):
+    wrong = MINIMAL + '[executor]\nname = "grid"\n[md.options]\nfroce = 1\n[energy.backbone_options]\nlayers = 0\n'
+    assert [line.split(": ")[1] for line in refusal(write(wrong))] == [
+        "executor.name",
+        "energy.backbone_options.layers",
+        "md.options.froce",
+    ]
+
+
+def test_a_component_that_the_allow_list_blocks_is_named_with_its_key(write, monkeypatch):
+    from densnet_core.plugins.manager import Manager
+
+    manager = Manager(environment={"DENSNET_PLUGINS": "densnet-e3nn,densnet-openmm"})
+    with pytest.raises(ConfigError, match=r"^run\.toml: reference\.backend: .*blocked: .*DENSNET_PLUGINS"):
+        load_config(write(MINIMAL), manager)
+
+
+def test_files_that_cannot_be_read_are_named(write, tmp_path):
+    assert "line 3" in refusal(write("schema = 1\n[system]\ngeometry = water.xyz\n"))[0]
+    assert "There is no configuration file" in refusal(tmp_path / "nowhere.toml")[0]
+    assert "Is a directory" in refusal(tmp_path)[0]
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
+    assert "not text in UTF-8" in refusal(tmp_path / "latin.toml")[0]
+
+
+EVEN = """
+[basis.even_tempered.o]
+s = { smallest = 0.2, ratio = 2.0, count = 3 }
+p = { smallest = 0.3, ratio = 3.0, count = 2 }
+[basis.even_tempered.H]
+s = { smallest = 0.1, ratio = 2.5, count = 2 }
+[basis.even_tempered.C]
+d = { smallest = 0.1, ratio = 2.5, count = 1 }
+"""
+
+
+def even(old: str = "", new: str = "") -> str:
+    return MINIMAL.replace('name = "def2-universal-jkfit"', "") + EVEN.replace(old, new, 1)
+
+
+def test_even_tempered_tables_become_the_basis_of_the_molecules_elements(write):
+    basis = load_config(write(even())).basis.build([1, 8, 1])
+    assert basis.elements == (1, 8)
+    assert sorted(shell.exponents[0] for shell in basis.shells(1)) == pytest.approx([0.1, 0.25])
+    oxygen = basis.shells(8)
+    assert sorted(s.exponents[0] for s in oxygen if s.l == 0) == pytest.approx([0.2, 0.4, 0.8])
+    assert sorted(s.exponents[0] for s in oxygen if s.l == 1) == pytest.approx([0.3, 0.9])
+    assert basis.n_functions([1, 8, 1]) == 2 + (3 + 2 * 3) + 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("tempered.o", "tempered.Oo", "basis.even_tempered: There is no element 'Oo'."),
+        ("p = {", "k = {", "o.k is not an angular momentum."),
+        ("ratio = 2.0", "ratio = 1.0", "basis.even_tempered.O.s.ratio: input should be greater than 1, found 1.0."),
+        ("ratio = 2.0", "ration = 2.0", "basis.even_tempered.O.s.ration: unknown key. Did you mean 'ratio'"),
+        ("s = { smallest = 0.1, ratio = 2.5, count = 2 }", "", "basis.even_tempered: H has no shells."),
+    ],
+)
+def test_wrong_even_tempered_tables_are_refused(write, old, new, says):
+    assert any(says in line for line in refusal(write(even(old, new))))
+
+
+def test_a_basis_is_either_a_name_or_tables(write):
+    assert "found both" in refusal(write(MINIMAL + EVEN))[0]
+
+
+def test_inputs_are_checked_before_anything_expensive(write, tmp_path):
+    assert check_inputs(load_config(write(MINIMAL))).formula == "H2O"
+    cases = {
+        MINIMAL.replace("water.xyz", "fire.xyz"): r"system\.geometry: Cannot read the geometry .*fire\.xyz",
+        MINIMAL.replace('"water.xyz"', '"water.xyz"\ncharge = 1'): r"system\.geometry: Multiplicity 1 is impossible",
+        MINIMAL.replace("universal-jkfit", "universal-jkfitt"): r"basis: There is no basis .* Did you mean",
+        even("tempered.H", "tempered.He"): r"basis: .* H\b",
+        MINIMAL + "[training]\ntrain = 200": r"= 220 frames, but sampling\.count = 100",
+    }
+    for text, says in cases.items():
+        config = load_config(write(text))
+        with pytest.raises(ConfigError, match=rf"^run\.toml: .*{says}"):
+            check_inputs(config)
+
+
+def test_a_configuration_cannot_be_changed_and_survives_a_round_trip_through_json(write):
+    config = load_config(write(even() + "[sampling]\ncount = 120\n"))
+    with pytest.raises(ValueError, match="frozen"):
+        config.md = None
+    again = Config.model_validate_json(config.model_dump_json(by_alias=True))
+    assert again.model_dump() == config.model_dump()
+    assert json.loads(config.model_dump_json(by_alias=True))["schema"] == 1
