@@ -27,7 +27,7 @@ def check_method(method: str, dispersion: str | None) -> None:
     if dispersion is not None:
         raise InputError(
             f"The pyscf backend has no dispersion correction yet ({method}-{dispersion.upper()} was asked for). "
-            f"Use {method}, or a functional with non-local correlation such as wB97M-V."
+            f"Use {method}, or a functional with non-local correlation such as wB97M-V (slow)."
         )
     if is_hartree_fock(method):
         return

@@ -91,8 +91,9 @@ def check_basis_name(basis: str) -> None:
             f"{basis!r} is made for pseudopotentials, which the pyscf backend does not support: the density would lack "
             "the core electrons. Use an all-electron basis such as def2-SVP or aug-cc-pVDZ."
         )
+    ignored = basis.rpartition(")")[2] if ")" in basis else ""  # PySCF reads 6-31G(d)x as 6-31G(d)
     # Few bases cover none of these: relativistic and core-correlation sets start at heavier elements.
-    if not any(_load(basis, number) for number in (1, 6, 8, 11, 21, 31, 37, 55, 72)):
+    if ignored or not any(_load(basis, number) for number in (1, 6, 8, 11, 21, 31, 37, 55, 72)):
         raise InputError(
             f"PySCF has no basis set {basis!r}. {nearest(basis.lower(), _basis_names())} "
             "Names that are not built in need the package basis_set_exchange."
