@@ -45,12 +45,17 @@ class Shell:
     coefficients: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        # Whole numbers and numpy scalars become floats, so that equal shells have equal records and hashes.
+        object.__setattr__(self, "exponents", tuple(float(a) for a in self.exponents))
+        object.__setattr__(self, "coefficients", tuple(float(c) for c in self.coefficients))
         if not 0 <= self.l <= MAX_L:
             raise InputError(f"Angular momentum {self.l} is outside 0 to {MAX_L}.")
         if not self.exponents or len(self.exponents) != len(self.coefficients):
             raise InputError(f"A shell has {len(self.exponents)} exponents and {len(self.coefficients)} coefficients.")
         if not all(np.isfinite(a) and a > 0 for a in self.exponents):
             raise InputError(f"Exponents must be positive: {self.exponents}.")
+        if not np.isfinite(self.coefficients).all():
+            raise InputError(f"Contraction coefficients must be finite: {self.coefficients}.")
 
     @property
     def size(self) -> int:
@@ -102,6 +107,7 @@ class Basis(ABC):
         return sum(shell.size for number in numbers for shell in self.shells(int(number)))
 
     def max_l(self, elements: Iterable[int] | None = None) -> int:
+        """Highest angular momentum on these elements, or on all."""
         return max(s.l for z in (self.elements if elements is None else elements) for s in self.shells(int(z)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,8 +157,9 @@ class GaussianBasis(Basis):
         self.name = name
         self._shells = {int(z): tuple(shells[z]) for z in sorted(shells)}
         for z, of_element in self._shells.items():
+            element = symbol(z)
             if not of_element:
-                raise InputError(f"Basis {name!r} has no shell for {symbol(z)}.")
+                raise InputError(f"Basis {name!r} has no shell for {element}.")
 
     @property
     def elements(self) -> tuple[int, ...]:

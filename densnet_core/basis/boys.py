@@ -34,7 +34,8 @@ def _table(order: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(n_nodes, _TERMS) Taylor coefficients of F_order around the nodes: (-1)^j F_(order+j) / j!."""
     nodes = np.arange(int(_LARGE / _STEP) + 2, dtype=np.float64) * _STEP
     columns = [(-1) ** j * _reference(order + j, nodes) / factorial(j) for j in range(_TERMS)]
-    return torch.tensor(np.stack(columns, axis=1), dtype=dtype, device=device)
+    with torch.inference_mode(False):  # kept for later calls, which may need derivatives
+        return torch.tensor(np.stack(columns, axis=1), dtype=dtype, device=device)
 
 
 def _boys(x: Tensor, order: int) -> Tensor:

@@ -53,7 +53,8 @@ def _raising(l: int, dtype: torch.dtype, device: torch.device) -> Tensor:  # noq
     coupling = gaunt(l, 1, l + 1)
     scale = (coupling**2).sum(axis=(0, 1))
     matrix = (coupling / scale).reshape(3 * (2 * l + 1), 2 * l + 3)
-    return torch.tensor(matrix, dtype=dtype, device=device)
+    with torch.inference_mode(False):  # kept for later calls, which may need derivatives
+        return torch.tensor(matrix, dtype=dtype, device=device)
 
 
 def solid_harmonics(vectors: Tensor, l_max: int) -> list[Tensor]:

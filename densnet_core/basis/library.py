@@ -42,12 +42,18 @@ class EvenTempered:
 def even_tempered(
     parameters: Mapping[int, Mapping[str | int, EvenTempered]], name: str = "even-tempered"
 ) -> GaussianBasis:
-    """Basis from even-tempered series per element and angular momentum (a letter s, p, d, ... or a number)."""
+    """Basis from even-tempered series per element and angular momentum (a letter s, p, d, ... or a number).
+
+    Raises
+    ------
+    InputError
+        Unknown angular momentum, or an element without a series.
+    """
     shells: dict[int, list[Shell]] = {}
     for number, series in parameters.items():
         rows: list[Shell] = []
         for key, values in series.items():
-            if isinstance(key, str) and key not in SHELL_LETTERS:
+            if isinstance(key, str) and key not in tuple(SHELL_LETTERS):
                 raise InputError(f"Unknown angular momentum {key!r}; known: {', '.join(SHELL_LETTERS)}.")
             rows += values.shells(SHELL_LETTERS.index(key) if isinstance(key, str) else key)
         shells[number] = sorted(rows, key=lambda shell: shell.l)

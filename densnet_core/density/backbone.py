@@ -69,11 +69,12 @@ class Backbone(nn.Module, ABC):
         Parameters
         ----------
         graph : MolecularGraph
-            In the dtype of the parameters.
+            Positions are in float64 whatever the precision of the parameters: round the edge vectors, not the
+            positions, or a molecule far from the origin loses digits.
         species : (n_atoms,) int64
             Index of each atom's element in ``shape.elements``.
         features : ((l_in + 1)^2, n_atoms, channels_in) or None
-            Input features, None if ``shape.l_in`` is -1.
+            Input features in the dtype of the parameters, None if ``shape.l_in`` is -1.
         """
 
 

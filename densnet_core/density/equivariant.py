@@ -11,6 +11,11 @@ from densnet_core.density.backbone import Backbone, BackboneShape
 from densnet_core.density.base import DensityModel, DensitySpecification
 from densnet_core.density.graph import MolecularGraph
 from densnet_core.density.layout import CoefficientLayout
+from densnet_core.elements import symbol
+from densnet_core.errors import InputError
+
+SMALLEST_S_SCALE = 1e-4
+"""hartree^1/2 (Coulomb metric)."""
 
 
 class EquivariantDensityModel(DensityModel):
@@ -23,12 +28,20 @@ class EquivariantDensityModel(DensityModel):
     ----------
     backbone : Backbone
         Made for ``backbone_shape(specification)``.
+
+    Raises
+    ------
+    InputError
+        An element has no s function: the electron count of its molecules could not be made exact.
     """
 
     def __init__(self, specification: DensitySpecification, backbone: Backbone, options: Any = None) -> None:
         super().__init__(specification, options)
         self.backbone = backbone
         self.layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
+        for z, has_s in zip(specification.elements, self.layout.counts.any(dim=1).tolist(), strict=True):
+            if not has_s:
+                raise InputError(f"Basis {specification.basis.name!r} needs an s function for {symbol(z)}.")
         n_elements, width, n_l = len(specification.elements), self.layout.width, self.layout.l_max + 1
         self.head = nn.Parameter(torch.randn(n_l, backbone.channels, n_elements * width) * backbone.channels**-0.5)
         self.scale: Tensor
@@ -52,23 +65,16 @@ class EquivariantDensityModel(DensityModel):
                 rows = chosen[l_**2 : (l_ + 1) ** 2]
                 rows = rows - self.offset[index] if l_ == 0 else rows
                 spread = torch.sqrt((rows**2).mean(dim=(0, 1)))
-                # a floor keeps shells that hardly vary in the sample able to respond
-                self.scale[index, l_] = spread.clamp(min=float(spread.max()) * 0.05) * layout.present[index, l_]
+                # A floor keeps shells that hardly vary in the sample able to respond; without any variation (a single
+                # frame, say) s amplitudes still have to take up the charge.
+                floor = max(float(spread.max()) * 0.05, SMALLEST_S_SCALE if l_ == 0 else 0.0)
+                self.scale[index, l_] = spread.clamp(min=floor) * layout.present[index, l_]
 
     def amplitudes(self, graph: MolecularGraph) -> Tensor:
         """Orthonormal amplitudes (n_components, n_atoms, width), float64, with exact electron count."""
         layout = self.layout
         species = layout.species(graph.numbers)
-        dtype = self.head.dtype
-        inner = MolecularGraph(
-            graph.numbers,
-            graph.positions.to(dtype),
-            graph.molecule,
-            graph.charges.to(dtype),
-            graph.senders,
-            graph.receivers,
-        )
-        features = self.backbone(inner, species, None)
+        features = self.backbone(graph, species, None)
         n_components, n_atoms = features.shape[:2]
         raw = torch.bmm(features, self.head[layout.l_of_component])
         raw = raw.reshape(n_components, n_atoms, len(layout.elements), layout.width)

@@ -13,11 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from densnet_core.basis.base import Basis
+from densnet_core.basis.base import SHELL_LETTERS, Basis
 from densnet_core.basis.conventions import from_magnetic_order
 from densnet_core.basis.integrals import Metric, two_center
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.elements import symbol
+from densnet_core.errors import InputError
+
+DEPENDENT = 1e-12
+"""Shells of one atom whose metric has eigenvalues in a smaller ratio than this cannot be told apart in float64."""
 
 
 class CoefficientLayout(nn.Module):
@@ -32,6 +38,11 @@ class CoefficientLayout(nn.Module):
     elements : tuple of int
     metric : {"coulomb", "overlap"}
         Metric of the orthonormalisation.
+
+    Raises
+    ------
+    InputError
+        An element without functions, or shells of one atom that depend on each other.
     """
 
     def __init__(self, basis: Basis, elements: tuple[int, ...], metric: Metric = "coulomb") -> None:
@@ -53,6 +64,12 @@ class CoefficientLayout(nn.Module):
             for l_, block in blocks.items():
                 n = block.shape[0]
                 values, vectors = np.linalg.eigh(block)
+                if values[0] < DEPENDENT * values[-1]:
+                    raise InputError(
+                        f"The {SHELL_LETTERS[l_]} shells of {symbol(z)} in basis {basis.name!r} depend on each other "
+                        f"(smallest eigenvalue of their metric {values[0] / values[-1]:.1e} of the largest); leave "
+                        "out a repeated shell or spread the exponents."
+                    )
                 present[index, l_, :n] = 1.0
                 to_coefficients[index, l_, :n, :n] = vectors @ np.diag(values**-0.5) @ vectors.T
                 to_amplitudes[index, l_, :n, :n] = vectors @ np.diag(values**0.5) @ vectors.T
@@ -94,7 +111,16 @@ class CoefficientLayout(nn.Module):
         return np.array(places)
 
     def species(self, numbers: Tensor) -> Tensor:
-        """(n_atoms,) index of each atomic number in ``elements``; -1 where it is not covered."""
+        """(n_atoms,) index of each atomic number in ``elements``.
+
+        Raises
+        ------
+        InputError
+            Naming the elements that are not covered. Not checked inside a trace, where values are unknown.
+        """
+        if get_proxy_mode() is None and (unknown := sorted(set(numbers.tolist()) - set(self.elements))):
+            names, have = (" ".join(symbol(z) for z in numbers_) for numbers_ in (unknown, self.elements))
+            raise InputError(f"The model does not know {names}; it was made for {have}.")
         table = torch.full((128,), -1, dtype=torch.long, device=numbers.device)
         for index, z in enumerate(self.elements):
             table[z] = index

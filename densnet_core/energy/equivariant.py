@@ -71,15 +71,7 @@ class EquivariantEnergyModel(EnergyModel):
         reduced = (torch.cat([scalars, amplitudes[1:n_components]]) / spread).to(dtype)
         embedding = self.embedding[species][:, layout.l_of_component[:n_components]]
         features = torch.einsum("maw,amwc->mac", reduced, embedding)
-        inner = MolecularGraph(
-            graph.numbers,
-            graph.positions.to(dtype),
-            graph.molecule,
-            graph.charges.to(dtype),
-            graph.senders,
-            graph.receivers,
-        )
-        scalar_features = self.backbone(inner, species, features)[0]
+        scalar_features = self.backbone(graph, species, features)[0]
         atomic = self.output(nn.functional.silu(self.hidden(scalar_features))).squeeze(-1)
         energies = self.atomic_energies[species] + self.energy_scale * atomic.to(torch.float64)
         return graph.sum_over_molecules(energies)

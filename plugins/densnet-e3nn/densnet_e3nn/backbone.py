@@ -181,7 +181,7 @@ class E3nnBackbone(Backbone):
         return sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope
 
     def forward(self, graph: MolecularGraph, species: Tensor, features: Tensor | None) -> Tensor:
-        vectors = graph.edge_vectors
+        vectors = graph.edge_vectors.to(self.embedding.dtype)
         distances = torch.sqrt((vectors**2).sum(-1))
         radial = self._radial(distances)
         harmonics = solid_harmonics(vectors / distances[:, None], self.options.l_max_edge)
