@@ -52,12 +52,24 @@ def fit_density(metric: Tensor, projection: Tensor, counts: Tensor, electrons: f
     electrons : float or None
         The constraint; None leaves it out.
 
+    Raises
+    ------
+    InputError
+        Shapes that do not match, values that are not finite, or a constraint on a basis without s functions.
+
     Notes
     -----
     c = M^-1 (b - lambda q), with lambda from q.c = electrons. The inverse is taken in the eigenbasis of the metric
     scaled to unit diagonal, so exponents of any size are treated alike; directions below ``EIGENVALUE_CUT`` are left
     out.
     """
+    if metric.shape != (len(projection), len(projection)) or counts.shape != projection.shape:
+        raise InputError(
+            f"A metric of shape {tuple(metric.shape)}, a projection of {tuple(projection.shape)} and counts of "
+            f"{tuple(counts.shape)} do not belong to one basis."
+        )
+    if not bool(torch.isfinite(metric).all() & torch.isfinite(projection).all()):
+        raise InputError("The metric or the projection has values that are not finite; compute the frame again.")
     scale = 1.0 / torch.sqrt(torch.diagonal(metric))
     values, vectors = torch.linalg.eigh(metric * scale[:, None] * scale[None, :])
     keep = values > EIGENVALUE_CUT * values[-1]
@@ -94,6 +106,11 @@ def fit_difference(
         ``ReferenceBackend.project`` of the total electron density in ``basis`` and ``metric``.
     constrained : bool
         Keep the electron count exact: the difference then holds minus the charge of the molecule.
+
+    Raises
+    ------
+    InputError
+        As ``fit_density``; the projection must be that of this structure in this basis.
     """
     positions = torch.tensor(structure.positions)
     functions = MolecularBasis(basis, structure.numbers)

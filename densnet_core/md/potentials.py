@@ -13,7 +13,7 @@ from densnet_core.density.base import DensityModel
 from densnet_core.density.graph import MolecularGraph, graph_of
 from densnet_core.energy.base import EnergyModel
 from densnet_core.energy.forces import energies_and_forces
-from densnet_core.errors import DenSNetError
+from densnet_core.errors import DenSNetError, InputError
 from densnet_core.md.base import Array, Potential
 from densnet_core.md.graph import flatten
 from densnet_core.md.torchscript import export_torchscript, structure_metadata
@@ -59,6 +59,12 @@ class ModelPotential(Potential):
 
     def energy_and_forces(self, positions: Array) -> tuple[Array, Array]:
         given = torch.tensor(np.asarray(positions, dtype=np.float64))
+        expected = (self.n_replicas, self.structure.n_atoms, 3)
+        if tuple(given.shape) != expected:
+            raise InputError(
+                f"Positions must have shape {expected} (replicas, atoms of {self.structure.formula}, axes), not "
+                f"{tuple(given.shape)}."
+            )
         if self._flat is None:
             self._flat = flatten(self.function, given)
         with torch.no_grad():

@@ -11,6 +11,7 @@ from torch import Tensor
 from densnet_core.density.base import DensityModel
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.density.graph import MolecularGraph
+from densnet_core.errors import InputError
 from densnet_core.training.data import LabelledFrames, MetricCache, batches
 from densnet_core.units import AU_TO_DEBYE
 
@@ -37,6 +38,11 @@ class DensityObjective:
         Training frames.
     dipole_weight : float
     batch_size, seed : int
+
+    Raises
+    ------
+    InputError
+        A frame's coefficients do not belong to the model's basis.
     """
 
     def __init__(
@@ -45,7 +51,13 @@ class DensityObjective:
         self.model, self.frames = model, frames
         self.dipole_weight, self.batch_size, self.seed = dipole_weight, batch_size, seed
         self.cache = MetricCache(frames, model.specification.basis, model.specification.metric)
-        self._batches: dict[tuple[int, ...], _Batch] = {}
+        for index, coefficients in enumerate(frames.coefficients):
+            if len(coefficients) != self.cache.functions(index).n_functions:
+                raise InputError(
+                    f"Frame {index} has {len(coefficients)} fitted coefficients, but the basis "
+                    f"{model.specification.basis.name!r} has {self.cache.functions(index).n_functions} functions on "
+                    f"{frames.structures[index].formula}; fit the frames in the basis of the model."
+                )
         self._density_unit, self._dipole_unit = self._units()
 
     def prepare(self) -> None:
@@ -80,7 +92,7 @@ class DensityObjective:
         )
 
     def errors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Squared norms of the density error, hartree, and squared dipole errors, a.u.: (n,), (n,)."""
+        """Squared norms of the density error (hartree in the Coulomb metric) and of the dipole error (a.u.), (n,)."""
         batch = self._batch(indices)
         predicted = self.model(batch.graph).split(batch.sizes)
         differences = [p - c for p, c in zip(predicted, batch.coefficients, strict=True)]
@@ -102,7 +114,10 @@ class DensityObjective:
         return loss, {"loss": float(loss), "density_error_relative": float(density) ** 0.5}
 
     def metrics(self) -> dict[str, float]:
-        """Root-mean-square errors of all frames of this objective: density (hartree^1/2) and dipole (debye)."""
+        """Root-mean-square errors of all frames of this objective.
+
+        The density's is in the metric, relative to the frames' own spread about their mean; the dipole's in debye.
+        """
         with torch.no_grad():
             parts = [
                 self.errors(range(start, min(start + 100, len(self.frames))))

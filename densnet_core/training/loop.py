@@ -126,7 +126,7 @@ class TrainingLoop:
         Raises
         ------
         DenSNetError
-            If the loss is not finite; the last checkpoint stays.
+            If the loss or its gradient is not finite; the last checkpoint stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         log = _Log(self.folder, self.name, self.done)
@@ -155,21 +155,28 @@ class TrainingLoop:
         self.optimizer.zero_grad(set_to_none=True)
         loss, metrics = self.step(number)
         if not bool(torch.isfinite(loss)):
-            raise DenSNetError(
-                f"The {self.name} loss became {float(loss)} at step {number}; lower [training.{self.name}] "
-                f"learning_rate (now {self.options.learning_rate:g}) and start again from {self.checkpoint}."
-            )
+            raise DenSNetError(self._advice(f"{self.name} loss", float(loss), number))
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.parameters.values())
         for parameter in parameters:
             if parameter.grad is None:  # a parameter that this batch does not touch
                 parameter.grad = torch.zeros_like(parameter)
-        nn.utils.clip_grad_norm_(parameters, self.options.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(parameters, self.options.gradient_clip)
+        if not bool(torch.isfinite(norm)):  # before the step, or the next checkpoint would hold spoilt parameters
+            raise DenSNetError(self._advice(f"gradient of the {self.name} loss", float(norm), number))
         self.optimizer.step()
         # a short memory at first, so that the average forgets the random start
         decay = min(self.options.ema_decay, (1.0 + number) / (10.0 + number))
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in parameters], 1.0 - decay)
         return {**before, **metrics, "learning_rate": rate}
+
+    def _advice(self, what: str, value: float, number: int) -> str:
+        last = f"the last checkpoint, {self.checkpoint}, is sound" if self.checkpoint.exists() else "nothing was saved"
+        return (
+            f"The {what} became {value} at step {number}. Lower [training.{self.name}] learning_rate (now "
+            f"{self.options.learning_rate:g}) and train again; {last}. If it is already small, look for a damaged "
+            "frame with `densnet data verify`."
+        )
 
     def _validated(self, metrics: Mapping[str, float]) -> dict[str, float]:
         current = {name: p.detach().clone() for name, p in self.parameters.items()}
