@@ -25,15 +25,15 @@ help:
 
 setup: $(STAMP)
 
-# The stamp is older than a project file or the constraints exactly when the environment has to be made again.
+# The stamp is older than a project file or the constraints exactly when the environment has to be brought up to date.
 $(STAMP): $(PROJECTS) constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "DenSNet needs Python 3.11 or newer, and '$(PYTHON)' is not. Install it (Debian 12: apt-get install python3" \
 	       "python3-venv) or name another one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Making $(VENV) (about 2 minutes and 8 GB, most of it PyTorch)"
-	"$(PYTHON)" -m venv --clear $(VENV)
+	@echo "Making $(VENV): 2 to 5 minutes and 8 GB, most of it PyTorch"
+	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  -e '.[dev]' -e plugins/densnet-pyscf -e plugins/densnet-e3nn -e 'plugins/densnet-openmm[torchforce]'
 	@touch $@
