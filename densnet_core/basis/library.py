@@ -104,7 +104,7 @@ def _exchange_basis(name: str, wanted: list[int] | None) -> GaussianBasis:
 
     known = {key.lower(): key for key in exchange.get_all_basis_names()}
     if name.lower() not in known:
-        raise InputError(f"There is no basis {name!r}. {nearest(name.lower(), [*known, *_shipped()])}")
+        raise InputError(f"There is no basis {name!r}. {nearest(name.lower(), [*known, *map(str.lower, _shipped())])}")
     record = exchange.get_basis(known[name.lower()])["elements"]
     shells: dict[int, list[Shell]] = {}
     for key in record if wanted is None else map(str, wanted):
