@@ -17,13 +17,23 @@ import typer
 from densnet_core import __version__
 from densnet_core.errors import DenSNetError
 
-# One line per verb: name, module with the Typer application `app`, help. The module is imported when the verb runs,
+# One line per verb: name, "module:attribute" of its Typer application, help. The module is imported when the verb runs,
 # so that `densnet --help` needs none of them; a module imports torch and the like inside its functions all the same.
 VERBS: Final[tuple[tuple[str, str, str], ...]] = (
-    ("init", "densnet_core.cli.init", "Write a commented starter configuration and a geometry."),
-    ("config", "densnet_core.cli.config", "Check a configuration file, or print the schema."),
-    ("plugins", "densnet_core.cli.plugins", "List the components: what there is and how to install the rest."),
-    ("doctor", "densnet_core.cli.doctor", "Check the installation and the machine."),
+    ("run", "densnet_core.cli.stages:run_app", "Do everything a configuration says, from geometry to spectrum."),
+    ("sample", "densnet_core.cli.stages:sample_app", "Make the geometries to be labelled."),
+    ("reference", "densnet_core.cli.stages:reference_app", "Compute the reference data of the geometries."),
+    ("train", "densnet_core.cli.stages:train_app", "Fit the densities and train the networks."),
+    ("evaluate", "densnet_core.cli.evaluate:app", "Errors of a trained model on labelled frames."),
+    ("predict", "densnet_core.cli.predict:app", "Energy, forces and density properties of geometries."),
+    ("md", "densnet_core.cli.stages:md_app", "Molecular dynamics with the trained model."),
+    ("spectrum", "densnet_core.cli.stages:spectrum_app", "Infrared spectrum of the dynamics."),
+    ("export", "densnet_core.cli.export:app", "Write a trained model as TorchScript for OpenMM."),
+    ("data", "densnet_core.cli.data:app", "Look into, check and import stores."),
+    ("init", "densnet_core.cli.init:app", "Write a commented starter configuration and a geometry."),
+    ("config", "densnet_core.cli.config:app", "Check a configuration file, or print the schema."),
+    ("plugins", "densnet_core.cli.plugins:app", "List the components: what there is and how to install the rest."),
+    ("doctor", "densnet_core.cli.doctor:app", "Check the installation and the machine."),
 )
 
 EXIT_USER: Final = 2
@@ -80,8 +90,8 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
         no_args_is_help=True,
         callback=_global_options,
     )
-    for name, module, summary in VERBS:
-        _add_lazy(app, name, module, summary)
+    for name, application, summary in VERBS:
+        _add_lazy(app, name, application, summary)
     core_verbs = [verb[0] for verb in VERBS]
     if not set(arguments[_verb_position(arguments) :][:1]) & set(core_verbs):
         from densnet_core.plugins.manager import get_manager
@@ -91,11 +101,12 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _add_lazy(app: typer.Typer, name: str, module: str, summary: str) -> None:
-    """Register a verb that hands all its arguments, ``--help`` included, to the application in ``module``."""
+def _add_lazy(app: typer.Typer, name: str, application: str, summary: str) -> None:
+    """Register a verb that hands all its arguments, ``--help`` included, to ``application``."""
 
     def forward(context: typer.Context) -> None:
-        inner = typer.main.get_command(import_module(module).app)
+        module, _, attribute = application.partition(":")
+        inner = typer.main.get_command(getattr(import_module(module), attribute))
         inner(args=context.args, prog_name=f"densnet {name}")
 
     app.command(

@@ -104,9 +104,15 @@ class OrbitalDensity(Density):
         occupations = torch.tensor(self.occupations)
         parts = [
             ((functions.evaluate(positions, part) @ orbitals) ** 2) @ occupations
-            for part in torch.tensor(points).split(CHUNK)
+            for part in torch.split(torch.tensor(points), CHUNK)
         ]
         return np.asarray(torch.cat(parts).numpy())
+
+    def dipole(self, n_radial: int = 60, degree: int = 29) -> Array:
+        """Dipole moment (3,), e bohr, by quadrature; about the origin if charged."""
+        points, weights = quadrature(self.structure, n_radial, degree)
+        electronic = (weights * self.evaluate(points)) @ points
+        return np.asarray(self.structure.numbers @ self.structure.positions - electronic)
 
 
 def nmae_percent(reference: Array, other: Array, weights: Array, electrons: float) -> float:

@@ -31,6 +31,11 @@ _EMPTY: Final = {aten.empty_like.default, aten.new_empty.default, aten.new_empty
 # Without autograd and without mutation these return their argument.
 _IDENTITIES: Final = {aten.detach.default, aten.alias.default, aten.lift_fresh.default}
 _DEVICE_FREE: Final = {aten._to_copy.default}
+# openmm-torch freezes the module it is given, and TorchScript's shape analysis of a frozen graph takes a product of a
+# matrix of known and one of unknown shape to have the shape of the first (torch 2.9), then refuses the graph. It knows
+# nothing of the shapes of these, which compute the same: beta = 0 leaves the added matrix out.
+_PRODUCTS: Final = {aten.mm.default: aten.addmm.default, aten.bmm.default: aten.baddbmm.default}
+_RESHAPED: Final = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
 
 
 def flatten(function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -> fx.GraphModule:
@@ -89,6 +94,7 @@ class _Folder:
         self.nodes: dict[fx.Node, Any] = {}  # a Node of the new graph, or the value of a constant
         self.buffers: dict[tuple[Any, ...], fx.Node] = {}
         self.calls: dict[str, fx.Node] = {}
+        self.nothing: dict[torch.dtype, Tensor] = {}
 
     def run(self) -> fx.GraphModule:
         for node in self.source.graph.nodes:
@@ -112,19 +118,32 @@ class _Folder:
         constant = not any(isinstance(self.nodes[argument], fx.Node) for argument in node.all_input_nodes)
         if node.target in _FILLED or constant:
             return self.values[node]
+        if node.target in _RESHAPED and self._shape(node) == self._shape(node.args[0]):
+            return self.nodes[node.args[0]]  # type: ignore[index]
         kwargs = dict(node.kwargs)
         if node.target in _DEVICE_FREE:  # the file then follows its buffers to any device
             kwargs = {key: value for key, value in kwargs.items() if key not in ("device", "layout", "pin_memory")}
-        target, positional = self._along_one_axis(node)
+        target, positional = self._cheaper(node)
+        if target in _PRODUCTS:
+            nothing = self._buffer(self._nothing(self.values[node].dtype))
+            target, positional, kwargs = _PRODUCTS[target], (nothing, *positional), {**kwargs, "beta": 0}
         arguments, keywords = self._lifted(positional), self._lifted(kwargs)
         key = f"{target} {arguments!r} {keywords!r}"
         if key not in self.calls:
             self.calls[key] = self.graph.call_function(target, arguments, keywords)
         return self.calls[key]
 
-    def _along_one_axis(self, node: fx.Node) -> tuple[Any, tuple[Any, ...]]:
-        """Indexing with one list of integers as index_select and index_add: up to three times as fast."""
+    def _nothing(self, dtype: torch.dtype) -> Tensor:
+        return self.nothing.setdefault(dtype, torch.zeros(1, dtype=dtype))
+
+    def _shape(self, node: Any) -> list[int]:
+        return list(self.values[node].shape)
+
+    def _cheaper(self, node: fx.Node) -> tuple[Any, tuple[Any, ...]]:
+        """Explicit shapes; indexing with one list of integers as index_select and index_add, up to three times as fast."""
         arguments: tuple[Any, ...] = node.args
+        if node.target in _RESHAPED:
+            return node.target, (arguments[0], self._shape(node), *arguments[2:])
         if node.target not in (aten.index.Tensor, aten.index_put.default):
             return node.target, arguments
         operand, indices = arguments[:2]
@@ -144,7 +163,7 @@ class _Folder:
 
     def _lifted(self, arguments: Any) -> Any:
         def lift(node: fx.Node) -> Any:
-            value = self.nodes[node]
+            value = self.nodes.get(node, node)  # a node of the new graph stays
             return self._buffer(value) if isinstance(value, Tensor) else value
 
         return fx.node.map_arg(arguments, lift)

@@ -1,0 +1,28 @@
+"""The verb ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Trained model, a folder or zip file.")],
+    geometry: Annotated[Path, typer.Argument(help="XYZ file (angstrom) that gives the atoms and their order.")],
+    output: Annotated[Path, typer.Argument(help="TorchScript file to write, for openmm-torch's TorchForce.")],
+    replicas: Annotated[int, typer.Option(min=1, help="Independent copies of the molecule in one call.")] = 1,
+    charge: Annotated[int, typer.Option(help="Total charge, e.")] = 0,
+    multiplicity: Annotated[int, typer.Option(help="Spin multiplicity 2S+1.")] = 1,
+) -> None:
+    """Write the model for one molecule as TorchScript: nm in, kJ/mol and kJ/(mol nm) out, needs torch only."""
+    from densnet_core.structures import read_xyz
+    from densnet_core.workflow.model import TrainedModel
+
+    structure = read_xyz(geometry, charge, multiplicity)[0]
+    TrainedModel.load(model).potential(structure, replicas).save_torchscript(output)
+    print(f"{output}: {replicas} x {structure.formula}; see examples/openmm_torchforce.py")

@@ -1,0 +1,98 @@
+"""The verbs that carry out stages of a configuration: run, sample, reference, train, md, spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from densnet_core.cli.output import print_json
+from densnet_core.config import load_config
+
+CONFIG = typer.Argument(help="Configuration file (TOML); 'densnet init' writes one.", metavar="CONFIG")
+
+
+def _application(help_text: str, carry_out: Callable[[Any], Any], show: Callable[[Any, Any], None]) -> typer.Typer:
+    """A verb that runs one stage, and the stages it needs, of a configuration."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command(help=help_text)
+    def verb(
+        config: Annotated[Path, CONFIG],
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    ) -> None:
+        read = load_config(config)
+        from densnet_core.cli.progress import RichReporter
+        from densnet_core.workflow.run import Run
+
+        with RichReporter() as reporter:
+            run = Run(read, reporter)
+            result = carry_out(run)
+        if as_json:
+            print_json(_record(run, result))
+        else:
+            show(run, result)
+
+    return app
+
+
+def _record(run: Any, result: Any) -> Any:
+    """What a stage hands to a program: its numbers, or where its results lie."""
+    if isinstance(result, dict):
+        return result
+    if isinstance(result, tuple):
+        return {"evaluation": result[0], "spectrum": result[1]}
+    if isinstance(result, Path):
+        return {"path": str(result)}
+    if isinstance(result, list):
+        return {"path": str(run.folder.samples), "geometries": len(result)}
+    return {"path": str(run.folder.model)}
+
+
+def _show_samples(run: Any, result: Any) -> None:
+    print(f"{len(result)} geometries: {run.folder.samples}")
+
+
+def _show_path(run: Any, result: Any) -> None:
+    print(result)
+
+
+def _show_model(run: Any, result: Any) -> None:
+    print(f"{result!r}\n{run.folder.model}")
+
+
+def _show_spectrum(run: Any, result: Any) -> None:
+    from densnet_core.cli.report import show_bands
+
+    show_bands(result)
+    print(f"{run.folder.picture}\n{run.folder.spectrum}")
+
+
+def _show_all(run: Any, result: Any) -> None:
+    from densnet_core.cli.report import show_bands, show_errors
+
+    errors, spectrum = result
+    show_errors(errors)
+    show_bands(spectrum)
+    folder = run.folder
+    print(f"picture    {folder.picture}\nspectrum   {folder.spectrum}\nmodel      {folder.model}")
+    print(f"potential  {folder.potential}\ndata       {run.store_path}\nlogs       {folder.training}")
+
+
+def _stage(name: str) -> Callable[[Any], Any]:
+    def carry_out(run: Any) -> Any:
+        return getattr(run, name)()
+
+    return carry_out
+
+
+run_app = _application("Carry out every stage: what is current is skipped, what is half done is resumed.",
+                       _stage("all"), _show_all)  # fmt: skip
+sample_app = _application("Make the geometries.", _stage("sample"), _show_samples)
+reference_app = _application("Compute energies, forces, dipoles and orbitals of the geometries.",
+                             _stage("reference"), _show_path)  # fmt: skip
+train_app = _application("Fit the densities and train both networks.", _stage("train"), _show_model)
+md_app = _application("Run the dynamics: heat bath, then constant energy.", _stage("md"), _show_path)
+spectrum_app = _application("Infrared spectrum of the trajectory.", _stage("spectrum"), _show_spectrum)

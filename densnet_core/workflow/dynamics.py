@@ -1,0 +1,171 @@
+"""Dynamics of a run: heating, production at constant energy, dipoles, and the infrared spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densnet_core.md.analysis import EnergyConservation, energy_conservation
+from densnet_core.md.base import MDEngine, MDStage, MDState, Potential
+from densnet_core.md.rigid import vibrational_degrees_of_freedom
+from densnet_core.md.runner import run_stage
+from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
+from densnet_core.spectra.bands import LineMatch, bands, match_bands
+from densnet_core.spectra.experiment import ExperimentalBands
+from densnet_core.spectra.export import spectrum_record, write_json
+from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
+from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
+from densnet_core.spectra.plots import plot_spectrum
+from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.workflow.model import TrainedModel
+from densnet_core.workflow.reporter import Reporter
+
+DIPOLES = "dipoles"
+
+
+def integrate(
+    path: Path,
+    engine: MDEngine,
+    potential: Potential,
+    stage: MDStage,
+    start: MDState,
+    provenance: Mapping[str, Any],
+    description: str,
+    reporter: Reporter,
+) -> MDState:
+    """Run a stage into a trajectory store, or continue the one that is there; returns the end."""
+    if path.exists():
+        store = TrajectoryStore.open(path, writable=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store = TrajectoryStore.create(path, potential.structure, potential.n_replicas, stage, dict(provenance))
+    with store:
+        advance = reporter.task(description, stage.n_steps)
+        return run_stage(
+            engine, potential, stage, start, store.append, store.restart(), lambda done: advance(done, "steps")
+        )
+
+
+def thermal_start(potential: Potential, temperature: float, seed: int) -> MDState:
+    """Every replica at the potential's structure with Maxwell-Boltzmann velocities."""
+    positions = np.repeat(potential.structure.positions[None], potential.n_replicas, axis=0)
+    velocities = thermal_velocities(potential.structure.masses, positions, temperature, seed)
+    return MDState(0, positions, velocities)
+
+
+def without_rotation(state: MDState, masses: np.ndarray[Any, np.dtype[np.float64]]) -> MDState:
+    """The start of a production run: no overall translation and rotation of any replica."""
+    return MDState(0, state.positions, remove_overall_motion(state.velocities, masses, state.positions))
+
+
+def add_dipoles(path: Path, model: TrainedModel, reporter: Reporter) -> None:
+    """Dipoles of all frames of a trajectory from the predicted density, kept with it."""
+    with TrajectoryStore.open(path, writable=True) as store:
+        if DIPOLES in store.array_names() and len(store.array(DIPOLES)) == len(store):
+            return
+        positions = store.positions()
+        n_frames, n_replicas = positions.shape[:2]
+        advance = reporter.task("dipoles of the predicted densities", n_frames)
+        dipoles = np.empty((n_frames, n_replicas, 3))
+        block = max(1, 4096 // n_replicas)
+        for first in range(0, n_frames, block):
+            part = positions[first : first + block]
+            flat = model.dipoles(store.structure, part.reshape(-1, *part.shape[2:]))
+            dipoles[first : first + block] = flat.reshape(len(part), n_replicas, 3)
+            advance(min(first + block, n_frames), "frames")
+        store.set_array(DIPOLES, dipoles, "e bohr", "(n_frames, n_replicas, 3) dipole moment of each replica")
+
+
+@dataclass(frozen=True)
+class SpectrumResult:
+    """The spectrum of a run and what it was compared with."""
+
+    spectrum: Spectrum
+    matches: list[LineMatch]
+    conservation: EnergyConservation
+    temperature: float
+
+
+def spectrum_of(
+    path: Path,
+    harmonic: HarmonicReference,
+    *,
+    lower: float,
+    upper: float,
+    window: Any,
+    width: float,
+    temperature: float | None,
+) -> SpectrumResult:
+    """Infrared spectrum of a production trajectory with dipoles.
+
+    Parameters
+    ----------
+    temperature : float or None
+        Kelvin; None takes the kinetic temperature of the vibrations in the trajectory, which is what the intensities
+        of this very trajectory are made of.
+    """
+    with TrajectoryStore.open(path) as store:
+        stage = store.stage
+        times = store.steps * stage["time_step"]
+        kinetic, potential = store.kinetic_energy, store.potential_energy
+        structure, n_replicas = store.structure, store.n_replicas
+        dipoles = store.array(DIPOLES)
+    freedom = vibrational_degrees_of_freedom(structure.masses, harmonic.structure.positions) * n_replicas
+    measured = kinetic_temperature(kinetic, freedom)
+    spectrum = infrared_spectrum(
+        dipoles,
+        stage["time_step"] * stage["record_every"],
+        stage["time_step"],
+        measured if temperature is None else temperature,
+        temperature_kind="kinetic" if temperature is None else "nominal",
+        window=window,
+        width=width,
+        max_wavenumber=upper + 500.0,
+    )
+    lines = normal_modes(harmonic).wavenumbers
+    conservation = energy_conservation(times, kinetic + potential, structure.n_atoms * n_replicas)
+    return SpectrumResult(spectrum, match_bands(spectrum, lines), conservation, measured)
+
+
+def write_spectrum(
+    result: SpectrumResult,
+    harmonic: HarmonicReference,
+    record_path: Path,
+    picture_path: Path,
+    *,
+    title: str,
+    level: str,
+    lower: float,
+    upper: float,
+    experiment: ExperimentalBands | None,
+) -> dict[str, Any]:
+    """Write spectrum.json and spectrum.png; returns the record without the curve."""
+    modes = normal_modes(harmonic)
+    arguments: dict[str, Any] = {
+        "bands": bands(result.spectrum, lower=lower, upper=upper),
+        "harmonic": modes,
+        "matches": result.matches,
+        "experiment": experiment,
+    }
+    dynamics = {
+        "vibrational_temperature_kelvin": result.temperature,
+        "energy_drift_mev_per_atom_per_ps": result.conservation.drift,
+        "energy_fluctuation_mev_per_atom": result.conservation.fluctuation,
+        "length_ps": result.conservation.duration,
+    }
+    write_json(record_path, {**spectrum_record(result.spectrum, **arguments), "dynamics": dynamics})
+    plot_spectrum(
+        picture_path,
+        result.spectrum,
+        title=title,
+        harmonic=modes,
+        harmonic_label=f"harmonic {level}",
+        experiment=experiment,
+        lower=lower,
+        upper=upper,
+    )
+    return {**spectrum_record(result.spectrum, curve=False, **arguments), "dynamics": dynamics}

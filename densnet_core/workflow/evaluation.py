@@ -1,0 +1,94 @@
+"""A trained model against a store of labelled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.errors import DataError, InputError
+from densnet_core.stores.fits import Fit
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.training.evaluation import ErrorSummary
+from densnet_core.workflow.labels import SPLIT, fit_name
+from densnet_core.workflow.model import TrainedModel
+from densnet_core.workflow.reporter import Advance
+
+BATCH = 32
+
+
+def frames_to_evaluate(model: TrainedModel, store: ReferenceStore, part: str) -> tuple[list[int], int]:
+    """Indices of the frames to evaluate on, and how many training frames of the model were left out.
+
+    Parameters
+    ----------
+    part : {"auto", "test", "all"}
+        ``auto`` is the held-out part if the store has a split, otherwise all frames; frames that the model was
+        trained on are never among them.
+
+    Raises
+    ------
+    InputError
+        If nothing is left.
+    """
+    hashes = [content.hex() for content in store.hashes]
+    chosen = list(range(len(hashes)))
+    if part == "test" or (part == "auto" and SPLIT in store.document_names()):
+        held_out = set(store.read_document(SPLIT)["test"])
+        chosen = [i for i in chosen if hashes[i] in held_out]
+    seen = set(model.document.get("training_frames", []))
+    kept = [i for i in chosen if hashes[i] not in seen]
+    if not kept:
+        raise InputError(
+            f"No frame of {store.path} is left to evaluate: {len(hashes)} in all, {len(chosen)} chosen, of which the "
+            f"model was trained on {len(chosen) - len(kept)}."
+        )
+    return kept, len(chosen) - len(kept)
+
+
+def evaluate(
+    model: TrainedModel, store: ReferenceStore, fit: Fit, indices: Sequence[int], advance: Advance | None = None
+) -> dict[str, Any]:
+    """Errors of a model on frames of a store, as ``densnet evaluate --json`` prints them.
+
+    Parameters
+    ----------
+    fit : Fit
+        The store's fit in the model's basis; its coefficients give the fit floor.
+
+    Raises
+    ------
+    DataError
+        If the store has no orbitals or the fit is in another basis.
+    """
+    basis, metric = model.specification.basis, model.specification.metric
+    if fit.name != fit_name(basis, metric):
+        raise DataError(f"The fit {fit.name!r} of {store.path} is not in the basis of the model.")
+    orbital_basis = store.orbital_basis
+    if orbital_basis is None:
+        raise DataError(f"{store.path} has no orbitals, so its densities are not known.")
+    summary = ErrorSummary()
+    atoms = AtomicPrior.from_dict(fit.prior)
+    labels = ("energy", "forces", "dipole", "orbitals", "occupations")
+    for start in range(0, len(indices), BATCH):
+        chosen = list(indices[start : start + BATCH])
+        have = [tuple(name for name in labels if name in store.labels(i)) for i in chosen]
+        frames = [(store.structure(i), store.result(i, labels=names)) for i, names in zip(chosen, have, strict=True)]
+        predictions = model.predict([structure for structure, _ in frames])
+        for index, (structure, result), names, prediction in zip(chosen, frames, have, predictions, strict=True):
+            fitted = ExpandedDensity(structure, basis, fit.coefficients(index), atoms)
+            reference = OrbitalDensity(structure, orbital_basis, result.orbitals, result.occupations)
+            # an imported file may lack dipoles; its orbitals have them
+            dipole = result.dipole if "dipole" in names else reference.dipole()
+            summary.add(
+                reference,
+                fitted,
+                prediction.density,
+                prediction.energy - result.energy,
+                prediction.forces - result.forces,
+                dipole,
+            )
+        if advance is not None:
+            advance(min(start + BATCH, len(indices)), "frames")
+    return summary.to_dict()

@@ -1,0 +1,99 @@
+"""The directory of a run: where each result lies, and which configuration it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from densnet_core.errors import DataError
+
+
+def key_of(*parts: Any) -> str:
+    """Identity of plain data: 16 hex digits that change when anything in it does."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write plain data atomically: a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what ``write_json`` wrote; ``DataError`` if it cannot be read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"Cannot read {path}: {error}. Remove it to have it made again.") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path} does not hold a JSON object. Remove it to have it made again.")
+    return record
+
+
+class RunFolder:
+    """Paths of a run and the records of its finished stages.
+
+    A stage's record holds the key of everything the stage depends on, so a stage is current exactly if its record has
+    the wanted key and its results are there. Results of another configuration are set aside, never overwritten.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.samples = root / "samples.xyz"
+        self.harmonic = root / "harmonic.json"
+        self.training = root / "training"
+        self.model = root / "model"
+        self.evaluation = root / "evaluation.json"
+        self.potential = root / "potential.pt"
+        self.heating = root / "md" / "nvt.zarr"
+        self.production = root / "md" / "nve.zarr"
+        self.spectrum = root / "spectrum.json"
+        self.picture = root / "spectrum.png"
+
+    def store(self, name: str) -> Path:
+        """The reference store of a backend, level of theory and options."""
+        return self.root / "reference" / f"{name}.zarr"
+
+    def _record(self, stage: str) -> Path:
+        return self.root / "stages" / f"{stage}.json"
+
+    def finished_key(self, stage: str) -> str | None:
+        """Key with which a stage was last finished."""
+        path = self._record(stage)
+        return str(read_json(path).get("key")) if path.exists() else None
+
+    def is_current(self, stage: str, key: str, *results: Path) -> bool:
+        """True if the stage was finished with this key and its results are there."""
+        return self.finished_key(stage) == key and all(path.exists() for path in results)
+
+    def finish(self, stage: str, key: str, seconds: float) -> None:
+        """Record that a stage is done."""
+        write_json(self._record(stage), {"stage": stage, "key": key, "seconds": round(seconds, 3)})
+
+    def own(self, path: Path, key: str) -> Path | None:
+        """Make ``path`` belong to ``key``: a result of another key there is renamed, and its new path returned."""
+        owner = self.root / "stages" / f"owner-{path.relative_to(self.root).as_posix().replace('/', '-')}.json"
+        previous = str(read_json(owner).get("key")) if owner.exists() else None
+        aside = None
+        if previous != key:
+            if path.exists():
+                aside = path.with_name(f"{path.stem}-{previous or 'unknown'}{path.suffix}")
+                number = 1
+                while aside.exists():
+                    number += 1
+                    aside = path.with_name(f"{path.stem}-{previous or 'unknown'}-{number}{path.suffix}")
+                path.rename(aside)
+            write_json(owner, {"path": str(path.relative_to(self.root)), "key": key})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return aside

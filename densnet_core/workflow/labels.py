@@ -1,0 +1,203 @@
+"""Reference data of a run: labels, the density fit and the split, all in one store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densnet_core.basis.base import Basis
+from densnet_core.basis.integrals import Metric
+from densnet_core.density.fitting import fit_difference
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.errors import DenSNetError, InputError
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.executors import Executor
+from densnet_core.reference.runner import BackendFactory, atomic_densities, label, project_many
+from densnet_core.stores.fits import Fit
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.structures import Array, Structure
+from densnet_core.training.data import LabelledFrames
+from densnet_core.workflow.reporter import Advance
+
+SPLIT = "split"
+SPLIT_PARTS = ("train", "validation", "test")
+COMMIT_FITS = 32
+
+
+def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceStore:
+    """The store of a backend and level of theory, opened for writing; made if it is not there."""
+    if path.exists():
+        store = ReferenceStore.open(path, writable=True)
+        if store.level != factory.level or store.backend != backend:
+            level, found = store.level, store.backend
+            store.close()
+            raise InputError(f"{path} holds {level} from {found!r}, not {factory.level} from {backend!r}.")
+        return store
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return ReferenceStore.create(path, factory.level, backend, factory.make().versions())
+
+
+def label_into(
+    store: ReferenceStore,
+    factory: BackendFactory,
+    structures: Sequence[Structure],
+    executor: Executor,
+    progress: Callable[[int], None] | None = None,
+) -> list[tuple[Structure, Exception]]:
+    """Compute the frames that the store does not have, commit each as it finishes, and return the failures."""
+    failures: list[tuple[Structure, Exception]] = []
+    pending = [s for s in structures if s.content_hash() not in store]
+    if pending:
+        numbers = np.unique(np.concatenate([s.numbers for s in pending]))
+        store.set_orbital_basis(factory.make().orbital_basis(numbers))
+
+    def keep(structure: Structure, result: ReferenceResult) -> None:
+        store.append([(structure, result)])
+
+    def record(structure: Structure, error: Exception) -> None:
+        store.append_failure(structure, error, 0.0)
+        failures.append((structure, error))
+
+    label(factory, structures, executor, keep, record, lambda content: content in store, progress)
+    return failures
+
+
+def calculator(
+    store: ReferenceStore, factory: BackendFactory, executor: Executor, advance: Advance
+) -> Callable[[list[Structure]], list[tuple[float, Array, Array]]]:
+    """Energies, forces and dipoles of structures, from the store where it has them; raises the first failure."""
+    done = 0
+
+    def calculate(structures: list[Structure]) -> list[tuple[float, Array, Array]]:
+        nonlocal done
+        if len(structures) == 1:  # a step of an optimisation is not worth a process of its own
+            (structure,) = structures
+            if structure.content_hash() not in store:
+                backend = factory.make()
+                store.set_orbital_basis(backend.orbital_basis(structure.numbers))
+                store.append([(structure, backend.compute(structure))])
+            advance(done + 1, "optimising")
+        else:
+            start = done
+            failures = label_into(
+                store, factory, structures, executor, lambda count: advance(start + count, "second derivatives")
+            )
+            if failures:
+                raise failures[0][1]
+        done += len(structures)
+        results = [
+            store.result(store.index_of(s.content_hash()), labels=("energy", "forces", "dipole")) for s in structures
+        ]
+        return [(result.energy, result.forces, result.dipole) for result in results]
+
+    return calculate
+
+
+def fit_name(basis: Basis, metric: Metric, difference: bool = True, constrained: bool = True) -> str:
+    """Name of a fit in a store: what it was made with."""
+    return "-".join(
+        [basis.content_hash()[:12], metric, "difference" if difference else "total"]
+        + ([] if constrained else ["unconstrained"])
+    )
+
+
+def fit_into(
+    store: ReferenceStore,
+    factory: BackendFactory,
+    basis: Basis,
+    metric: Metric,
+    executor: Executor,
+    prior: AtomicPrior | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Fit:
+    """Fit the difference density of every frame of the store that is not fitted yet.
+
+    Parameters
+    ----------
+    prior : AtomicPrior or None
+        None computes it with the backend, unless the fit in the store already has one.
+    """
+    name = fit_name(basis, metric)
+    elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
+    if name in store.fit_names():
+        fit = store.fit(name)
+    else:
+        prior = prior or AtomicPrior.fit(atomic_densities(factory, elements, executor))
+        fit = store.create_fit(name, basis, metric, prior.to_dict(), constrained=True)
+    atoms = AtomicPrior.from_dict(fit.prior)
+    first = len(fit)
+    waiting: dict[int, Array] = {}
+
+    def commit(all_of_them: bool) -> None:
+        ready = []
+        while len(fit) + len(ready) in waiting:
+            ready.append(waiting.pop(len(fit) + len(ready)))
+            if len(ready) == COMMIT_FITS:
+                fit.append(ready)
+                ready = []
+        if all_of_them and ready:
+            fit.append(ready)
+        else:
+            waiting.update({len(fit) + offset: row for offset, row in enumerate(ready)})
+
+    def keep(index: int, projection: Array) -> None:
+        frame = first + index
+        waiting[frame] = fit_difference(store.structure(frame), projection, basis, atoms, metric).coefficients
+        commit(all_of_them=False)
+
+    def fail(index: int, error: Exception) -> None:
+        raise DenSNetError(f"Frame {first + index} of {store.path} could not be projected: {error}") from error
+
+    frames = (
+        (store.structure(i), result.orbitals, result.occupations)
+        for i in range(first, len(store))
+        for result in [store.result(i, labels=("orbitals", "occupations"))]
+    )
+    if first < len(store):
+        project_many(factory, frames, basis, metric, executor, keep, fail, progress)
+        commit(all_of_them=True)
+    return fit
+
+
+def split_frames(
+    hashes: Sequence[str], counts: Mapping[str, int], seed: int, previous: Mapping[str, Any] | None
+) -> dict[str, list[str]]:
+    """Divide frames, given by content hash, into train, validation and test.
+
+    Frames that an earlier split held out for testing are never trained or validated on, whatever the new numbers.
+
+    Raises
+    ------
+    InputError
+        If there are too few frames; the message says how many there are.
+    """
+    order = [hashes[i] for i in np.random.default_rng(seed).permutation(len(hashes))]
+    held_out = set(previous.get("test", [])) if previous else set()
+    test = [h for h in order if h in held_out][: counts["test"]]
+    free = [h for h in order if h not in held_out]
+    missing = counts["test"] - len(test)
+    test, free = test + free[:missing], free[missing:]
+    wanted = counts["train"] + counts["validation"]
+    if len(test) < counts["test"] or len(free) < wanted:
+        raise InputError(
+            f"[training] asks for {sum(counts.values())} frames, but only {len(hashes)} are labelled"
+            + (f" and {len(held_out)} of them are held out by an earlier split" if held_out else "")
+            + ". Sample more, or lower train, validation or test."
+        )
+    return {"train": free[: counts["train"]], "validation": free[counts["train"] : wanted], "test": test}
+
+
+def labelled_frames(store: ReferenceStore, fit: Fit, hashes: Sequence[str]) -> LabelledFrames:
+    """Frames of the store, by content hash, with all labels that training needs."""
+    indices = [store.index_of(bytes.fromhex(h)) for h in hashes]
+    frames = store.frames(indices, labels=("energy", "forces", "dipole"))
+    return LabelledFrames(
+        [structure for structure, _ in frames],
+        [fit.coefficients(i) for i in indices],
+        np.array([result.energy for _, result in frames]),
+        [result.forces for _, result in frames],
+        [result.dipole for _, result in frames],
+    )

@@ -1,0 +1,462 @@
+"""A run: the stages of a configuration in order, each done once and never twice.
+
+Every stage asks for the stages before it, does nothing if its results are there and belong to the configuration, and
+goes on where it was killed: labels and fits frame by frame, training by checkpoint, dynamics by block.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from densnet_core import __version__
+from densnet_core.basis.base import GaussianBasis
+from densnet_core.config import Chosen, Config, check_inputs, select
+from densnet_core.density.base import DensityModel, DensitySpecification
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.errors import DenSNetError
+from densnet_core.md.base import MDEngine, MDStage, MDState
+from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.executors import Executor
+from densnet_core.reference.runner import BackendFactory
+from densnet_core.spectra.experiment import ExperimentalBands
+from densnet_core.spectra.harmonic import HarmonicReference, harmonic_reference
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.structures import Structure, read_xyz, write_xyz
+from densnet_core.training.loop import LoopOptions
+from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
+from densnet_core.workflow.dynamics import (
+    add_dipoles,
+    integrate,
+    spectrum_of,
+    thermal_start,
+    without_rotation,
+    write_spectrum,
+)
+from densnet_core.workflow.evaluation import evaluate, frames_to_evaluate
+from densnet_core.workflow.folder import RunFolder, key_of, read_json, write_json
+from densnet_core.workflow.labels import (
+    SPLIT,
+    calculator,
+    fit_into,
+    fit_name,
+    label_into,
+    labelled_frames,
+    open_store,
+    split_frames,
+)
+from densnet_core.workflow.learning import TrainingTask, train_density, train_energy
+from densnet_core.workflow.model import NetworkChoice, TrainedModel
+from densnet_core.workflow.reporter import Reporter
+
+Section = TypeVar("Section")
+
+
+def _plain(chosen: Chosen) -> dict[str, Any]:
+    """A component with its options as plain data, defaults written out."""
+    return {"name": chosen.component.name, **chosen.options.model_dump(mode="json")}
+
+
+class Run:
+    """All stages of one configuration.
+
+    >>> run = Run(load_config("water.toml"))
+    >>> run.spectrum()
+
+    Parameters
+    ----------
+    config : Config
+    reporter : Reporter, optional
+        Receives the progress.
+    manager : Manager, optional
+        Where components are looked up.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration refers to something that is not there.
+    """
+
+    def __init__(self, config: Config, reporter: Reporter | None = None, manager: Manager | None = None) -> None:
+        self.config, self.reporter = config, reporter or Reporter()
+        self.manager = manager or get_manager()
+        self.selection = select(config, self.manager)
+        self.structure = check_inputs(config, self.manager)
+        self.folder = RunFolder(config.output_directory)
+        reference = config.reference
+        self.level = LevelOfTheory(reference.method, reference.basis, reference.dispersion)
+
+    # What the configuration makes
+
+    @cached_property
+    def basis(self) -> GaussianBasis:
+        """The density basis, restricted to the elements of the molecule."""
+        return self.config.basis.build(int(z) for z in self.structure.numbers)
+
+    @cached_property
+    def factory(self) -> BackendFactory:
+        """Makes the reference backend, here or in a worker."""
+        chosen = self.selection.backend
+        self.manager.load(chosen.component)  # a missing program is an error here, not in a worker
+        options = chosen.options.model_dump(mode="json")
+        return BackendFactory(chosen.component.target, self.level, options, chosen.component.config)
+
+    @cached_property
+    def executor(self) -> Executor:
+        chosen = self.selection.executor
+        executor: Executor = self.manager.load(chosen.component)(chosen.options)
+        return executor
+
+    @property
+    def store_path(self) -> Path:
+        """The store of the reference calculations; one for every backend, level of theory and set of options."""
+        chosen = self.selection.backend
+        name = f"{chosen.component.name}-{self.level}".replace("/", "-").replace(" ", "_")
+        if self.config.reference.options:
+            name += f"-{key_of(chosen.options.model_dump(mode='json'))[:6]}"
+        return self.folder.store(name)
+
+    # Keys: what the result of each stage depends on
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        config, chosen = self.config, self.selection
+        start = [self.structure.content_hash().hex(), str(self.level), _plain(chosen.backend)]
+        training = config.training
+        common = [training.seed, training.train, training.validation, training.test, training.batch_size]
+        density = [_plain(chosen.density_model), _plain(chosen.density_backbone)]
+        energy = [_plain(chosen.energy_model), _plain(chosen.energy_backbone)]
+        keys = {"harmonic": key_of("harmonic", start)}
+        keys["sample"] = key_of("sample", start, _plain(chosen.sampler))
+        keys["reference"] = key_of("reference", keys["sample"])
+        fit = fit_name(self.basis, config.basis.metric)
+        keys["density"] = key_of(
+            "density", keys["reference"], fit, common, density, training.density.model_dump(mode="json")
+        )
+        keys["train"] = key_of("train", keys["density"], energy, training.energy.model_dump(mode="json"))
+        keys["evaluate"] = key_of("evaluate", keys["train"])
+        keys["export"] = key_of("export", keys["train"])
+        keys["md"] = key_of("md", keys["train"], config.md.model_dump(mode="json"), _plain(chosen.engine))
+        keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
+        return keys
+
+    @contextmanager
+    def _stage(self, name: str, summary: str) -> Iterator[None]:
+        self.reporter.stage_started(name, summary)
+        started = time.monotonic()
+        yield
+        seconds = time.monotonic() - started
+        self.folder.finish(name, self._keys[name], seconds)
+        self.reporter.stage_finished(name, seconds)
+
+    def _is_current(self, name: str, *results: Path) -> bool:
+        current = self.folder.is_current(name, self._keys[name], *results)
+        if current:
+            self.reporter.stage_current(name)
+        return current
+
+    def _own(self, path: Path, stage: str) -> None:
+        aside = self.folder.own(path, self._keys[stage])
+        if aside is not None:
+            self.reporter.note(f"{path.name} of another configuration is kept as {aside}.")
+
+    # Stages
+
+    def harmonic(self) -> HarmonicReference:
+        """Minimum, Hessian and dipole derivatives at the level of theory of the data."""
+        path = self.folder.harmonic
+        if not self._is_current("harmonic", path):
+            with self._stage("harmonic", f"minimum and second derivatives of {self.structure.formula}, {self.level}"):
+                store_path = self.store_path.with_suffix(".harmonic.zarr")
+                advance = self.reporter.task("calculations", 0)
+                with open_store(store_path, self.factory, self.selection.backend.component.name) as store:
+                    calculate = calculator(store, self.factory, self.executor, advance)
+                    found = harmonic_reference(calculate, self.structure)
+                write_json(path, _harmonic_record(found))
+        return _harmonic_from(read_json(path))
+
+    def sample(self) -> list[Structure]:
+        """The geometries that are to be labelled."""
+        path = self.folder.samples
+        if not self._is_current("sample", path):
+            chosen = self.selection.sampler
+            sampler = self.manager.load(chosen.component)(chosen.options)
+            harmonic = self.harmonic() if sampler.needs_harmonic else None
+            with self._stage("sample", f"geometries by {chosen.component.name}"):
+                self._own(path, "sample")
+                write_xyz(path, sampler.sample(self.structure, harmonic))
+        return read_xyz(path, self.structure.charge, self.structure.multiplicity)
+
+    def reference(self) -> Path:
+        """Labels, fits and the split of all sampled geometries; the path of the store."""
+        structures = self.sample()
+        path = self.store_path
+        if not self._is_current("reference", path):
+            name = self.selection.backend.component.name
+            with (
+                self._stage("reference", f"{len(structures)} calculations with {name}, {self.level}"),
+                open_store(path, self.factory, name) as store,
+            ):
+                advance = self.reporter.task("calculations", len(structures))
+                failures = label_into(
+                    store, self.factory, structures, self.executor, lambda done: advance(done, "frames")
+                )
+                if failures:
+                    self.reporter.note(
+                        f"{len(failures)} of {len(structures)} calculations failed and are left out; the first: "
+                        f"{failures[0][1]}"
+                    )
+        return path
+
+    def _fitted(self, store: ReferenceStore) -> None:
+        """Bring fit and split of the store up to date with the configuration."""
+        structures = self.sample()
+        metric = self.config.basis.metric
+        missing = len(store) - (
+            len(store.fit(name)) if (name := fit_name(self.basis, metric)) in store.fit_names() else 0
+        )
+        if missing:
+            advance = self.reporter.task("fits of the density", missing)
+            fit_into(
+                store, self.factory, self.basis, metric, self.executor, progress=lambda done: advance(done, "frames")
+            )
+        training = self.config.training
+        counts = {"train": training.train, "validation": training.validation, "test": training.test}
+        hashes = [h.hex() for h in (s.content_hash() for s in structures) if h in store]
+        previous = store.read_document(SPLIT) if SPLIT in store.document_names() else None
+        split = split_frames(hashes, counts, training.seed, previous)
+        if previous != split:
+            store.write_document(SPLIT, split)
+
+    def train(self) -> TrainedModel:
+        """The trained model."""
+        path = self.reference()
+        if not self._is_current("train", self.folder.model):
+            with self._stage("train", f"networks for {self.structure.formula} in the basis {self.basis.name}"):
+                self._own(self.folder.model, "train")
+                with open_store(path, self.factory, self.selection.backend.component.name) as store:
+                    self._fitted(store)
+                    with _one_thread():
+                        model = self._train(store)
+                model.save(self.folder.model)
+        return TrainedModel.load(self.folder.model, self.manager)
+
+    def _train(self, store: ReferenceStore) -> TrainedModel:
+        config, chosen = self.config, self.selection
+        fit = store.fit(fit_name(self.basis, config.basis.metric))
+        split = store.read_document(SPLIT)
+        train, validation = (labelled_frames(store, fit, split[part]) for part in ("train", "validation"))
+        specification = DensitySpecification(self.basis, config.basis.metric, self.basis.elements)
+        choices = [
+            NetworkChoice(
+                model.component.name,
+                backbone.component.name,
+                model.options.model_dump(mode="json"),
+                backbone.options.model_dump(mode="json"),
+            )
+            for model, backbone in (
+                (chosen.density_model, chosen.density_backbone),
+                (chosen.energy_model, chosen.energy_backbone),
+            )
+        ]
+        tasks = [self._task(name) for name in ("density", "energy")]
+        folder = self.folder.training
+        density: DensityModel = train_density(
+            tasks[0], choices[0], specification, train, validation, folder, self.reporter
+        )
+        energy = train_energy(tasks[1], choices[1], density, train, validation, folder, self.reporter)
+        document = {
+            "name": self.folder.root.name,
+            "level_of_theory": str(self.level),
+            "training_frames": split["train"] + split["validation"],
+            "config": config.model_dump(mode="json", by_alias=True),
+            "provenance": {
+                "densnet-core": __version__,
+                "torch": torch.__version__,
+                "reference": store.versions,
+                "training_key": self._keys["train"],
+            },
+            "metrics": {"training_frames": len(train), "validation_frames": len(validation)},
+        }
+        return TrainedModel(density, energy, AtomicPrior.from_dict(fit.prior), choices[0], choices[1], document)
+
+    def _task(self, name: str) -> TrainingTask:
+        training = self.config.training
+        section = training.density if name == "density" else training.energy
+        weight = training.density.dipole_weight if name == "density" else training.energy.force_weight
+        options = LoopOptions(
+            section.steps, section.learning_rate, section.ema_decay, section.checkpoint_every, section.checkpoint_every
+        )
+        key = self._keys["density" if name == "density" else "train"]
+        return TrainingTask(name, key, options, weight, training.batch_size, training.seed)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Errors on the held-out frames."""
+        path = self.folder.evaluation
+        model = self.train()
+        if not self._is_current("evaluate", path):
+            with (
+                self._stage("evaluate", "errors on the held-out frames"),
+                ReferenceStore.open(self.store_path) as store,
+            ):
+                indices, _ = frames_to_evaluate(model, store, "test")
+                fit = store.fit(fit_name(self.basis, self.config.basis.metric))
+                advance = self.reporter.task("evaluating", len(indices))
+                write_json(path, evaluate(model, store, fit, indices, advance))
+        return read_json(path)
+
+    def export(self) -> Path:
+        """The TorchScript file for OpenMM."""
+        path = self.folder.potential
+        if not self._is_current("export", path):
+            model = self.train()
+            with self._stage("export", "TorchScript for openmm-torch"):
+                self._own(path, "export")
+                model.potential(self._minimum()).save_torchscript(path)
+        return path
+
+    def _minimum(self) -> Structure:
+        return self.harmonic().structure
+
+    def md(self) -> Path:
+        """Dynamics with the model; the path of the production trajectory."""
+        production = self.folder.production
+        if not self._is_current("md", production):
+            model, md = self.train(), self.config.md
+            potential = model.potential(self._minimum(), md.replicas)
+            chosen = self.selection.engine
+            engine: MDEngine = self.manager.load(chosen.component)(chosen.options)
+            heating, running = self._md_stage("nvt", md.nvt_ps), self._md_stage("nve", md.nve_ps)
+            provenance = {"model_key": self._keys["train"], "engine": _plain(chosen), "densnet-core": __version__}
+            with (
+                self._stage("md", f"{md.nvt_ps:g} ps NVT and {md.nve_ps:g} ps NVE of {md.replicas} replicas"),
+                _one_thread(),
+            ):
+                self._own(self.folder.heating, "md")
+                self._own(production, "md")
+                state = thermal_start(potential, md.temperature, md.seed)
+                if heating.n_steps:
+                    state = integrate(
+                        self.folder.heating, engine, potential, heating, state, provenance, "heating", self.reporter
+                    )
+                cold = without_rotation(MDState(0, state.positions, state.velocities), self.structure.masses)
+                integrate(production, engine, potential, running, cold, provenance, "production", self.reporter)
+                add_dipoles(production, model, self.reporter)
+        return production
+
+    def _md_stage(self, ensemble: str, picoseconds: float) -> MDStage:
+        md = self.config.md
+        n_steps = round(picoseconds * 1000.0 / md.time_step_fs)
+        return MDStage(
+            ensemble,
+            n_steps - n_steps % md.record_every,
+            md.time_step_fs / ATOMIC_TIME_TO_FEMTOSECOND,
+            md.temperature,
+            md.friction_per_ps * ATOMIC_TIME_TO_FEMTOSECOND / 1000.0,
+            md.record_every,
+            md.seed,
+        )
+
+    def spectrum(self) -> dict[str, Any]:
+        """The infrared spectrum; the record of spectrum.json."""
+        record, picture = self.folder.spectrum, self.folder.picture
+        trajectory, harmonic = self.md(), self.harmonic()
+        if not self._is_current("spectrum", record, picture):
+            section = self.config.spectrum
+            with self._stage("spectrum", "infrared spectrum"):
+                result = spectrum_of(
+                    trajectory,
+                    harmonic,
+                    lower=section.minimum,
+                    upper=section.maximum,
+                    window=section.window,
+                    width=section.resolution,
+                    temperature=section.temperature,
+                )
+                write_spectrum(
+                    result,
+                    harmonic,
+                    record,
+                    picture,
+                    title=f"{self.structure.formula}, DenSNet on {self.level}",
+                    level=str(self.level),
+                    lower=section.minimum,
+                    upper=section.maximum,
+                    experiment=self._experiment(),
+                )
+        return read_json(record)
+
+    def _experiment(self) -> ExperimentalBands | None:
+        given = self.config.spectrum.experiment
+        if given is None:
+            return None
+        intensities = None if given.intensities is None else tuple(given.intensities)
+        return ExperimentalBands(tuple(given.bands), given.source, intensities)
+
+    def all(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Every stage; the records of evaluation and spectrum."""
+        errors = self.evaluate()
+        self.export()
+        return errors, self.spectrum()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Operations of small molecules are too short to share between threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _harmonic_record(harmonic: HarmonicReference) -> dict[str, Any]:
+    structure = harmonic.structure
+    return {
+        "numbers": structure.numbers.tolist(),
+        "positions_bohr": structure.positions.tolist(),
+        "charge": structure.charge,
+        "multiplicity": structure.multiplicity,
+        "energy_hartree": harmonic.energy,
+        "hessian_hartree_per_bohr2": harmonic.hessian.tolist(),
+        "dipole_derivatives_e": harmonic.dipole_derivatives.tolist(),
+    }
+
+
+def _harmonic_from(record: dict[str, Any]) -> HarmonicReference:
+    try:
+        structure = Structure(
+            np.array(record["numbers"]),
+            np.array(record["positions_bohr"]),
+            record["charge"],
+            record["multiplicity"],
+        )
+        return HarmonicReference(
+            structure,
+            record["energy_hartree"],
+            np.array(record["hessian_hartree_per_bohr2"]),
+            np.array(record["dipole_derivatives_e"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DenSNetError(f"harmonic.json is malformed ({error!r}); remove it to have it made again.") from error
+
+
+Stage = Callable[[Run], Any]
+STAGES: dict[str, Stage] = {
+    "sample": Run.sample,
+    "reference": Run.reference,
+    "train": Run.train,
+    "evaluate": Run.evaluate,
+    "export": Run.export,
+    "md": Run.md,
+    "spectrum": Run.spectrum,
+}

@@ -1,0 +1,108 @@
+"""Work on stores outside of a run: importing files, and fits in other bases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from densnet_core.basis.integrals import Metric
+from densnet_core.basis.library import basis_by_name
+from densnet_core.density.base import DensitySpecification
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.plugins.component import Kind
+from densnet_core.plugins.manager import get_manager
+from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.executors import Executor
+from densnet_core.reference.runner import BackendFactory
+from densnet_core.stores.fits import Fit
+from densnet_core.stores.importing import read_npz
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.workflow.labels import fit_into, fit_name, open_store
+from densnet_core.workflow.reporter import Reporter
+
+
+def backend_factory(backend: str, level: LevelOfTheory) -> BackendFactory:
+    """A backend by name with its default options; the error of a missing one has its install line."""
+    manager = get_manager()
+    component = manager.find(Kind.REFERENCE, backend)
+    manager.load(component)
+    return BackendFactory(component.target, level, {}, component.config)
+
+
+def default_executor() -> Executor:
+    """The executor ``local`` with one worker per core."""
+    manager = get_manager()
+    component = manager.find(Kind.EXECUTOR, "local")
+    executor: Executor = manager.load(component)(manager.options(component, {}, where="executor"))
+    return executor
+
+
+def import_npz(
+    file: Path, store: Path, level: str, backend: str, charge: int, multiplicity: int
+) -> tuple[int, int, list[str]]:
+    """Import a NumPy archive; returns frames added, frames that were there, and arrays that were not imported.
+
+    Raises
+    ------
+    InputError, DataError
+        If the file or the level of theory is not understood; the store is then as it was.
+    """
+    factory = backend_factory(backend, LevelOfTheory.parse(level))
+    frames = read_npz(file, charge, multiplicity)
+    with open_store(store, factory, backend) as opened:
+        new = [record for record in frames.records if record[0].content_hash() not in opened]
+        if new:
+            numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
+            opened.set_orbital_basis(factory.make().orbital_basis(numbers))
+            opened.append(new)
+    ignored = [*frames.ignored, *(f"{name} (coefficients; fits are made anew)" for name in frames.coefficients)]
+    return len(new), len(frames.records) - len(new), ignored
+
+
+@contextmanager
+def fit_for(
+    path: Path, specification: DensitySpecification, prior: AtomicPrior, reporter: Reporter
+) -> Iterator[tuple[ReferenceStore, Fit]]:
+    """A store and its fit in the basis of a model, made first if it is not there yet.
+
+    The fit floor then uses the model's own atoms as prior.
+    """
+    name = fit_name(specification.basis, specification.metric)
+    with ReferenceStore.open(path) as store:
+        ready = name in store.fit_names() and len(store.fit(name)) == len(store)
+        if ready:
+            yield store, store.fit(name)
+            return
+        factory = backend_factory(store.backend, store.level)
+    with ReferenceStore.open(path, writable=True) as store:
+        advance = reporter.task("fits of the density", len(store))
+        fit = fit_into(
+            store,
+            factory,
+            specification.basis,
+            specification.metric,
+            default_executor(),
+            prior,
+            lambda done: advance(done, "frames"),
+        )
+        yield store, fit
+
+
+def project_store(path: Path, basis: str, metric: Metric, reporter: Reporter) -> tuple[str, int]:
+    """Fit all frames of a store in another basis; returns the name of the fit and the number of frames."""
+    with ReferenceStore.open(path, writable=True) as store:
+        elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
+        factory = backend_factory(store.backend, store.level)
+        advance = reporter.task("fits of the density", len(store))
+        fit = fit_into(
+            store,
+            factory,
+            basis_by_name(basis, elements),
+            metric,
+            default_executor(),
+            progress=lambda done: advance(done, "frames"),
+        )
+        return fit.name, len(fit)
