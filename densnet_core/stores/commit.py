@@ -28,14 +28,20 @@ from typing import Any, ClassVar, Self
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
-from densnet_core.errors import DataError, InputError
+from densnet_core.errors import DataError, InputError, ResourceError
 
 LOCK_NAME = ".lock"
 PARTIAL_SUFFIX = ".partial"
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Replace a file atomically, its data flushed to the disk before the rename (flush the folder yourself)."""
+    """Replace a file atomically, its data flushed to the disk before the rename (flush the folder yourself).
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full or cannot be written; the old file is still there then.
+    """
     partial = partial_name(path)
     try:
         with partial.open("wb") as file:
@@ -43,6 +49,12 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ResourceError(
+            f"{path} cannot be written ({error.strerror}); free space on its disk or check the permissions. What was "
+            "there before is unchanged."
+        ) from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

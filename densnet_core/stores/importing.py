@@ -15,6 +15,7 @@ df_coeff_NAME                (n, n_functions)          optional; density coeffic
 
 from __future__ import annotations
 
+import difflib
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -48,10 +49,13 @@ class ImportedFrames:
         For ``ReferenceStore.append``; labels that the file lacks are missing in the results.
     coefficients : dict of str to (n_frames, n_functions)
         Density coefficients by the name of their basis, as in the file.
+    ignored : tuple of str
+        Arrays of the file that are not in the table above.
     """
 
     records: list[tuple[Structure, ReferenceResult]]
     coefficients: dict[str, Array]
+    ignored: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -69,7 +73,7 @@ def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> Import
     Raises
     ------
     DataError
-        If the file is no such archive, or an array is missing, unknown, not finite or of the wrong shape; the message
+        If the file is no such archive, or an array is missing, misspelt, not finite or of the wrong shape; the message
         lists the arrays found.
     InputError
         If the numbers of electrons do not suit charge and multiplicity, or orbitals come with an open shell.
@@ -78,13 +82,12 @@ def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> Import
     arrays = _load(source)
     found = ", ".join(f"{name} {values.shape}" for name, values in arrays.items()) or "none"
     _check(source, arrays, found)
-    n_frames, n_atoms = arrays["numbers"].shape
     if multiplicity != 1 and "mo_coeff_occupied" in arrays:
         raise InputError(
             f"{source}: mo_coeff_occupied holds doubly occupied orbitals; they do not suit multiplicity {multiplicity}."
         )
     records = []
-    for index in range(n_frames):
+    for index in range(len(arrays["numbers"])):
         try:
             structure = Structure(
                 arrays["numbers"][index].astype(np.int64),
@@ -100,15 +103,15 @@ def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> Import
         for name, values in arrays.items()
         if name.startswith(COEFFICIENTS)
     }
-    return ImportedFrames(records, coefficients)
+    return ImportedFrames(records, coefficients, tuple(_unknown(arrays)))
 
 
 def _load(source: Path) -> dict[str, NDArray[Any]]:
     try:
-        archive = np.load(source, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{source} holds a single array; expected an .npz archive of {', '.join(REQUIRED)}.")
-        with archive:
+        with source.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{source} holds a single array; expected an .npz archive of {', '.join(REQUIRED)}.")
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror or error}.") from error
@@ -121,14 +124,11 @@ def _load(source: Path) -> dict[str, NDArray[Any]]:
 def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None:
     if missing := [name for name in REQUIRED if name not in arrays]:
         raise DataError(f"{source} lacks {', '.join(missing)}; found: {found}.")
-    unknown = [
-        name for name in arrays if name not in REQUIRED and name not in OPTIONAL and not name.startswith(COEFFICIENTS)
-    ]
-    if unknown:
-        raise DataError(
-            f"{source}: {', '.join(unknown)} is not one of {', '.join((*REQUIRED, *OPTIONAL, COEFFICIENTS + 'BASIS'))}; "
-            f"rename or remove it. Found: {found}."
-        )
+    unknown = _unknown(arrays)
+    for name in unknown:
+        # A misspelt label must not vanish silently; anything else in the file is none of our business.
+        if close := difflib.get_close_matches(name, (*REQUIRED, *OPTIONAL), n=1, cutoff=0.75):
+            raise DataError(f"{source}: {name} is not a known array; did you mean {close[0]}? Found: {found}.")
     if arrays["numbers"].ndim != 2:
         raise DataError(f"{source}: numbers must have shape (n_frames, n_atoms). Found: {found}.")
     n_frames, n_atoms = arrays["numbers"].shape
@@ -141,6 +141,8 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None
         "mo_coeff_occupied": (n_frames, None, None),
     }
     for name, values in arrays.items():
+        if name in unknown:
+            continue
         shape = shapes.get(name, (n_frames, None))
         kinds = "iu" if name == "numbers" else "fiu"
         if values.dtype.kind not in kinds:
@@ -151,6 +153,10 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None
         if not np.isfinite(values).all():
             frame = int(np.argwhere(~np.isfinite(values))[0][0])
             raise DataError(f"{source}: {name} is not finite, first in frame {frame}. Found: {found}.")
+
+
+def _unknown(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    return [name for name in arrays if name not in (*REQUIRED, *OPTIONAL) and not name.startswith(COEFFICIENTS)]
 
 
 def _result(source: Path, arrays: Mapping[str, NDArray[Any]], index: int, structure: Structure) -> ReferenceResult:

@@ -73,11 +73,15 @@ class Table:
     ) -> Table:
         """Make an empty table; it exists once its group is written, which is the last step."""
         lock.check()
-        for column in _with_bookkeeping(columns).values():
+
+        def make(column: Column) -> None:
             array = create_array(store, f"{name}/{column.name}", column, rows=0)
             if column.name.endswith("_offsets"):
                 array.resize((1,))
                 array[:] = np.zeros(1, np.int64)
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(make, _with_bookkeeping(columns).values()))
         store.flush()
         axes = {column.axis for column in columns} | {FRAME}
         write_group(Path(store.root) / name, {**attributes, "committed": dict.fromkeys(sorted(axes), 0)})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densnet_core.errors import DataError, DenSNetError, InputError
+from densnet_core.errors import DenSNetError
 from densnet_core.stores.commit import read_group
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.folder import StoreFolder
@@ -52,7 +52,7 @@ def verify_table(table: Table, what: str) -> list[str]:
             values = {name: table.value(name, index) for name in table.data_columns}
             if not np.array_equal(table.checksum(values), table.value(CHECKSUM, index)):
                 problems.append(f"{what} {index}: its bytes differ from its checksum.")
-        except DataError as error:
+        except DenSNetError as error:
             problems += _unreadable(table, what, index) or [f"{what} {index}: {error}"]
     return problems
 
@@ -63,7 +63,7 @@ def _verify_offsets(table: Table) -> list[str]:
         name = f"{axis}_offsets"
         try:
             offsets = table.whole(name)
-        except DataError as error:
+        except DenSNetError as error:
             problems.append(str(error))
             continue
         if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != table.committed[axis]:
@@ -82,7 +82,7 @@ def _unreadable(table: Table, what: str, index: int) -> list[str]:
         start, stop = table.span(table.columns[name].axis, index)
         try:
             table.read_uncached(name, start, stop)
-        except DataError as error:
+        except DenSNetError as error:
             problems.append(f"{what} {index}: {error}")
     return problems
 
@@ -97,16 +97,16 @@ def _verify_reference(store: ReferenceStore) -> list[str]:
                 problems.append(f"frame {index}: its structure has another content hash than recorded.")
             if seen.setdefault(recorded, index) != index:
                 problems.append(f"frame {index}: the same structure as frame {seen[recorded]}.")
-        except (DataError, InputError) as error:
+        except DenSNetError as error:
             problems.append(f"frame {index}: {error}")
     for name in store.fit_names():
         try:
             problems += _verify_fit(store, store.fit(name))
-        except DataError as error:
+        except DenSNetError as error:
             problems.append(str(error))
     try:
         store.failures()
-    except DataError as error:
+    except DenSNetError as error:
         problems.append(str(error))
     return problems
 
@@ -119,7 +119,11 @@ def _verify_fit(store: ReferenceStore, fit: Fit) -> list[str]:
     if problems:
         return problems
     for index in range(len(fit)):
-        size, expected = fit.coefficients(index).size, fit.basis.n_functions(store.numbers(index))
+        try:
+            size, expected = fit.coefficients(index).size, fit.basis.n_functions(store.numbers(index))
+        except DenSNetError as error:  # for example a damaged atomic number
+            problems.append(f"{what} {index}: {error}")
+            continue
         if size != expected:
             problems.append(f"{what} {index}: {size} coefficients for {expected} functions.")
     return problems
@@ -133,12 +137,12 @@ def _verify_trajectory(store: TrajectoryStore) -> list[str]:
             problems.append("the restart state is older than the last frame.")
         if (np.diff(store.steps) <= 0).any():
             problems.append("the steps do not ascend.")
-    except DataError as error:
+    except DenSNetError as error:
         problems.append(str(error))
     for name in store.array_names():
         try:
             store.array(name)
-        except DataError as error:
+        except DenSNetError as error:
             problems.append(str(error))
     return problems
 

@@ -1,0 +1,289 @@
+"""Writers killed with SIGKILL at random moments: what was committed stays, and nothing is there twice.
+
+The test starts this file as a program that imports the stores once and then forks one writer per line it reads, so
+that many kills fit into the time. A writer appends in a tight loop and reports every append that has returned.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.md.base import MDFrames, MDStage, MDState
+from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.stores.models import load_model, save_model
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.stores.verify import verify
+from densnet_core.structures import Structure
+
+KILLS = 16
+REPLICAS = 4
+WATER = np.array([8, 1, 1])
+METHANE = np.array([6, 1, 1, 1, 1])
+ORBITAL_BASIS = GaussianBasis(
+    "orbital", {z: (Shell(0, (3.0, 0.5), (0.4, 0.7)), Shell(1, (0.8,), (1.0,))) for z in (1, 6, 8)}
+)
+DENSITY_BASIS = GaussianBasis("density", {z: tuple(Shell(k, (0.9,), (1.0,)) for k in range(4)) for z in (1, 6, 8)})
+STAGE = MDStage("nve", 10**6, 20.0, 300.0, 0.0, 5, 1)
+
+
+def labelled(index: int) -> tuple[Structure, ReferenceResult]:
+    """Frame number ``index``; every call gives the same."""
+    random_numbers = np.random.default_rng([1, index])
+    numbers = WATER if index % 3 else METHANE
+    structure = Structure(numbers, random_numbers.normal(size=(len(numbers), 3)))
+    n_basis, n_occupied = ORBITAL_BASIS.n_functions(numbers), structure.n_electrons // 2
+    return structure, ReferenceResult(
+        energy=float(random_numbers.normal()),
+        forces=random_numbers.normal(size=(len(numbers), 3)),
+        dipole=random_numbers.normal(size=3),
+        orbitals=random_numbers.normal(size=(n_basis, n_occupied)),
+        occupations=np.full(n_occupied, 2.0),
+        seconds=float(index),
+        provenance={"program": "test", "version": str(index % 2)},
+    )
+
+
+def coefficients(index: int) -> np.ndarray:
+    size = DENSITY_BASIS.n_functions(labelled(index)[0].numbers)
+    return np.random.default_rng([2, index]).normal(size=size)
+
+
+def dynamics(start: int, count: int) -> MDFrames:
+    """Frames ``start`` to ``start + count - 1`` of a trajectory."""
+    frames = [np.random.default_rng([3, i]).normal(size=(2, REPLICAS, 3, 3)) for i in range(start, start + count)]
+    steps = np.arange(start, start + count) * STAGE.record_every
+    positions = np.stack([frame[0] for frame in frames])
+    end = MDState(int(steps[-1]), positions[-1], frames[-1][1])
+    return MDFrames(steps, positions, positions[:, 0, 0, 0].copy(), positions[:, 0, 0, 1].copy(), end)
+
+
+def write_reference(path: Path, limit: int, report: int) -> None:
+    if (path / "zarr.json").exists():
+        store = ReferenceStore.open(path, writable=True)
+    else:
+        store = ReferenceStore.create(path, LevelOfTheory.parse("PBE/def2-SVP"), "test", {"test": "1"})
+    with store:
+        store.set_orbital_basis(ORBITAL_BASIS)
+        fit = store.fit("fit") if "fit" in store.fit_names() else None
+        fit = fit or store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, True)
+        while len(store) < limit or len(fit) < limit:
+            if len(store) < limit:
+                block = range(len(store), min(len(store) + 1 + len(store) % 3, limit))
+                store.append([labelled(index) for index in block])
+            fit.append([coefficients(index) for index in range(len(fit), len(store))])
+            os.write(report, f"{len(store)} {len(fit)}\n".encode())
+
+
+def write_trajectory(path: Path, limit: int, report: int) -> None:
+    if (path / "zarr.json").exists():
+        store = TrajectoryStore.open(path, writable=True)
+    else:
+        store = TrajectoryStore.create(path, Structure(WATER, np.eye(3)), REPLICAS, STAGE, {"model": "test"})
+    with store:
+        while len(store) < limit:
+            store.append(dynamics(len(store), min(1 + len(store) % 4, limit - len(store))))
+            os.write(report, f"{len(store)} {len(store)}\n".encode())
+
+
+def write_model(path: Path, limit: int, report: int) -> None:
+    number = load_model(path)[0]["metrics"]["number"] if path.exists() else 0
+    while number < limit:
+        number += 1
+        document = {"config": {}, "basis": {}, "units": "atomic", "provenance": {}, "metrics": {"number": number}}
+        save_model(path, document, {"weight": torch.full((200, 300), float(number))})
+        os.write(report, f"{number} {number}\n".encode())
+
+
+def check_reference(path: Path) -> tuple[int, int]:
+    """Compare every committed frame with what was sent; the numbers of frames and of fitted frames."""
+    with ReferenceStore.open(path) as store:
+        for index, (structure, result) in enumerate(store.frames(range(len(store)))):
+            sent_structure, sent = labelled(index)
+            assert structure.content_hash() == sent_structure.content_hash() == store.hashes[index]
+            assert structure.positions.tobytes() == sent_structure.positions.tobytes()
+            assert result.energy == sent.energy
+            assert result.seconds == sent.seconds
+            assert result.provenance == sent.provenance
+            for name in ("forces", "dipole", "orbitals", "occupations"):
+                assert getattr(result, name).tobytes() == getattr(sent, name).tobytes()
+        n_fitted = 0
+        if "fit" in store.fit_names():
+            fit = store.fit("fit")
+            n_fitted = len(fit)
+            for index in range(n_fitted):
+                assert fit.coefficients(index).tobytes() == coefficients(index).tobytes()
+        return len(store), n_fitted
+
+
+def check_trajectory(path: Path) -> tuple[int, int]:
+    """Compare frames and restart state with what was sent; twice the number of frames."""
+    with TrajectoryStore.open(path) as store:
+        state = store.restart()
+        if not len(store):
+            assert state is None
+            return 0, 0
+        sent = dynamics(0, len(store))
+        assert store.steps.tolist() == sent.steps.tolist()
+        assert store.positions().tobytes() == sent.positions.tobytes()
+        assert store.potential_energy.tobytes() == sent.potential_energy.tobytes()
+        assert store.kinetic_energy.tobytes() == sent.kinetic_energy.tobytes()
+        assert state is not None
+        assert state.step == sent.end.step
+        assert state.positions.tobytes() == sent.end.positions.tobytes()
+        assert state.velocities.tobytes() == sent.end.velocities.tobytes()
+        return len(store), len(store)
+
+
+class Writers:
+    """The program that forks writers, one at a time."""
+
+    def __init__(self) -> None:
+        self._program = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self._writer: int | None = None
+
+    def start(self, kind: str, path: Path, limit: int) -> None:
+        self.kill()  # one that a failed test left
+        self._writer = self._ask(f"start {kind} {limit} {path}")
+
+    def kill(self) -> int | None:
+        """Kill the writer and return its exit status; None if there is no writer."""
+        if self._writer is None:
+            return None
+        os.kill(self._writer, signal.SIGKILL)  # it is not reaped before we wait for it, so the number is its own
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the writer; its exit status, minus the signal if one killed it."""
+        self._writer = None
+        return self._ask("wait")
+
+    def close(self) -> int:
+        self.kill()
+        self._program.communicate()
+        return self._program.returncode
+
+    def _ask(self, question: str) -> int:
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        self._program.stdin.write(question + "\n")
+        return int(self._program.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def writers() -> Iterator[Writers]:
+    program = Writers()
+    yield program
+    assert program.close() == 0
+
+
+def reported(path: Path) -> tuple[int, int]:
+    """The last numbers of frames that a writer reported as appended."""
+    file = path.with_suffix(".report")
+    lines = file.read_text().splitlines() if file.exists() else []
+    first, second = lines[-1].split() if lines else ("0", "0")
+    return int(first), int(second)
+
+
+def is_torn(path: Path) -> bool:
+    """True if anything was written after the last commit of the frames."""
+    record = path / "frames" / "zarr.json"
+    if not record.exists():
+        return True
+    return any(file.stat().st_mtime_ns > record.stat().st_mtime_ns for file in path.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [("reference", check_reference), ("trajectory", check_trajectory)],
+    ids=["reference", "trajectory"],
+)
+def test_nothing_committed_is_lost_when_writers_are_killed(kind, check, writers: Writers, tmp_path: Path) -> None:
+    path = tmp_path / f"{kind}.zarr"
+    moments = random.Random(kind)
+    torn = 0
+    for _ in range(KILLS):
+        writers.start(kind, path, limit=10**6)
+        time.sleep(moments.uniform(0.01, 0.9))
+        assert writers.kill() == -signal.SIGKILL
+        if not (path / "zarr.json").exists():  # killed while creating the store: nothing was reported yet
+            assert reported(path) == (0, 0)
+            continue
+        torn += is_torn(path)
+        assert verify(path) == []
+        found = check(path)
+        assert all(there >= told for there, told in zip(found, reported(path), strict=True))
+    assert torn, "no kill came between two commits; the test shows nothing"
+
+    limit = max(reported(path)) + 5
+    writers.start(kind, path, limit)
+    assert writers.wait() == 0
+    assert check(path) == (limit, limit)
+    assert verify(path) == []
+    assert not list(path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["model", "model.zip"])
+def test_a_killed_save_leaves_the_old_model_or_the_new_one(name: str, writers: Writers, tmp_path: Path) -> None:
+    path = tmp_path / name
+    moments = random.Random(name)
+    last = 0
+    for _ in range(KILLS // 2):
+        writers.start("model", path, limit=10**6)
+        time.sleep(moments.uniform(0.01, 0.3))
+        assert writers.kill() == -signal.SIGKILL
+        if not path.exists():
+            assert reported(path) == (0, 0)
+            continue
+        document, tensors = load_model(path)
+        number = document["metrics"]["number"]
+        assert (tensors["weight"] == number).all()
+        assert number >= max(last, reported(path)[0])
+        last = number
+    assert last > KILLS, "hardly any save was finished; the test shows nothing"
+    writers.start("model", path, limit=last + 2)
+    assert writers.wait() == 0
+    assert load_model(path)[0]["metrics"]["number"] == last + 2
+    assert not list(tmp_path.glob(".*")), "temporary files of killed saves are left"
+
+
+def serve() -> None:
+    """Answer ``start KIND LIMIT PATH`` with the number of a new writer's process and ``wait`` with its exit status."""
+    targets = {"reference": write_reference, "trajectory": write_trajectory, "model": write_model}
+    process = 0
+    for line in sys.stdin:
+        if line.strip() == "wait":
+            print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+            continue
+        _, kind, limit, path = line.rstrip("\n").split(" ", 3)
+        process = os.fork()
+        if process == 0:
+            status = 1
+            try:
+                report = os.open(Path(path).with_suffix(".report"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                targets[kind](Path(path), int(limit), report)
+                status = 0
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        print(process, flush=True)
+
+
+if __name__ == "__main__":
+    serve()
