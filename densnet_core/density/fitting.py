@@ -116,6 +116,11 @@ def fit_difference(
     functions = MolecularBasis(basis, structure.numbers)
     atoms = MolecularBasis(prior.basis, structure.numbers)
     from_atoms = two_center(metric, functions, positions, atoms, positions) @ prior.coefficients(structure.numbers)
+    if np.shape(projection) != (functions.n_functions,):
+        raise InputError(
+            f"A projection of shape {np.shape(projection)} does not belong to basis {basis.name!r}, which has "
+            f"{functions.n_functions} functions on {structure.formula}."
+        )
     right = torch.as_tensor(projection, dtype=torch.float64) - from_atoms
     matrix = two_center(metric, functions, positions)
     return fit_density(matrix, right, functions.electron_counts(), -float(structure.charge) if constrained else None)
