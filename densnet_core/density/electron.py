@@ -140,12 +140,19 @@ class DensityErrors:
 def density_errors(
     reference: OrbitalDensity, fit: ExpandedDensity, model: ExpandedDensity, n_radial: int = 60, degree: int = 29
 ) -> DensityErrors:
-    """Errors of a model's density on the quadrature of the reference's structure."""
+    """Errors of a model's density on the quadrature of the reference's structure.
+
+    ``fit`` and ``model`` are of that structure and in one basis; their priors may differ.
+    """
     points, weights = quadrature(reference.structure, n_radial, degree)
     electrons = float(reference.structure.n_electrons)
     exact = reference.evaluate(points)
+    both = torch.tensor(np.stack([fit.coefficients, model.coefficients], axis=1))
+    positions = torch.tensor(fit.structure.positions)
+    differences = fit.functions.density(positions, both, torch.tensor(points), CHUNK).numpy()
     atoms = fit.atoms(points)
-    fitted, predicted = atoms + fit.difference(points), atoms + model.difference(points)
+    model_atoms = atoms if model.prior.to_dict() == fit.prior.to_dict() else model.atoms(points)
+    fitted, predicted = atoms + differences[:, 0], model_atoms + differences[:, 1]
     return DensityErrors(
         nmae_percent(exact, fitted, weights, electrons),
         nmae_percent(fitted, predicted, weights, electrons),

@@ -140,7 +140,7 @@ class _Folder:
         return list(self.values[node].shape)
 
     def _cheaper(self, node: fx.Node) -> tuple[Any, tuple[Any, ...]]:
-        """Explicit shapes; indexing with one list of integers as index_select and index_add, up to three times as fast."""
+        """Explicit shapes; indexing with one list of integers as index_select and index_add: up to thrice as fast."""
         arguments: tuple[Any, ...] = node.args
         if node.target in _RESHAPED:
             return node.target, (arguments[0], self._shape(node), *arguments[2:])

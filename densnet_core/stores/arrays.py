@@ -54,8 +54,7 @@ def create_array(store: DurableStore, path: str, column: Column, rows: int) -> z
     """An uncompressed array: labels hardly compress, and a damaged byte then harms one frame, not a chunk of them."""
     names = (column.axis, *(None for _ in column.shape))
     array = zarr.create_array(
-        store,
-        name=path,
+        store.within(path),  # given a name inside a store, Zarr would write the groups above it, before our commit
         shape=(rows, *column.shape),
         chunks=(column.chunk_rows, *(max(size, 1) for size in column.shape)),
         dtype=column.dtype,

@@ -134,6 +134,12 @@ class DurableStore(LocalStore):
         super().__init__(root, read_only=read_only)
         self._touched: set[Path] = set()
 
+    def within(self, path: str) -> DurableStore:
+        """The same store seen from a folder inside it; flushed together with this one."""
+        inner = DurableStore(self.root / path, read_only=self.read_only)
+        inner._touched = self._touched
+        return inner
+
     async def set(self, key: str, value: Buffer) -> None:
         self._check_writable()
         await asyncio.to_thread(self._write, self.root / key, value)

@@ -132,7 +132,7 @@ def fit_into(
     waiting: dict[int, Array] = {}
 
     def commit(all_of_them: bool) -> None:
-        ready = []
+        ready: list[Array] = []
         while len(fit) + len(ready) in waiting:
             ready.append(waiting.pop(len(fit) + len(ready)))
             if len(ready) == COMMIT_FITS:

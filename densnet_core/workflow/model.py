@@ -57,9 +57,9 @@ class NetworkChoice:
         backbone_options = manager.options(backbone, dict(self.backbone_options), where=f"{kind}.backbone_options")
         model_class, backbone_class = manager.load(model), manager.load(backbone)
         if kind is Kind.DENSITY_MODEL:
-            shape = model_class.backbone_shape(specification)  # type: ignore[attr-defined]
+            shape = model_class.backbone_shape(specification)
         else:
-            shape = model_class.backbone_shape(specification, options)  # type: ignore[attr-defined]
+            shape = model_class.backbone_shape(specification, options)
         return model_class(specification, backbone_class(shape, backbone_options), options)
 
     def to_dict(self) -> dict[str, Any]:
@@ -211,8 +211,8 @@ class TrainedModel:
         for structure, energy, force, c in zip(
             structures,
             energies.tolist(),
-            forces.detach().split([s.n_atoms for s in structures]),
-            coefficients.split(sizes),
+            torch.split(forces.detach(), [s.n_atoms for s in structures]),
+            torch.split(coefficients, sizes),
             strict=True,
         ):
             density = ExpandedDensity(structure, basis, c.numpy(), self.prior)
