@@ -5,11 +5,12 @@ from typing import Final
 from densnet_core.errors import InputError, nearest
 from densnet_core.units import BOHR_TO_ANGSTROM
 
-SYMBOLS: Final[tuple[str, ...]] = tuple(  # noqa: SIM905 - a string is the readable form
+_SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
     "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
-    "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn".split()
+    "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn"
 )
+SYMBOLS: Final[tuple[str, ...]] = tuple(_SYMBOLS.split())
 
 # IUPAC abridged standard atomic weights 2021 (doi 10.1515/pac-2019-0603); mass number of the longest-lived isotope
 # for elements without one.
