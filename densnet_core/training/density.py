@@ -111,7 +111,7 @@ class DensityObjective:
         norms, dipoles = self.errors([int(i) for i in chosen])
         density, dipole = norms.mean() / self._density_unit, dipoles.mean() / self._dipole_unit
         loss = density + self.dipole_weight * dipole
-        return loss, {"loss": float(loss), "density_error_relative": float(density) ** 0.5}
+        return loss, {"loss": loss.item(), "density_error_relative": density.item() ** 0.5}
 
     def metrics(self) -> dict[str, float]:
         """Root-mean-square errors of all frames of this objective.

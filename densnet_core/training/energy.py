@@ -71,8 +71,8 @@ class EnergyObjective:
         energy_term, force_term = (energy**2).mean() / self.unit**2, (force**2).mean() / self.unit**2
         loss = energy_term + self.force_weight * force_term
         return loss, {
-            "loss": float(loss),
-            "force_rms_mev_per_angstrom": float(force_term) ** 0.5 * self.unit * 1e3 * EV_PER_ANGSTROM,
+            "loss": loss.item(),
+            "force_rms_mev_per_angstrom": force_term.item() ** 0.5 * self.unit * 1e3 * EV_PER_ANGSTROM,
         }
 
     def metrics(self) -> dict[str, float]:

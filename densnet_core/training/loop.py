@@ -155,7 +155,7 @@ class TrainingLoop:
         self.optimizer.zero_grad(set_to_none=True)
         loss, metrics = self.step(number)
         if not bool(torch.isfinite(loss)):
-            raise DenSNetError(self._advice(f"{self.name} loss", float(loss), number))
+            raise DenSNetError(self._advice(f"{self.name} loss", loss.item(), number))
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.parameters.values())
         for parameter in parameters:
@@ -163,7 +163,7 @@ class TrainingLoop:
                 parameter.grad = torch.zeros_like(parameter)
         norm = nn.utils.clip_grad_norm_(parameters, self.options.gradient_clip)
         if not bool(torch.isfinite(norm)):  # before the step, or the next checkpoint would hold spoilt parameters
-            raise DenSNetError(self._advice(f"gradient of the {self.name} loss", float(norm), number))
+            raise DenSNetError(self._advice(f"gradient of the {self.name} loss", norm.item(), number))
         self.optimizer.step()
         # a short memory at first, so that the average forgets the random start
         decay = min(self.options.ema_decay, (1.0 + number) / (10.0 + number))

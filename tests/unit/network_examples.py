@@ -1,0 +1,72 @@
+"""Small networks with random parameters, and molecules to feed them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from densnet_e3nn.backbone import E3nnBackbone
+from densnet_e3nn.config import E3nnOptions
+
+from densnet_core.basis.base import GaussianBasis
+from densnet_core.basis.library import EvenTempered, even_tempered
+from densnet_core.density.backbone import cast_parameters
+from densnet_core.density.base import DensitySpecification
+from densnet_core.density.equivariant import EquivariantDensityModel
+from densnet_core.energy.config import EnergyModelOptions
+from densnet_core.energy.equivariant import EquivariantEnergyModel
+from densnet_core.structures import Structure
+from densnet_core.units import BOHR_TO_ANGSTROM
+
+ELEMENTS = (1, 6, 8)
+OPTIONS = E3nnOptions(channels=8, layers=2, l_max=2, l_max_edge=3, radial_functions=5, radial_width=12)
+BASIS: GaussianBasis = even_tempered(
+    {
+        1: {"s": EvenTempered(0.2, 2.6, 3), "p": EvenTempered(0.4, 2.0, 1)},
+        6: {l: EvenTempered(0.25, 2.4, n) for l, n in (("s", 3), ("p", 3), ("d", 2), ("f", 1), ("g", 1))},  # noqa: E741
+        8: {l: EvenTempered(0.3, 2.4, n) for l, n in (("s", 4), ("p", 2), ("d", 2), ("f", 1))},  # noqa: E741
+    }
+)
+
+
+def molecule(text: str, charge: int = 0) -> Structure:
+    """From lines ``atomic number, x, y, z`` in angstrom."""
+    rows = np.array([[float(value) for value in line.split()] for line in text.strip().splitlines()])
+    numbers = rows[:, 0].astype(np.int64)
+    return Structure(numbers, rows[:, 1:] / BOHR_TO_ANGSTROM, charge, 1 + (int(numbers.sum()) - charge) % 2)
+
+
+WATER = molecule("8 0.0 0.1 0.0\n1 0.8 0.6 0.1\n1 -0.7 0.7 -0.2")
+FORMALDEHYDE = molecule("6 0.0 0.0 -0.5\n8 0.1 0.0 0.7\n1 0.9 0.2 -1.1\n1 -0.9 0.0 -1.0")
+HYDROXIDE = molecule("1 0.0 0.3 0.9\n8 0.1 0.0 0.0", charge=-1)
+HYDRONIUM = molecule("8 0.0 0.0 0.1\n1 0.9 0.1 0.3\n1 -0.5 0.8 0.3\n1 -0.4 -0.8 0.4", charge=1)
+CARBON = molecule("6 0.2 -0.4 0.3")
+MOLECULES = (WATER, FORMALDEHYDE, HYDROXIDE, HYDRONIUM, CARBON)
+
+
+def specification(metric: str = "coulomb") -> DensitySpecification:
+    return DensitySpecification(BASIS, metric, ELEMENTS)  # type: ignore[arg-type]
+
+
+def make_models(
+    dtype: torch.dtype = torch.float64, seed: int = 0, options: E3nnOptions = OPTIONS
+) -> tuple[EquivariantDensityModel, EquivariantEnergyModel]:
+    """A density and an energy model with uneven statistics, as after training."""
+    torch.manual_seed(seed)
+    known = specification()
+    density = EquivariantDensityModel(known, E3nnBackbone(EquivariantDensityModel.backbone_shape(known), options))
+    small = EnergyModelOptions(channels_in=6, head_width=10)
+    energy = EquivariantEnergyModel(
+        known, E3nnBackbone(EquivariantEnergyModel.backbone_shape(known, small), options), small
+    )
+    random = np.random.default_rng(seed)
+    layout = density.layout
+    species = torch.arange(len(ELEMENTS)).repeat(30)
+    spread = torch.tensor(random.uniform(0.05, 0.3, size=(1, len(species), layout.width)))
+    amplitudes = torch.tensor(random.normal(size=(layout.n_components, len(species), layout.width))) * spread
+    amplitudes = amplitudes * layout.present[species][:, layout.l_of_component].transpose(0, 1)
+    amplitudes[0] += 0.1 * layout.present[species][:, 0]
+    density.set_statistics(species, amplitudes)
+    energy.set_statistics(density.scale, density.offset, torch.tensor([-0.5, -37.8, -75.0]).double(), 0.02)
+    for module in (density, energy):
+        cast_parameters(module, dtype)
+    return density, energy
