@@ -136,6 +136,7 @@ class DurableStore(LocalStore):
 
     def within(self, path: str) -> DurableStore:
         """The same store seen from a folder inside it; flushed together with this one."""
+        self._make_folder(self.root / path)
         inner = DurableStore(self.root / path, read_only=self.read_only)
         inner._touched = self._touched
         return inner
@@ -150,13 +151,16 @@ class DurableStore(LocalStore):
             await self.set(key, value)
 
     def _write(self, path: Path, value: Buffer) -> None:
-        parent = path.parent
+        self._make_folder(path.parent)
+        write_bytes(path, value.to_bytes())
+        self._touched.add(path.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        parent = folder
         while not parent.exists():
             parent = parent.parent
             self._touched.add(parent)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, value.to_bytes())
-        self._touched.add(path.parent)
+        folder.mkdir(parents=True, exist_ok=True)
 
     def flush(self) -> None:
         """Flush the folders written to since the last flush; afterwards everything set is on the disk."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,9 @@ def write_reference(path: Path, limit: int, report: int) -> None:
         store = ReferenceStore.create(path, LevelOfTheory.parse("PBE/def2-SVP"), "test", {"test": "1"})
     with store:
         store.set_orbital_basis(ORBITAL_BASIS)
-        fit = store.fit("fit") if "fit" in store.fit_names() else None
-        fit = fit or store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, True)
+        if "fit" not in store.fit_names():
+            store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, True)
+        fit = store.fit("fit")
         while len(store) < limit or len(fit) < limit:
             if len(store) < limit:
                 block = range(len(store), min(len(store) + 1 + len(store) % 3, limit))
@@ -236,6 +237,30 @@ def test_nothing_committed_is_lost_when_writers_are_killed(kind, check, writers:
     assert check(path) == (limit, limit)
     assert verify(path) == []
     assert not list(path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(("kind", "check"), [("reference", check_reference), ("trajectory", check_trajectory)])
+def test_a_store_whose_creation_was_killed_can_be_created_again(
+    kind: str, check: Callable[[Path], tuple[int, int]], writers: Writers, tmp_path: Path
+) -> None:
+    moments = random.Random(f"create {kind}")
+    begun = time.monotonic()
+    writers.start(kind, tmp_path / "whole.zarr", limit=1)
+    assert writers.wait() == 0
+    duration = time.monotonic() - begun
+    unfinished = 0
+    for attempt in range(KILLS // 2):
+        path = tmp_path / f"{attempt}.zarr"
+        writers.start(kind, path, limit=10**6)
+        time.sleep(moments.uniform(0.0, duration))
+        assert writers.kill() == -signal.SIGKILL
+        unfinished += path.exists() and not (path / "zarr.json").exists()
+        limit = max(reported(path)) + 4
+        writers.start(kind, path, limit)
+        assert writers.wait() == 0
+        assert check(path) == (limit, limit)
+        assert verify(path) == []
+    assert unfinished, "no kill came during a creation; the test shows nothing"
 
 
 @pytest.mark.parametrize("name", ["model", "model.zip"])
