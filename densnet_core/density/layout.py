@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from densnet_core.basis.base import SHELL_LETTERS, Basis
 from densnet_core.basis.conventions import from_magnetic_order
@@ -116,9 +115,10 @@ class CoefficientLayout(nn.Module):
         Raises
         ------
         InputError
-            Naming the elements that are not covered. Not checked inside a trace, where values are unknown.
+            Naming the elements that are not covered. Not checked where a compiler hands in numbers without values.
         """
-        if get_proxy_mode() is None and (unknown := sorted(set(numbers.tolist()) - set(self.elements))):
+        has_values = type(numbers) is Tensor and not torch.compiler.is_compiling()
+        if has_values and (unknown := sorted(set(numbers.tolist()) - set(self.elements))):
             names, have = (" ".join(symbol(z) for z in numbers_) for numbers_ in (unknown, self.elements))
             raise InputError(f"The model does not know {names}; it was made for {have}.")
         table = torch.full((128,), -1, dtype=torch.long, device=numbers.device)

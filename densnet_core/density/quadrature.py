@@ -27,7 +27,8 @@ def _sphere(degree: int) -> tuple[Array, Array]:
 def _radii(count: int) -> tuple[Array, Array]:
     """Gauss-Chebyshev points of the second kind mapped to (0, infinity) by Treutler's M4 map with xi = 1.
 
-    Treutler and Ahlrichs, J. Chem. Phys. 102, 346 (1995), eq. 19. The weights include r^2; those of the sphere add up to 4 pi.
+    Treutler and Ahlrichs, J. Chem. Phys. 102, 346 (1995), eq. 19. The weights include r^2; those of the sphere add up
+    to 4 pi.
     """
     i = np.arange(1, count + 1)
     angle = i * pi / (count + 1)
