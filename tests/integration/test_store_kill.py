@@ -249,7 +249,7 @@ def test_a_store_whose_creation_was_killed_can_be_created_again(
     assert writers.wait() == 0
     duration = time.monotonic() - begun
     unfinished = 0
-    for attempt in range(KILLS // 2):
+    for attempt in range(KILLS // 3):
         path = tmp_path / f"{attempt}.zarr"
         writers.start(kind, path, limit=10**6)
         time.sleep(moments.uniform(0.0, duration))
