@@ -84,11 +84,15 @@ class AtomicPrior:
 
 
 def _fit_shell(number: int, density: RadialDensity) -> Shell:
-    """Weighted least squares; the weight lies between the L2 and the relative measure, close to L1 in effect."""
+    """Weighted least squares; the weight lies between the L2 and the relative measure, close to L1 in effect.
+
+    It is nowhere zero: beyond the density of a basis without diffuse functions nothing else would hold the most diffuse
+    of the expansion's functions down.
+    """
     tightest = TIGHTEST_PER_CHARGE_SQUARED * number**2
     count = int(np.ceil(np.log(tightest / SMALLEST_EXPONENT) / np.log(RATIO))) + 1
     exponents = SMALLEST_EXPONENT * RATIO ** np.arange(count)
     functions = np.exp(-np.outer(density.radii**2, exponents)) * (2 * exponents / pi) ** 0.75
-    weight = np.where(density.values > 1e-14, np.sqrt(density.weights / np.sqrt(density.values + 1e-12)), 0.0)
+    weight = np.sqrt(density.weights / np.sqrt(np.maximum(density.values, 0.0) + 1e-12))
     solution, *_ = np.linalg.lstsq(functions * weight[:, None], density.values * weight, rcond=1e-13)
     return Shell(0, tuple(float(a) for a in exponents), tuple(float(c) for c in solution))
