@@ -21,6 +21,7 @@ from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
 from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
 from densnet_core.spectra.plots import plot_spectrum
 from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Reporter
 
@@ -38,7 +39,7 @@ def integrate(
     reporter: Reporter,
 ) -> MDState:
     """Run a stage into a trajectory store, or continue the one that is there; returns the end."""
-    if path.exists():
+    if has_store(path):
         store = TrajectoryStore.open(path, writable=True)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +164,7 @@ def write_spectrum(
         result.spectrum,
         title=title,
         harmonic=modes,
-        harmonic_label=f"harmonic {level}",
+        harmonic_label=level,
         experiment=experiment,
         lower=lower,
         upper=upper,

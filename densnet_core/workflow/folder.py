@@ -5,11 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from densnet_core.errors import DataError
+from densnet_core.stores.commit import WriterLock
+
+
+def has_store(path: Path) -> bool:
+    """Whether a store was made at ``path``; a folder whose making was interrupted is none and can be made again."""
+    return (path / "zarr.json").is_file()
 
 
 def key_of(*parts: Any) -> str:
@@ -60,10 +67,40 @@ class RunFolder:
         self.production = root / "md" / "nve.zarr"
         self.spectrum = root / "spectrum.json"
         self.picture = root / "spectrum.png"
+        self._depth = 0
+        self._lock: WriterLock | None = None
 
     def store(self, name: str) -> Path:
         """The reference store of a backend, level of theory and options."""
         return self.root / "reference" / f"{name}.zarr"
+
+    def training_files(self, network: str) -> tuple[Path, ...]:
+        """Checkpoint and logs of the training of a network."""
+        files = (f"{network}.checkpoint", f"{network}.csv", f"tensorboard/{network}")
+        return tuple(self.training / name for name in files)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the directory; may be nested.
+
+        Raises
+        ------
+        DataError
+            If another process works in it, which the message names, or the directory cannot be written.
+        """
+        if not self._depth:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DataError(f"The directory {self.root} cannot be made: {error.strerror}.") from error
+            self._lock = WriterLock(self.root).acquire()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth and self._lock is not None:
+                self._lock.release()
 
     def _record(self, stage: str) -> Path:
         return self.root / "stages" / f"{stage}.json"

@@ -20,6 +20,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
 from densnet_core.training.data import LabelledFrames
+from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.reporter import Advance
 
 SPLIT = "split"
@@ -29,7 +30,7 @@ COMMIT_FITS = 32
 
 def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceStore:
     """The store of a backend and level of theory, opened for writing; made if it is not there."""
-    if path.exists():
+    if has_store(path):
         store = ReferenceStore.open(path, writable=True)
         if store.level != factory.level or store.backend != backend:
             level, found = store.level, store.backend
@@ -167,7 +168,8 @@ def split_frames(
 ) -> dict[str, list[str]]:
     """Divide frames, given by content hash, into train, validation and test.
 
-    Frames that an earlier split held out for testing are never trained or validated on, whatever the new numbers.
+    Frames that any earlier split held out for testing are never trained or validated on, whatever the new numbers and
+    however many splits lie between: ``held_out`` of the result lists them all.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def split_frames(
         If there are too few frames; the message says how many there are.
     """
     order = [hashes[i] for i in np.random.default_rng(seed).permutation(len(hashes))]
-    held_out = set(previous.get("test", [])) if previous else set()
+    held_out = {*previous.get("held_out", []), *previous["test"]} if previous else set()
     test = [h for h in order if h in held_out][: counts["test"]]
     free = [h for h in order if h not in held_out]
     missing = counts["test"] - len(test)
@@ -187,7 +189,12 @@ def split_frames(
             + (f" and {len(held_out)} of them are held out by an earlier split" if held_out else "")
             + ". Sample more, or lower train, validation or test."
         )
-    return {"train": free[: counts["train"]], "validation": free[counts["train"] : wanted], "test": test}
+    return {
+        "train": free[: counts["train"]],
+        "validation": free[counts["train"] : wanted],
+        "test": test,
+        "held_out": sorted(held_out.union(test)),
+    }
 
 
 def labelled_frames(store: ReferenceStore, fit: Fit, hashes: Sequence[str]) -> LabelledFrames:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -57,7 +57,21 @@ from densnet_core.workflow.learning import TrainingTask, train_density, train_en
 from densnet_core.workflow.model import NetworkChoice, TrainedModel
 from densnet_core.workflow.reporter import Reporter
 
-Section = TypeVar("Section")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _alone(
+    stage: Callable[Concatenate[Run, Arguments], Result],
+) -> Callable[Concatenate[Run, Arguments], Result]:
+    """A stage during which no other process works in the same directory."""
+
+    @wraps(stage)
+    def carry_out(run: Run, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        with run.folder.locked():
+            return stage(run, *arguments, **named)
+
+    return carry_out
 
 
 def _plain(chosen: Chosen) -> dict[str, Any]:
@@ -90,9 +104,10 @@ class Run:
         self.manager = manager or get_manager()
         self.selection = select(config, self.manager)
         self.structure = check_inputs(config, self.manager)
-        self.folder = RunFolder(config.output_directory)
+        self.folder = RunFolder(config.output_directory.resolve())
         reference = config.reference
         self.level = LevelOfTheory(reference.method, reference.basis, reference.dispersion)
+        self._told: set[str] = set()
 
     # What the configuration makes
 
@@ -150,6 +165,7 @@ class Run:
 
     @contextmanager
     def _stage(self, name: str, summary: str) -> Iterator[None]:
+        self._told.add(name)
         self.reporter.stage_started(name, summary)
         started = time.monotonic()
         yield
@@ -159,7 +175,8 @@ class Run:
 
     def _is_current(self, name: str, *results: Path) -> bool:
         current = self.folder.is_current(name, self._keys[name], *results)
-        if current:
+        if current and name not in self._told:
+            self._told.add(name)
             self.reporter.stage_current(name)
         return current
 
@@ -170,6 +187,7 @@ class Run:
 
     # Stages
 
+    @_alone
     def harmonic(self) -> HarmonicReference:
         """Minimum, Hessian and dipole derivatives at the level of theory of the data."""
         path = self.folder.harmonic
@@ -180,9 +198,11 @@ class Run:
                 with open_store(store_path, self.factory, self.selection.backend.component.name) as store:
                     calculate = calculator(store, self.factory, self.executor, advance)
                     found = harmonic_reference(calculate, self.structure)
+                self._own(path, "harmonic")
                 write_json(path, _harmonic_record(found))
         return _harmonic_from(read_json(path))
 
+    @_alone
     def sample(self) -> list[Structure]:
         """The geometries that are to be labelled."""
         path = self.folder.samples
@@ -195,6 +215,7 @@ class Run:
                 write_xyz(path, sampler.sample(self.structure, harmonic))
         return read_xyz(path, self.structure.charge, self.structure.multiplicity)
 
+    @_alone
     def reference(self) -> Path:
         """Labels, fits and the split of all sampled geometries; the path of the store."""
         structures = self.sample()
@@ -213,6 +234,12 @@ class Run:
                     self.reporter.note(
                         f"{len(failures)} of {len(structures)} calculations failed and are left out; the first: "
                         f"{failures[0][1]}"
+                    )
+                wanted, there = self.config.training.frames, len(structures) - len(failures)
+                if failures and there < wanted:
+                    raise DenSNetError(
+                        f"{len(failures)} of {len(structures)} calculations failed; {there} frames are left and "
+                        f"[training] asks for {wanted}. The first failure: {failures[0][1]}"
                     )
         return path
 
@@ -236,6 +263,7 @@ class Run:
         if previous != split:
             store.write_document(SPLIT, split)
 
+    @_alone
     def train(self) -> TrainedModel:
         """The trained model."""
         path = self.reference()
@@ -269,6 +297,9 @@ class Run:
         ]
         tasks = [self._task(name) for name in ("density", "energy")]
         folder = self.folder.training
+        for task in tasks:
+            for path in self.folder.training_files(task.name):
+                self._own(path, "density" if task.name == "density" else "train")
         density: DensityModel = train_density(
             tasks[0], choices[0], specification, train, validation, folder, self.reporter
         )
@@ -298,6 +329,7 @@ class Run:
         key = self._keys["density" if name == "density" else "train"]
         return TrainingTask(name, key, options, weight, training.batch_size, training.seed)
 
+    @_alone
     def evaluate(self) -> dict[str, Any]:
         """Errors on the held-out frames."""
         path = self.folder.evaluation
@@ -310,9 +342,11 @@ class Run:
                 indices, _ = frames_to_evaluate(model, store, "test")
                 fit = store.fit(fit_name(self.basis, self.config.basis.metric))
                 advance = self.reporter.task("evaluating", len(indices))
+                self._own(path, "evaluate")
                 write_json(path, evaluate(model, store, fit, indices, advance))
         return read_json(path)
 
+    @_alone
     def export(self) -> Path:
         """The TorchScript file for OpenMM."""
         path = self.folder.potential
@@ -326,6 +360,7 @@ class Run:
     def _minimum(self) -> Structure:
         return self.harmonic().structure
 
+    @_alone
     def md(self) -> Path:
         """Dynamics with the model; the path of the production trajectory."""
         production = self.folder.production
@@ -365,6 +400,7 @@ class Run:
             md.seed,
         )
 
+    @_alone
     def spectrum(self) -> dict[str, Any]:
         """The infrared spectrum; the record of spectrum.json."""
         record, picture = self.folder.spectrum, self.folder.picture
@@ -381,6 +417,8 @@ class Run:
                     width=section.resolution,
                     temperature=section.temperature,
                 )
+                self._own(record, "spectrum")
+                self._own(picture, "spectrum")
                 write_spectrum(
                     result,
                     harmonic,
@@ -401,6 +439,7 @@ class Run:
         intensities = None if given.intensities is None else tuple(given.intensities)
         return ExperimentalBands(tuple(given.bands), given.source, intensities)
 
+    @_alone
     def all(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Every stage; the records of evaluation and spectrum."""
         errors = self.evaluate()
