@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from densnet_core.errors import DataError, DenSNetError
+from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.stores.models import load_checkpoint, save_checkpoint
 
 Step = Callable[[int], tuple[Tensor, dict[str, float]]]
@@ -72,6 +72,11 @@ class TrainingLoop:
         Holds NAME.checkpoint, NAME.csv and the TensorBoard logs.
     key : str
         Identity of data and options; a checkpoint of another key is not resumed.
+
+    Raises
+    ------
+    InputError
+        The module has no trainable parameters.
     """
 
     def __init__(
@@ -80,6 +85,11 @@ class TrainingLoop:
         self.name, self.module, self.step, self.validate = name, module, step, validate
         self.options, self.folder, self.key = options, folder, key
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise InputError(
+                f"The {name} network has nothing to train: its parameters are frozen (an energy objective and a "
+                "potential freeze what they hold). Call requires_grad_() on it, or load it again."
+            )
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=options.learning_rate)
         self.done = 0
@@ -89,7 +99,13 @@ class TrainingLoop:
         return self.folder / f"{self.name}.checkpoint"
 
     def resume(self) -> int:
-        """Continue from the checkpoint if there is one for the same data and options; returns the steps done."""
+        """Continue from the checkpoint if there is one for the same data and options; returns the steps done.
+
+        Raises
+        ------
+        DataError
+            The checkpoint is damaged or of another network.
+        """
         if not self.checkpoint.exists():
             return 0
         state, meta = load_checkpoint(self.checkpoint)
@@ -97,6 +113,8 @@ class TrainingLoop:
             return 0
         try:
             for index, (name, parameter) in enumerate(self.parameters.items()):
+                if state[f"parameter.{name}"].shape != parameter.shape:  # copy_ would broadcast it
+                    raise ValueError(f"another shape of {name}")
                 parameter.data.copy_(state[f"parameter.{name}"])
                 self.average[name].copy_(state[f"average.{name}"])
                 self.optimizer.state[parameter] = {
@@ -104,7 +122,7 @@ class TrainingLoop:
                     "exp_avg": state[f"first.{index}"].clone(),
                     "exp_avg_sq": state[f"second.{index}"].clone(),
                 }
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             raise DataError(f"{self.checkpoint} does not fit the model ({error}); remove it to start again.") from error
         self.done = int(meta["step"])
         return self.done
