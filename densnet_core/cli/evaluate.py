@@ -39,7 +39,7 @@ def evaluate(
 
     with RichReporter() as reporter:
         trained = TrainedModel.load(model)
-        with fit_for(store, trained.specification, trained.prior, reporter) as (opened, fit):
+        with fit_for(store, trained, reporter) as (opened, fit):
             indices, left_out = frames_to_evaluate(trained, opened, frames.value)
             if left_out:
                 reporter.note(f"{left_out} frames that the model was trained on are left out.")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from densnet_core.workflow.reporter import Advance, Reporter
@@ -45,7 +46,7 @@ class RichReporter(Reporter):
         self.console.print(f"[green]\u2713[/green] {stage:<10} current")
 
     def stage_started(self, stage: str, summary: str) -> None:
-        self.console.print(f"[blue]\u2022[/blue] {stage:<10} {summary}")
+        self.console.print(f"[blue]\u2022[/blue] {stage:<10} {escape(summary)}")
 
     def stage_finished(self, stage: str, seconds: float) -> None:
         self._clear()

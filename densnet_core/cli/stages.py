@@ -43,12 +43,27 @@ def _record(run: Any, result: Any) -> Any:
     if isinstance(result, dict):
         return result
     if isinstance(result, tuple):
-        return {"evaluation": result[0], "spectrum": result[1]}
+        return {"evaluation": result[0], "spectrum": result[1], "files": _files(run)}
     if isinstance(result, Path):
         return {"path": str(result)}
     if isinstance(result, list):
         return {"path": str(run.folder.samples), "geometries": len(result)}
     return {"path": str(run.folder.model)}
+
+
+def _files(run: Any) -> dict[str, str]:
+    """Where the results of a whole run lie."""
+    folder = run.folder
+    paths = {
+        "picture": folder.picture,
+        "spectrum": folder.spectrum,
+        "model": folder.model,
+        "potential": folder.potential,
+        "trajectory": folder.production,
+        "data": run.store_path,
+        "logs": folder.training,
+    }
+    return {name: str(path) for name, path in paths.items()}
 
 
 def _show_samples(run: Any, result: Any) -> None:
@@ -76,9 +91,8 @@ def _show_all(run: Any, result: Any) -> None:
     errors, spectrum = result
     show_errors(errors)
     show_bands(spectrum)
-    folder = run.folder
-    print(f"picture    {folder.picture}\nspectrum   {folder.spectrum}\nmodel      {folder.model}")
-    print(f"potential  {folder.potential}\ndata       {run.store_path}\nlogs       {folder.training}")
+    for name, path in _files(run).items():
+        print(f"{name:<10} {path}")
 
 
 def _stage(name: str) -> Callable[[Any], Any]:

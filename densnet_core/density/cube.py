@@ -22,6 +22,11 @@ def write_cube(path: str | Path, density: Density, spacing: float = 0.2, margin:
     margin : float
         Distance from the outermost nuclei to the faces of the box, bohr.
 
+    Raises
+    ------
+    InputError
+        If spacing or margin is impossible or the file cannot be written.
+
     Notes
     -----
     The format is that of Gaussian's cubegen: positions in bohr, values in electrons per cubic bohr, the third axis
@@ -49,4 +54,7 @@ def write_cube(path: str | Path, density: Density, spacing: float = 0.2, margin:
         values = density.evaluate(points).reshape(counts[1], counts[2])
         for row in values:
             lines += ["".join(f"{v:13.5e}" for v in row[start : start + 6]) for start in range(0, len(row), 6)]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"The cube file {path} cannot be written: {error.strerror}.") from error

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -57,19 +57,16 @@ from densnet_core.workflow.learning import TrainingTask, train_density, train_en
 from densnet_core.workflow.model import NetworkChoice, TrainedModel
 from densnet_core.workflow.reporter import Reporter
 
-Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def _alone(
-    stage: Callable[Concatenate[Run, Arguments], Result],
-) -> Callable[Concatenate[Run, Arguments], Result]:
+def _alone(stage: Callable[[Run], Result]) -> Callable[[Run], Result]:
     """A stage during which no other process works in the same directory."""
 
     @wraps(stage)
-    def carry_out(run: Run, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    def carry_out(run: Run) -> Result:
         with run.folder.locked():
-            return stage(run, *arguments, **named)
+            return stage(run)
 
     return carry_out
 

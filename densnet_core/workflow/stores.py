@@ -10,8 +10,7 @@ import numpy as np
 
 from densnet_core.basis.integrals import Metric
 from densnet_core.basis.library import basis_by_name
-from densnet_core.density.base import DensitySpecification
-from densnet_core.density.prior import AtomicPrior
+from densnet_core.errors import InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.reference.base import LevelOfTheory
@@ -21,6 +20,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import read_npz
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.workflow.labels import fit_into, fit_name, open_store
+from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Reporter
 
 
@@ -63,15 +63,29 @@ def import_npz(
 
 
 @contextmanager
-def fit_for(
-    path: Path, specification: DensitySpecification, prior: AtomicPrior, reporter: Reporter
-) -> Iterator[tuple[ReferenceStore, Fit]]:
+def fit_for(path: Path, model: TrainedModel, reporter: Reporter) -> Iterator[tuple[ReferenceStore, Fit]]:
     """A store and its fit in the basis of a model, made first if it is not there yet.
 
-    The fit floor then uses the model's own atoms as prior.
+    The fit floor then uses the model's own atoms as prior. The reporter is told if model and store are of different
+    levels of theory: the errors then contain the difference of the levels.
+
+    Raises
+    ------
+    InputError
+        If the store is empty or holds an element that the model does not know.
     """
+    specification = model.specification
     name = fit_name(specification.basis, specification.metric)
     with ReferenceStore.open(path) as store:
+        if not len(store):
+            raise InputError(f"{path} holds no frames; nothing can be evaluated.")
+        model.check([store.structure(i) for i in range(len(store))])
+        trained_on = model.document.get("level_of_theory")
+        if trained_on != str(store.level):
+            reporter.note(
+                f"The model was trained on {trained_on}, {path} holds {store.level}: what is printed is the error of "
+                "the model plus the difference of the two."
+            )
         ready = name in store.fit_names() and len(store.fit(name)) == len(store)
         if ready:
             yield store, store.fit(name)
@@ -85,7 +99,7 @@ def fit_for(
             specification.basis,
             specification.metric,
             default_executor(),
-            prior,
+            model.prior,
             lambda done: advance(done, "frames"),
         )
         yield store, fit
