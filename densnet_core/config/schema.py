@@ -114,7 +114,9 @@ class TrainingSection(Options):
 
     seed: int = Field(default=0, ge=0, description="Seed of the split, the initial weights and the order of frames.")
     train: int = Field(default=80, ge=1, description="Frames to train on.")
-    validation: int = Field(default=10, ge=1, description="Frames that choose between checkpoints.")
+    validation: int = Field(
+        default=10, ge=1, description="Frames whose errors are watched during training; never learned from."
+    )
     test: int = Field(default=10, ge=1, description="Frames held out for the final errors.")
     batch_size: int = Field(default=10, ge=1, description="Frames per optimisation step.")
     density: DensityTrainingSection = Field(default_factory=DensityTrainingSection)
@@ -182,7 +184,10 @@ class SpectrumSection(Options):
         default=10.0, gt=0, description="Full width at half maximum that the window gives a sharp line, cm^-1."
     )
     temperature: float | None = Field(
-        default=None, gt=0, description="Temperature of the intensities, K; absent: that of [md].", examples=[300.0]
+        default=None,
+        gt=0,
+        description="Temperature of the intensities, K; absent: the one measured in the trajectory.",
+        examples=[300.0],
     )
     experiment: ExperimentSection | None = None
 
@@ -224,8 +229,3 @@ class Config(Options):
     def output_directory(self) -> Path:
         """Directory of the run's results, absolute."""
         return self.output or self._source.parent / "runs" / self._source.stem
-
-    @property
-    def spectrum_temperature(self) -> float:
-        """Temperature of the intensities, kelvin."""
-        return self.md.temperature if self.spectrum.temperature is None else self.spectrum.temperature

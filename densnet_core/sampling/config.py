@@ -8,7 +8,9 @@ from densnet_core.options import FilePath, Options
 class NormalModeOptions(Options):
     """Options of the sampler ``normal-modes``: random displacements along the harmonic modes of the minimum."""
 
-    temperature: float = Field(default=300.0, gt=0, description="Temperature of the displacements, K.")
+    temperature: float = Field(
+        default=600.0, gt=0, description="Temperature of the displacements, K; well above that of the dynamics."
+    )
     count: int = Field(default=100, ge=1, description="Number of geometries.")
     seed: int = Field(default=0, ge=0, description="Seed of the random numbers.")
 

@@ -49,7 +49,8 @@ def test_the_smallest_configuration_has_a_default_for_everything_else(write, tmp
     assert config.output_directory == tmp_path / "runs" / "run"
     assert config.system.geometry == tmp_path / "water.xyz"
     assert config.reference.level == LevelOfTheory("PBE", "aug-cc-pVDZ")
-    assert config.spectrum_temperature == config.md.temperature == 300.0
+    assert config.spectrum.temperature is None
+    assert config.md.temperature == 300.0
     assert config.training.frames == 100
 
 
@@ -61,7 +62,7 @@ def test_values_are_read_and_relative_paths_start_at_the_file(write, tmp_path, m
     assert config.output_directory == tmp_path / "results"
     assert str(config.reference.level) == "PBE-D4/aug-cc-pVDZ"
     assert config.md.temperature == 500.0
-    assert config.spectrum_temperature == 450.5
+    assert config.spectrum.temperature == 450.5
     assert (config.training.energy.steps, config.training.density.steps) == (7, 5000)
 
 
