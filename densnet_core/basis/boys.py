@@ -50,16 +50,16 @@ def _boys(x: Tensor, order: int) -> Tensor:
     exponential = torch.exp(-x)
     values = torch.empty((order + 1, *x.shape), dtype=x.dtype, device=x.device)
     values[order] = top
+    twice = 2.0 * small
     for n in range(order - 1, -1, -1):
-        values[n] = (2.0 * small * values[n + 1] + exponential) / (2 * n + 1)
-    large = x > _LARGE
-    if bool(large.any()):
-        far, decay = x[large], exponential[large]
-        value = 0.5 * torch.sqrt(pi / far) * torch.erf(torch.sqrt(far))
-        values[0][large] = value
+        torch.addcmul(exponential, twice, values[n + 1], out=values[n]).div_(2 * n + 1)
+    large = (x.reshape(-1) > _LARGE).nonzero().squeeze(1)
+    if len(large):
+        far, decay = x.reshape(-1)[large], exponential.reshape(-1)[large]
+        upward = [0.5 * torch.sqrt(pi / far) * torch.erf(torch.sqrt(far))]
         for n in range(order):
-            value = ((2 * n + 1) * value - decay) / (2.0 * far)
-            values[n + 1][large] = value
+            upward.append(((2 * n + 1) * upward[-1] - decay) / (2.0 * far))
+        values.view(order + 1, -1).index_copy_(1, large, torch.stack(upward))
     return values
 
 

@@ -12,6 +12,7 @@ Harmonics (1931), section 79; for overlaps the Laguerre form is derived from d/d
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from math import factorial, pi
 from typing import Literal
 
@@ -68,6 +69,12 @@ def _coulomb_derivative(a: Tensor, b: Tensor, squared: Tensor, highest: int) -> 
     return derivative
 
 
+@cache
+def _coupling(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # kept for later calls, which may need derivatives
+        return torch.tensor(gaunt(l1, l2, l3), dtype=dtype, device=device)
+
+
 def _block(metric: Metric, left: ShellGroup, right: ShellGroup, offsets: Tensor, harmonics: list[Tensor]) -> Tensor:
     """(..., n_left, 2 l1 + 1, n_right, 2 l2 + 1) integrals between two groups of shells."""
     a = left.exponents[:, None, :, None]
@@ -85,9 +92,9 @@ def _block(metric: Metric, left: ShellGroup, right: ShellGroup, offsets: Tensor,
     result: Tensor | None = None
     for total in range(abs(left.l - right.l), left.l + right.l + 1, 2):
         radial = (weight * derivative((left.l + right.l - total) // 2, total)).sum((-2, -1)) * 2.0**total
-        coupling = torch.tensor(gaunt(left.l, right.l, total), dtype=radial.dtype, device=radial.device)
+        coupling = _coupling(left.l, right.l, total, radial.dtype, radial.device)
         angular = torch.einsum("...ABM,mnM->...AmBn", harmonics[total], coupling)
-        angular = angular[..., left.atoms, :, :, :][..., right.atoms, :]
+        angular = angular.index_select(-4, left.atoms).index_select(-2, right.atoms)
         term = radial[..., :, None, :, None] * angular
         result = term if result is None else result + term
     assert result is not None
@@ -125,11 +132,19 @@ def two_center(
     highest = max(g.l for g in left.groups) + max(g.l for g in right.groups)
     harmonics = solid_harmonics(offsets, highest)
     result = offsets.new_empty((*offsets.shape[:-3], left.n_functions, right.n_functions))
+    mirrored: dict[tuple[int, int], Tensor] = {}
     for i, first in enumerate(left.groups):
-        for second in right.groups[i:] if symmetric else right.groups:
+        columns = []  # transposed blocks of all groups on the right
+        for j, second in enumerate(right.groups):
+            if symmetric and j < i:
+                columns.append(mirrored.pop((j, i)))
+                continue
             block = _block(metric, first, second, offsets, harmonics).flatten(-4, -3).flatten(-2, -1)
-            rows, columns = first.functions.reshape(-1), second.functions.reshape(-1)
-            result[..., rows[:, None], columns[None, :]] = block
-            if symmetric and second is not first:
-                result[..., columns[:, None], rows[None, :]] = block.transpose(-2, -1)
+            columns.append(block.transpose(-2, -1))
+            if symmetric and j > i:
+                mirrored[i, j] = block
+        # Moving whole rows is several times faster than single entries of every row, and strips spare a second array of
+        # the size of the result, whose fresh memory costs as much as filling it.
+        strip = torch.cat(columns, dim=-2).index_select(-2, right.places)
+        result.index_copy_(-2, first.functions.reshape(-1), strip.transpose(-2, -1))
     return result

@@ -75,6 +75,8 @@ class MolecularBasis:
             atom_of[group.functions] = group.atoms[:, None]
         self.function_atoms = atom_of
         """(n_functions,) the atom of every function."""
+        self.places = torch.argsort(torch.cat([group.functions.reshape(-1) for group in self.groups]))
+        """(n_functions,) place of every function when they are sorted by group."""
 
     def _group(
         self,
