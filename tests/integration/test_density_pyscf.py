@@ -65,6 +65,14 @@ def test_free_atoms_are_expanded_to_a_thousandth_per_cent(number: int) -> None:
     assert float(count) == pytest.approx(number, rel=1e-14)
 
 
+def test_an_atom_that_the_first_expansion_cannot_follow_gets_a_longer_one() -> None:
+    """Zinc in def2-SVP: its core and its valence shell are far apart."""
+    zinc = PySCFBackend(LevelOfTheory.parse("PBE/def2-SVP"), PySCFOptions()).atomic_density(30)
+    fitted = AtomicPrior.fit({30: zinc, 1: atoms()[1]})
+    assert fitted.radial_error(30, zinc) < 1e-5
+    assert fitted.basis.shells(1) == prior().basis.shells(1)
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_coulomb_fits_of_the_total_density_are_those_of_the_reference_implementation(index: int) -> None:
     """Shared data water100: fits in aug-cc-pVQZ-JKFIT by the authors of the method (see tests/data/README.md)."""
@@ -94,19 +102,26 @@ def test_the_published_fit_of_q_stack() -> None:
     assert functions.electron_counts().numpy() @ fit.coefficients == pytest.approx(10.000199558, abs=1e-6)
 
 
+@cache
+def ethanol_values() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, weights and the density of the orbitals on them."""
+    structure, density = frame("ethanol1")
+    points, weights = quadrature(structure, 30, 17)
+    return points, weights, density.evaluate(points)
+
+
 @pytest.mark.parametrize(
     ("basis_name", "total_percent", "difference_percent"),
     [("def2-universal-jfit", 1.41, 1.41), ("def2-universal-jkfit", 1.09, 1.03), ("aug-cc-pVQZ-JKFIT", 0.62, 0.18)],
 )
 def test_fit_floors_of_ethanol(basis_name: str, total_percent: float, difference_percent: float) -> None:
-    """The table of shared/FACTS.md, of one other frame of the same dynamics: within 5 %."""
+    """The table of shared/FACTS.md, of one other frame of the same dynamics: within 5 % and its last digit."""
     structure, density = frame("ethanol1")
-    points, weights = quadrature(structure, 40, 23)
-    exact = density.evaluate(points)
+    points, weights, exact = ethanol_values()
     expanded = fitted_difference(density, basis_name)
     assert expanded.electron_count() == pytest.approx(26.0, abs=1e-12)
     error = nmae_percent(exact, expanded.evaluate(points), weights, 26.0)
-    assert error == pytest.approx(difference_percent, rel=0.05)
+    assert error == pytest.approx(difference_percent, rel=0.05, abs=0.01)
 
     functions = expanded.functions
     positions = torch.tensor(structure.positions)
@@ -122,7 +137,7 @@ def test_fit_floors_of_ethanol(basis_name: str, total_percent: float, difference
 def test_the_dipole_of_the_fit_is_that_of_the_orbitals() -> None:
     structure, density = frame("ethanol1")
     expected = np.load(DATA / "ethanol1.npz")["dipole_au"][0]
-    np.testing.assert_allclose(density.dipole(), expected, atol=1e-4)
+    np.testing.assert_allclose(density.dipole(40, 23), expected, atol=2e-4)
     error = fitted_difference(density, "aug-cc-pVQZ-JKFIT").dipole() - expected
     assert np.linalg.norm(error) * AU_TO_DEBYE < 0.005
     assert structure.charge == 0
