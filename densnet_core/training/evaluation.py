@@ -78,5 +78,3 @@ class ErrorSummary:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
-
-
