@@ -1,0 +1,54 @@
+"""The record of errors that ``densnet evaluate`` prints, from errors that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.errors import InputError
+from densnet_core.structures import Structure
+from densnet_core.training.evaluation import ErrorSummary
+
+BASIS = GaussianBasis("sp", {1: [Shell(0, (0.8,), (1.0,)), Shell(1, (0.7,), (1.0,))]})
+PRIOR = AtomicPrior(GaussianBasis("p", {1: [Shell(0, (1.6,), (1.0,))]}))
+HYDROGEN = Structure(np.array([1]), np.zeros((1, 3)), multiplicity=2)
+COUNT = float(MolecularBasis(BASIS, [1]).electron_counts()[0])
+# The square of the s function is one electron of twice its exponent: the prior itself.
+REFERENCE = OrbitalDensity(HYDROGEN, BASIS, np.array([[1.0], [0.0], [0.0], [0.0]]), np.ones(1))
+
+
+def expanded(electrons: float, p: float = 0.0) -> ExpandedDensity:
+    return ExpandedDensity(HYDROGEN, BASIS, np.array([electrons / COUNT, 0.0, 0.0, p]), PRIOR)
+
+
+def test_the_record_has_the_units_its_keys_name() -> None:
+    summary = ErrorSummary()
+    dipole = expanded(0.0, 0.1).dipole()
+    summary.add(REFERENCE, expanded(0.01), expanded(0.03), 1e-3, np.array([[1e-3, -1e-3, 0.0]]), np.zeros(3))
+    summary.add(REFERENCE, expanded(0.01), expanded(0.01, 0.1), -3e-3, np.zeros((1, 3)), dipole * 0.5)
+    record = summary.to_dict()
+    assert record["frames"] == 2
+    assert record["density"]["nmae_fit_floor_percent"] == pytest.approx(1.0, rel=1e-6)
+    assert record["density"]["electron_count_max_error"] == pytest.approx(0.03, rel=1e-9)
+    assert record["dipole"]["mae_debye"] == pytest.approx(np.linalg.norm(dipole) / 4 * 2.541746473, rel=1e-6)
+    assert record["energy"]["mae_mev"] == pytest.approx(2 * 27.211386246, rel=1e-9)
+    assert record["energy"]["mean_error_mev"] == pytest.approx(-27.211386246, rel=1e-9)
+    assert record["forces"]["mae_mev_per_angstrom"] == pytest.approx(51.4220675 / 3, rel=1e-8)
+
+
+def test_each_density_error_is_the_mean_over_frames() -> None:
+    summary = ErrorSummary()
+    for model in (0.03, 0.07):
+        summary.add(REFERENCE, expanded(0.01), expanded(model), 0.0, np.zeros((1, 3)), np.zeros(3))
+    density = summary.to_dict()["density"]
+    assert density["nmae_model_vs_fit_percent"] == pytest.approx(4.0, rel=1e-6)
+    assert density["nmae_model_vs_reference_percent"] == pytest.approx(5.0, rel=1e-6)
+
+
+def test_no_frame_is_an_error() -> None:
+    with pytest.raises(InputError, match="no frame to evaluate"):
+        ErrorSummary().to_dict()
