@@ -20,9 +20,12 @@ def export(
     multiplicity: Annotated[int, typer.Option(help="Spin multiplicity 2S+1.")] = 1,
 ) -> None:
     """Write the model for one molecule as TorchScript: nm in, kJ/mol and kJ/(mol nm) out, needs torch only."""
+    from densnet_core.errors import InputError
     from densnet_core.structures import read_xyz
     from densnet_core.workflow.model import TrainedModel
 
+    if output.is_dir() or not output.parent.is_dir():
+        raise InputError(f"{output} cannot be written: give the name of a file in a folder that exists.")
     structure = read_xyz(geometry, charge, multiplicity)[0]
     TrainedModel.load(model).potential(structure, replicas).save_torchscript(output)
     print(f"{output}: {replicas} x {structure.formula}; see examples/openmm_torchforce.py")

@@ -53,7 +53,7 @@ class RichReporter(Reporter):
         self.console.print(f"[green]\u2713[/green] {stage:<10} done in {seconds:.1f} s")
 
     def note(self, text: str) -> None:
-        self.console.print(f"  note: {text}", markup=False)
+        self.console.print(f"  note: {text}", markup=False, soft_wrap=True)
 
     def task(self, description: str, total: int) -> Advance:
         self._clear()
@@ -75,6 +75,8 @@ class RichReporter(Reporter):
             if now - last >= PLAIN_INTERVAL or done == total:
                 last = now
                 of = f"/{total}" if total else ""
-                self.console.print(f"  {description}: {done}{of} {note}, {now - started:.0f} s", markup=False)
+                self.console.print(
+                    f"  {description}: {done}{of} {note}, {now - started:.0f} s", markup=False, soft_wrap=True
+                )
 
         return advance

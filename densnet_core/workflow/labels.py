@@ -25,7 +25,6 @@ from densnet_core.workflow.reporter import Advance
 
 SPLIT = "split"
 SPLIT_PARTS = ("train", "validation", "test")
-COMMIT_FITS = 32
 
 
 def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceStore:
@@ -132,22 +131,14 @@ def fit_into(
     first = len(fit)
     waiting: dict[int, Array] = {}
 
-    def commit(all_of_them: bool) -> None:
-        ready: list[Array] = []
-        while len(fit) + len(ready) in waiting:
-            ready.append(waiting.pop(len(fit) + len(ready)))
-            if len(ready) == COMMIT_FITS:
-                fit.append(ready)
-                ready = []
-        if all_of_them and ready:
-            fit.append(ready)
-        else:
-            waiting.update({len(fit) + offset: row for offset, row in enumerate(ready)})
-
     def keep(index: int, projection: Array) -> None:
         frame = first + index
         waiting[frame] = fit_difference(store.structure(frame), projection, basis, atoms, metric).coefficients
-        commit(all_of_them=False)
+        ready: list[Array] = []  # a store holds its fits in the order of its frames
+        while len(fit) + len(ready) in waiting:
+            ready.append(waiting.pop(len(fit) + len(ready)))
+        if ready:
+            fit.append(ready)
 
     def fail(index: int, error: Exception) -> None:
         raise DenSNetError(f"Frame {first + index} of {store.path} could not be projected: {error}") from error
@@ -159,7 +150,6 @@ def fit_into(
     )
     if first < len(store):
         project_many(factory, frames, basis, metric, executor, keep, fail, progress)
-        commit(all_of_them=True)
     return fit
 
 

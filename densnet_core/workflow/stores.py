@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import read_npz
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.labels import fit_into, fit_name, open_store
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Reporter
@@ -52,12 +54,18 @@ def import_npz(
     """
     factory = backend_factory(backend, LevelOfTheory.parse(level))
     frames = read_npz(file, charge, multiplicity)
-    with open_store(store, factory, backend) as opened:
-        new = [record for record in frames.records if record[0].content_hash() not in opened]
-        if new:
-            numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
-            opened.set_orbital_basis(factory.make().orbital_basis(numbers))
-            opened.append(new)
+    made_here = not has_store(store)
+    try:
+        with open_store(store, factory, backend) as opened:
+            new = [record for record in frames.records if record[0].content_hash() not in opened]
+            if new:
+                numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
+                opened.set_orbital_basis(factory.make().orbital_basis(numbers))
+                opened.append(new)
+    except InputError:
+        if made_here and has_store(store):  # an empty store with the wrong level of theory would be in the way
+            shutil.rmtree(store)
+        raise
     ignored = [*frames.ignored, *(f"{name} (coefficients; fits are made anew)" for name in frames.coefficients)]
     return len(new), len(frames.records) - len(new), ignored
 
