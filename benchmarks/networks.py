@@ -1,0 +1,59 @@
+"""Untrained networks for the benchmarks; what a call costs does not depend on the values of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from measuring import ROOT
+
+from densnet_core.basis.base import GaussianBasis
+from densnet_core.config.load import load_config, select
+from densnet_core.config.schema import Config
+from densnet_core.density.base import DensityModel, DensitySpecification
+from densnet_core.energy.base import EnergyModel
+from densnet_core.plugins.component import Kind
+from densnet_core.workflow.model import NetworkChoice
+
+
+def water_config() -> Config:
+    """The configuration of the example."""
+    return load_config(ROOT / "examples" / "water" / "water.toml")
+
+
+def basis(elements: Iterable[int]) -> GaussianBasis:
+    """The example's density basis; carbon, which it lacks, is given oxygen's shells."""
+    known = water_config().basis.build((1, 8))
+    return GaussianBasis("benchmark", {z: known.shells(8 if z == 6 else z) for z in sorted(set(elements))})
+
+
+def example_choices(config: Config) -> tuple[NetworkChoice, NetworkChoice]:
+    """Density and energy network as the configuration sizes them."""
+    chosen = select(config)
+    density, energy = (
+        NetworkChoice(
+            model.component.name,
+            backbone.component.name,
+            model.options.model_dump(mode="json"),
+            backbone.options.model_dump(mode="json"),
+        )
+        for model, backbone in (
+            (chosen.density_model, chosen.density_backbone),
+            (chosen.energy_model, chosen.energy_backbone),
+        )
+    )
+    return density, energy
+
+
+def default_choices() -> tuple[NetworkChoice, NetworkChoice]:
+    """Both networks with every option at its default."""
+    choice = NetworkChoice("equivariant", "e3nn")
+    return choice, choice
+
+
+def build(choices: tuple[NetworkChoice, NetworkChoice], elements: Iterable[int]) -> tuple[DensityModel, EnergyModel]:
+    """Networks with random parameters for these elements."""
+    torch.manual_seed(0)
+    own = basis(int(z) for z in elements)
+    specification = DensitySpecification(own, "coulomb", own.elements)
+    return choices[0].build(Kind.DENSITY_MODEL, specification), choices[1].build(Kind.ENERGY_MODEL, specification)
