@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 
 from densnet_core.basis.base import SHELL_LETTERS, GaussianBasis, Shell
 from densnet_core.elements import symbol
-from densnet_core.errors import InputError, nearest
+from densnet_core.errors import DataError, InputError, nearest
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,14 @@ def basis_by_name(name: str, elements: Iterable[int] | None = None) -> GaussianB
             basis = GaussianBasis.from_dict(json.loads(text))
             return basis if wanted is None else basis.restricted_to(wanted)
     return _exchange_basis(name, wanted)
+
+
+def basis_from_file(path: Path) -> GaussianBasis:
+    """A basis from a JSON file with the record of ``Basis.to_dict``; ``InputError`` if it cannot be read."""
+    try:
+        return GaussianBasis.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, DataError) as error:
+        raise InputError(f"Cannot read the basis {path}: {error}") from error
 
 
 def _exchange_basis(name: str, wanted: list[int] | None) -> GaussianBasis:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from densnet_core.basis.base import SHELL_LETTERS, GaussianBasis
-from densnet_core.basis.library import EvenTempered, basis_by_name, even_tempered
+from densnet_core.basis.library import EvenTempered, basis_by_name, basis_from_file, even_tempered
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import InputError, nearest
-from densnet_core.options import Options
+from densnet_core.options import FilePath, Options
 
 
 class EvenTemperedSeries(Options):
@@ -50,12 +50,17 @@ def _elements_and_shells(value: Any) -> Any:
 
 
 class BasisSection(Options):
-    """The density basis: a name, or even-tempered tables."""
+    """The density basis: a name, a file, or even-tempered tables."""
 
     name: str | None = Field(
         default=None,
         description="A basis by its name: one of DenSNet's own or any of the Basis Set Exchange.",
         examples=["def2-universal-jkfit"],
+    )
+    file: FilePath | None = Field(
+        default=None,
+        description="Instead of a name: JSON file of 'densnet basis optimize', relative to this file.",
+        examples=["basis.json"],
     )
     even_tempered: Annotated[dict[str, dict[str, EvenTemperedSeries]] | None, BeforeValidator(_elements_and_shells)] = (
         Field(
@@ -73,9 +78,12 @@ class BasisSection(Options):
 
     @model_validator(mode="after")
     def _one_definition(self) -> BasisSection:
-        if (self.name is None) == (self.even_tempered is None):
-            found = "neither" if self.name is None else "both"
-            raise ValueError(f"give either name = '...' or [basis.even_tempered.<ELEMENT>] tables; found {found}")
+        given = [key for key in ("name", "file", "even_tempered") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise ValueError(
+                f"give one of name = '...', file = '...' or [basis.even_tempered.<ELEMENT>] tables; found {found}"
+            )
         if self.even_tempered is not None and not self.even_tempered:
             raise ValueError("[basis.even_tempered] names no element")
         return self
@@ -91,6 +99,8 @@ class BasisSection(Options):
         wanted = sorted({int(number) for number in elements})
         if self.name is not None:
             return basis_by_name(self.name, wanted)
+        if self.file is not None:
+            return basis_from_file(self.file).restricted_to(wanted)
         parameters: dict[int, dict[str | int, EvenTempered]] = {
             atomic_number(element): {
                 letter: EvenTempered(one.smallest, one.ratio, one.count) for letter, one in series.items()

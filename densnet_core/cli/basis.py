@@ -1,0 +1,53 @@
+"""The verb ``basis``: show and optimize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a basis.")],
+    elements: Annotated[str, typer.Option(help="Symbols, for example 'H C O'; all by default.")] = "",
+) -> None:
+    """Shells and exponents of a basis."""
+    from densnet_core.basis.library import basis_by_name
+    from densnet_core.elements import atomic_number
+
+    print(basis_by_name(name, [atomic_number(symbol) for symbol in elements.split()] or None))
+
+
+@app.command("list")
+def list_names() -> None:
+    """Names of the bases that come with DenSNet; those of the Basis Set Exchange can be used as well."""
+    from densnet_core.basis.library import basis_by_name, shipped_names
+
+    for name in shipped_names():
+        print(basis_by_name(name))
+
+
+@app.command()
+def optimize(
+    stores: Annotated[list[Path], typer.Argument(help="Stores of labelled frames with orbitals.")],
+    shells: Annotated[str, typer.Option(help="Shells per element, for example 'H=4s3p1d O=8s6p4d3f1g'.")],
+    output: Annotated[Path, typer.Option(help="JSON file to write; [basis] name takes its path.")],
+    name: Annotated[str, typer.Option(help="Name of the basis.")] = "optimized",
+    frames: Annotated[int, typer.Option(min=1, help="Frames to take from each store.")] = 3,
+    iterations: Annotated[int, typer.Option(min=1, help="L-BFGS iterations.")] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of frames.")] = 0,
+) -> None:
+    """Optimise exponents for the difference density: few functions, small fit floor."""
+    from densnet_core.cli.progress import RichReporter
+    from densnet_core.workflow.bases import optimize_basis
+
+    with RichReporter() as reporter:
+        basis, record = optimize_basis(stores, shells, name, output, frames, iterations, seed, reporter)
+    print(basis)
+    print(f"missed share of the difference's Coulomb energy  {record['missed_share_geometric_mean']:.2e}")
+    print(f"largest condition number of the scaled metric    {record['largest_condition_number']:.1e}")
+    print(f"basis      {output}")
