@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from densnet_core.config.schema import MDSection
 from densnet_core.md.analysis import EnergyConservation, energy_conservation
 from densnet_core.md.base import MDEngine, MDStage, MDState, Potential
 from densnet_core.md.rigid import vibrational_degrees_of_freedom
@@ -21,11 +22,41 @@ from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
 from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
 from densnet_core.spectra.plots import plot_spectrum
 from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Reporter
 
 DIPOLES = "dipoles"
+
+
+HEATING_RECORD_STEPS = 100
+BLOCK_STEPS = 400
+"""Steps between commits: what a killed run does again at most."""
+
+
+def production_stage(md: MDSection) -> MDStage:
+    """The piece at constant energy."""
+    return _stage(md, "nve", md.nve_ps, md.record_every)
+
+
+def heating_stage(md: MDSection) -> MDStage:
+    """The piece in the heat bath; few frames are recorded, because each costs one more evaluation of the forces."""
+    return _stage(md, "nvt", md.nvt_ps, HEATING_RECORD_STEPS)
+
+
+def _stage(md: MDSection, ensemble: str, picoseconds: float, record_every: int) -> MDStage:
+    n_steps = round(picoseconds * 1000.0 / md.time_step_fs)
+    record_every = max(1, min(record_every, n_steps))
+    return MDStage(
+        ensemble,
+        n_steps - n_steps % record_every,
+        md.time_step_fs / ATOMIC_TIME_TO_FEMTOSECOND,
+        md.temperature,
+        md.friction_per_ps * ATOMIC_TIME_TO_FEMTOSECOND / 1000.0,
+        record_every,
+        md.seed,
+    )
 
 
 def integrate(
@@ -47,7 +78,14 @@ def integrate(
     with store:
         advance = reporter.task(description, stage.n_steps)
         return run_stage(
-            engine, potential, stage, start, store.append, store.restart(), lambda done: advance(done, "steps")
+            engine,
+            potential,
+            stage,
+            start,
+            store.append,
+            store.restart(),
+            lambda done: advance(done, "steps"),
+            max(1, BLOCK_STEPS // stage.record_every),
         )
 
 

@@ -13,18 +13,16 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
-from densnet_core.config import Chosen, Config, check_inputs, select
+from densnet_core.config import Config, check_inputs, select
 from densnet_core.density.base import DensityModel, DensitySpecification
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DenSNetError
-from densnet_core.md.base import MDEngine, MDStage, MDState
+from densnet_core.md.base import MDEngine
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.reference.base import LevelOfTheory
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.spectra.experiment import ExperimentalBands
@@ -32,10 +30,11 @@ from densnet_core.spectra.harmonic import HarmonicReference, harmonic_reference
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Structure, read_xyz, write_xyz
 from densnet_core.training.loop import LoopOptions
-from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 from densnet_core.workflow.dynamics import (
     add_dipoles,
+    heating_stage,
     integrate,
+    production_stage,
     spectrum_of,
     thermal_start,
     without_rotation,
@@ -43,6 +42,8 @@ from densnet_core.workflow.dynamics import (
 )
 from densnet_core.workflow.evaluation import evaluate, frames_to_evaluate
 from densnet_core.workflow.folder import RunFolder, key_of, read_json, write_json
+from densnet_core.workflow.harmonic import harmonic_from, harmonic_record
+from densnet_core.workflow.keys import plain, stage_keys
 from densnet_core.workflow.labels import (
     SPLIT,
     calculator,
@@ -71,11 +72,6 @@ def _alone(stage: Callable[[Run], Result]) -> Callable[[Run], Result]:
     return carry_out
 
 
-def _plain(chosen: Chosen) -> dict[str, Any]:
-    """A component with its options as plain data, defaults written out."""
-    return {"name": chosen.component.name, **chosen.options.model_dump(mode="json")}
-
-
 class Run:
     """All stages of one configuration.
 
@@ -102,8 +98,7 @@ class Run:
         self.selection = select(config, self.manager)
         self.structure = check_inputs(config, self.manager)
         self.folder = RunFolder(config.output_directory.resolve())
-        reference = config.reference
-        self.level = LevelOfTheory(reference.method, reference.basis, reference.dispersion)
+        self.level = config.reference.level
         self._told: set[str] = set()
 
     # What the configuration makes
@@ -132,7 +127,7 @@ class Run:
         """The store of the reference calculations; one for every backend, level of theory and set of options."""
         chosen = self.selection.backend
         name = f"{chosen.component.name}-{self.level}".replace("/", "-").replace(" ", "_")
-        if self.config.reference.options:
+        if chosen.options != type(chosen.options)():
             name += f"-{key_of(chosen.options.model_dump(mode='json'))[:6]}"
         return self.folder.store(name)
 
@@ -140,25 +135,7 @@ class Run:
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        config, chosen = self.config, self.selection
-        start = [self.structure.content_hash().hex(), str(self.level), _plain(chosen.backend)]
-        training = config.training
-        common = [training.seed, training.train, training.validation, training.test, training.batch_size]
-        density = [_plain(chosen.density_model), _plain(chosen.density_backbone)]
-        energy = [_plain(chosen.energy_model), _plain(chosen.energy_backbone)]
-        keys = {"harmonic": key_of("harmonic", start)}
-        keys["sample"] = key_of("sample", start, _plain(chosen.sampler))
-        keys["reference"] = key_of("reference", keys["sample"])
-        fit = fit_name(self.basis, config.basis.metric)
-        keys["density"] = key_of(
-            "density", keys["reference"], fit, common, density, training.density.model_dump(mode="json")
-        )
-        keys["train"] = key_of("train", keys["density"], energy, training.energy.model_dump(mode="json"))
-        keys["evaluate"] = key_of("evaluate", keys["train"])
-        keys["export"] = key_of("export", keys["train"])
-        keys["md"] = key_of("md", keys["train"], config.md.model_dump(mode="json"), _plain(chosen.engine))
-        keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
-        return keys
+        return stage_keys(self.config, self.selection, self.structure, self.basis)
 
     @contextmanager
     def _stage(self, name: str, summary: str) -> Iterator[None]:
@@ -196,8 +173,8 @@ class Run:
                     calculate = calculator(store, self.factory, self.executor, advance)
                     found = harmonic_reference(calculate, self.structure)
                 self._own(path, "harmonic")
-                write_json(path, _harmonic_record(found))
-        return _harmonic_from(read_json(path))
+                write_json(path, harmonic_record(found))
+        return harmonic_from(read_json(path))
 
     @_alone
     def sample(self) -> list[Structure]:
@@ -366,8 +343,8 @@ class Run:
             potential = model.potential(self._minimum(), md.replicas)
             chosen = self.selection.engine
             engine: MDEngine = self.manager.load(chosen.component)(chosen.options)
-            heating, running = self._md_stage("nvt", md.nvt_ps), self._md_stage("nve", md.nve_ps)
-            provenance = {"model_key": self._keys["train"], "engine": _plain(chosen), "densnet-core": __version__}
+            heating, running = heating_stage(md), production_stage(md)
+            provenance = {"model_key": self._keys["train"], "engine": plain(chosen), "densnet-core": __version__}
             with (
                 self._stage("md", f"{md.nvt_ps:g} ps NVT and {md.nve_ps:g} ps NVE of {md.replicas} replicas"),
                 _one_thread(),
@@ -379,23 +356,10 @@ class Run:
                     state = integrate(
                         self.folder.heating, engine, potential, heating, state, provenance, "heating", self.reporter
                     )
-                cold = without_rotation(MDState(0, state.positions, state.velocities), self.structure.masses)
+                cold = without_rotation(state, self.structure.masses)
                 integrate(production, engine, potential, running, cold, provenance, "production", self.reporter)
                 add_dipoles(production, model, self.reporter)
         return production
-
-    def _md_stage(self, ensemble: str, picoseconds: float) -> MDStage:
-        md = self.config.md
-        n_steps = round(picoseconds * 1000.0 / md.time_step_fs)
-        return MDStage(
-            ensemble,
-            n_steps - n_steps % md.record_every,
-            md.time_step_fs / ATOMIC_TIME_TO_FEMTOSECOND,
-            md.temperature,
-            md.friction_per_ps * ATOMIC_TIME_TO_FEMTOSECOND / 1000.0,
-            md.record_every,
-            md.seed,
-        )
 
     @_alone
     def spectrum(self) -> dict[str, Any]:
@@ -453,46 +417,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _harmonic_record(harmonic: HarmonicReference) -> dict[str, Any]:
-    structure = harmonic.structure
-    return {
-        "numbers": structure.numbers.tolist(),
-        "positions_bohr": structure.positions.tolist(),
-        "charge": structure.charge,
-        "multiplicity": structure.multiplicity,
-        "energy_hartree": harmonic.energy,
-        "hessian_hartree_per_bohr2": harmonic.hessian.tolist(),
-        "dipole_derivatives_e": harmonic.dipole_derivatives.tolist(),
-    }
-
-
-def _harmonic_from(record: dict[str, Any]) -> HarmonicReference:
-    try:
-        structure = Structure(
-            np.array(record["numbers"]),
-            np.array(record["positions_bohr"]),
-            record["charge"],
-            record["multiplicity"],
-        )
-        return HarmonicReference(
-            structure,
-            record["energy_hartree"],
-            np.array(record["hessian_hartree_per_bohr2"]),
-            np.array(record["dipole_derivatives_e"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DenSNetError(f"harmonic.json is malformed ({error!r}); remove it to have it made again.") from error
-
-
-Stage = Callable[[Run], Any]
-STAGES: dict[str, Stage] = {
-    "sample": Run.sample,
-    "reference": Run.reference,
-    "train": Run.train,
-    "evaluate": Run.evaluate,
-    "export": Run.export,
-    "md": Run.md,
-    "spectrum": Run.spectrum,
-}

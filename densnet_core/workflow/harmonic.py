@@ -1,0 +1,45 @@
+"""The harmonic reference of a run as plain data, for harmonic.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from densnet_core.errors import DataError
+from densnet_core.spectra.harmonic import HarmonicReference
+from densnet_core.structures import Structure
+
+
+def harmonic_record(harmonic: HarmonicReference) -> dict[str, Any]:
+    """Minimum, Hessian and dipole derivatives; keys name the units."""
+    structure = harmonic.structure
+    return {
+        "numbers": structure.numbers.tolist(),
+        "positions_bohr": structure.positions.tolist(),
+        "charge": structure.charge,
+        "multiplicity": structure.multiplicity,
+        "energy_hartree": harmonic.energy,
+        "hessian_hartree_per_bohr2": harmonic.hessian.tolist(),
+        "dipole_derivatives_e": harmonic.dipole_derivatives.tolist(),
+    }
+
+
+def harmonic_from(record: Mapping[str, Any]) -> HarmonicReference:
+    """Inverse of ``harmonic_record``; ``DataError`` if the record is malformed."""
+    try:
+        structure = Structure(
+            np.array(record["numbers"]),
+            np.array(record["positions_bohr"]),
+            record["charge"],
+            record["multiplicity"],
+        )
+        return HarmonicReference(
+            structure,
+            record["energy_hartree"],
+            np.array(record["hessian_hartree_per_bohr2"]),
+            np.array(record["dipole_derivatives_e"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"harmonic.json is malformed ({error!r}); remove it to have it made again.") from error

@@ -1,0 +1,38 @@
+"""What the result of each stage depends on, as short keys: equal keys mean that nothing has to be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from densnet_core.basis.base import Basis
+from densnet_core.config import Chosen, Config, Selection
+from densnet_core.structures import Structure
+from densnet_core.workflow.folder import key_of
+from densnet_core.workflow.labels import fit_name
+
+
+def plain(chosen: Chosen) -> dict[str, Any]:
+    """A component with its options as plain data, defaults written out."""
+    return {"name": chosen.component.name, **chosen.options.model_dump(mode="json")}
+
+
+def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: Basis) -> dict[str, str]:
+    """The key of every stage, by its name; each contains the keys of the stages it builds on.
+
+    The executor is not part of any: where a calculation ran does not change its result.
+    """
+    start = [structure.content_hash().hex(), str(config.reference.level), plain(chosen.backend)]
+    training = config.training
+    common = [training.seed, training.train, training.validation, training.test, training.batch_size]
+    density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
+    energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
+    keys = {"harmonic": key_of("harmonic", start)}
+    keys["sample"] = key_of("sample", start, plain(chosen.sampler))
+    keys["reference"] = key_of("reference", keys["sample"])
+    keys["density"] = key_of("density", keys["reference"], fit_name(basis, config.basis.metric), common, density)
+    keys["train"] = key_of("train", keys["density"], energy)
+    keys["evaluate"] = key_of("evaluate", keys["train"])
+    keys["export"] = key_of("export", keys["train"])
+    keys["md"] = key_of("md", keys["train"], config.md.model_dump(mode="json"), plain(chosen.engine))
+    keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
+    return keys
