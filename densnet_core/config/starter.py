@@ -19,7 +19,7 @@ from densnet_core.plugins.manager import Manager
 
 _WIDTH = 120
 _COLUMN = 30
-_DENSITY_BASIS = "def2-universal-jkfit"  # covers nearly every element; optimised sets are per molecule
+_DENSITY_BASIS = "densnet-m"  # H C N O S; other elements: def2-universal-jkfit covers nearly all
 
 
 def starter(name: str, manager: Manager | None = None) -> str:

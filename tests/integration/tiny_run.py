@@ -43,8 +43,8 @@ density = { steps = 60, learning_rate = 1e-2, checkpoint_every = 10 }
 energy = { steps = 60, learning_rate = 1e-2, checkpoint_every = 10 }
 [md]
 temperature = 200.0
-nvt_ps = 0.15
-nve_ps = 0.3
+nvt_ps = 0.5
+nve_ps = 0.6
 replicas = 2
 record_every = 1
 [md.options]
@@ -52,7 +52,7 @@ force = "torchforce"
 [spectrum]
 resolution = 200.0
 """
-HEATING_STEPS, PRODUCTION_STEPS = 300, 600
+HEATING_STEPS, PRODUCTION_STEPS = 1000, 1200
 
 
 def environment(**more: str) -> dict[str, str]:
