@@ -228,4 +228,4 @@ class Config(Options):
     @property
     def output_directory(self) -> Path:
         """Directory of the run's results, absolute."""
-        return self.output or self._source.parent / "runs" / self._source.stem
+        return (self.output or self._source.parent / "runs" / self._source.stem).resolve()

@@ -97,7 +97,7 @@ class Run:
         self.manager = manager or get_manager()
         self.selection = select(config, self.manager)
         self.structure = check_inputs(config, self.manager)
-        self.folder = RunFolder(config.output_directory.resolve())
+        self.folder = RunFolder(config.output_directory)
         self.level = config.reference.level
         self._told: set[str] = set()
 
