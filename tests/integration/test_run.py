@@ -179,8 +179,9 @@ def test_killed_in_every_stage_it_goes_on_and_computes_nothing_twice(tmp_path: P
     finished = densnet("run", "water.toml", "--json", cwd=tmp_path, more=more)
     assert finished.returncode == 0, finished.stderr
     assert len(seen()) == calculations
-    # A calculation that no store had at the time of a kill may be done again, one for each of the two workers at most.
-    assert sum(count - 1 for count in Counter(seen()).values()) <= 2 * 3
+    # A calculation that no store had at the time of a kill may be done again. A worker gets its next task before its
+    # last result is committed, so that is two for each of the two workers at most, in each of the three kills.
+    assert sum(count - 1 for count in Counter(seen()).values()) <= 3 * 2 * 2
     assert len(hashes_in(store)) == 24
     for path, steps in ((heating, HEATING_STEPS), (production, PRODUCTION_STEPS)):
         with TrajectoryStore.open(path) as trajectory:
