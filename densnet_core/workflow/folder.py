@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from densnet_core.errors import DataError
+from densnet_core.spectra import export
 from densnet_core.stores.commit import WriterLock
 
 
@@ -26,15 +26,9 @@ def key_of(*parts: Any) -> str:
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write plain data atomically: a kill leaves the old file or the new one."""
+    """Write plain data atomically into a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    export.write_json(path, record)
 
 
 def read_json(path: Path) -> dict[str, Any]:

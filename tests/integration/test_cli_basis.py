@@ -1,0 +1,37 @@
+"""``densnet basis optimize``: a basis made on real frames is better than its start, and a configuration can name it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from tiny_run import densnet
+
+from densnet_core.basis.library import basis_from_file
+
+DATA = Path(__file__).parents[1] / "data" / "water5.npz"
+
+
+def test_optimised_on_imported_frames_it_misses_less_with_every_iteration(tmp_path: Path) -> None:
+    done = densnet("data", "import", DATA, "water.zarr", "--level", "PBE/aug-cc-pVDZ", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    missed = {}
+    for iterations in (1, 12):
+        out = f"basis{iterations}.json"
+        done = densnet("basis", "optimize", "water.zarr", "--shells", "H=2s1p O=4s3p2d", "--frames", 1,
+                       "--iterations", iterations, "--output", out, cwd=tmp_path)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        record = json.loads((tmp_path / out).read_text())["made_by"]
+        missed[iterations] = record["missed_share_geometric_mean"]
+        assert len(record["frames_hashes"]) == 1
+    assert math.log(missed[12]) < math.log(missed[1]) - 0.5
+    basis = basis_from_file(tmp_path / "basis12.json")
+    assert basis.n_functions([8, 1, 1]) == (4 + 9 + 10) + 2 * (2 + 3)
+
+
+def test_shells_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    done = densnet("basis", "optimize", "none.zarr", "--shells", "H4s", "--output", "b.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected for example" in done.stderr
+    assert "Traceback" not in done.stderr
