@@ -77,16 +77,16 @@ def _coupling(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.devic
 
 def _block(metric: Metric, left: ShellGroup, right: ShellGroup, offsets: Tensor, harmonics: list[Tensor]) -> Tensor:
     """(..., n_left, 2 l1 + 1, n_right, 2 l2 + 1) integrals between two groups of shells."""
-    a = left.exponents[:, None, :, None]
-    b = right.exponents[None, :, None, :]
+    a = left.exponents[..., :, None, :, None]
+    b = right.exponents[..., None, :, None, :]
     squared = (offsets**2).sum(-1)[..., left.atoms[:, None], right.atoms[None, :]][..., None, None]
     if metric == "coulomb":
         derivative = _coulomb_derivative(a, b, squared, left.l + right.l)
     else:
         derivative = _overlap_derivative(a, b, squared)
     weight = (
-        (left.coefficients / (2.0 * left.exponents) ** left.l)[:, None, :, None]
-        * (right.coefficients / (2.0 * right.exponents) ** right.l)[None, :, None, :]
+        (left.coefficients / (2.0 * left.exponents) ** left.l)[..., :, None, :, None]
+        * (right.coefficients / (2.0 * right.exponents) ** right.l)[..., None, :, None, :]
         * (-1.0) ** right.l
     )
     result: Tensor | None = None
@@ -131,7 +131,10 @@ def two_center(
     offsets = left_positions[..., :, None, :] - right_positions[..., None, :, :]
     highest = max(g.l for g in left.groups) + max(g.l for g in right.groups)
     harmonics = solid_harmonics(offsets, highest)
-    result = offsets.new_empty((*offsets.shape[:-3], left.n_functions, right.n_functions))
+    batch = torch.broadcast_shapes(
+        offsets.shape[:-3], *(group.exponents.shape[:-2] for functions in (left, right) for group in functions.groups)
+    )
+    result = offsets.new_empty((*batch, left.n_functions, right.n_functions))
     mirrored: dict[tuple[int, int], Tensor] = {}
     for i, first in enumerate(left.groups):
         columns = []  # transposed blocks of all groups on the right

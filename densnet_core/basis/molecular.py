@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from math import lgamma, log, pi
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.harmonics import solid_harmonics
+from densnet_core.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +28,9 @@ class ShellGroup:
         Atom that carries the shell.
     functions : (n_shells, 2l+1) int64
         Positions of its functions among all functions of the molecule.
-    exponents : (n_shells, n_primitives)
-        Bohr^-2; short contractions are padded with exponent 1 and coefficient 0.
-    coefficients : (n_shells, n_primitives)
+    exponents : (..., n_shells, n_primitives)
+        Bohr^-2; short contractions are padded with exponent 1 and coefficient 0. Leading dimensions are a batch.
+    coefficients : (..., n_shells, n_primitives)
         Factors of r^l exp(-a r^2) in the normalised radial part.
     """
 
@@ -98,26 +100,60 @@ class MolecularBasis:
             torch.tensor(coefficients, dtype=self.dtype, device=self.device),
         )
 
+    def scaled(self, factors: Tensor) -> MolecularBasis:
+        """The same functions with the exponents of every atom multiplied by factors, differentiable in these.
+
+        R(r) becomes f^(3/4) R(sqrt(f) r): still normalised, contraction coefficients of normalised primitives unchanged.
+
+        Parameters
+        ----------
+        factors : (n_atoms,), (..., n_atoms, 1) or (..., n_atoms, l_max + 1)
+            Positive; one for each atom, or for each atom and angular momentum. Leading dimensions are a batch, with
+            which those of the positions are broadcast.
+
+        Raises
+        ------
+        InputError
+            If the shape is another one.
+        """
+        highest = max(group.l for group in self.groups)
+        of_l = factors[:, None] if factors.dim() == 1 else factors
+        if of_l.dim() < 2 or of_l.shape[-2] != self.n_atoms or of_l.shape[-1] not in (1, highest + 1):
+            raise InputError(
+                f"Scale factors of shape {tuple(factors.shape)} do not fit {self.n_atoms} atoms with l up to {highest}: "
+                f"give ({self.n_atoms},), (..., {self.n_atoms}, 1) or (..., {self.n_atoms}, {highest + 1})."
+            )
+        of_l = of_l.expand(*of_l.shape[:-1], highest + 1)
+        groups = []
+        for group in self.groups:
+            factor = of_l[..., group.atoms, group.l].unsqueeze(-1)
+            exponents = group.exponents * factor
+            coefficients = group.coefficients * factor ** (0.75 + 0.5 * group.l)
+            groups.append(replace(group, exponents=exponents, coefficients=coefficients))
+        result = copy(self)
+        result.groups = tuple(groups)
+        return result
+
     def electron_counts(self) -> Tensor:
-        """(n_functions,) integrals of the functions over space; only l = 0 is not zero."""
+        """(..., n_functions) integrals of the functions over space; only l = 0 is not zero."""
         result = torch.zeros(self.n_functions, dtype=self.dtype, device=self.device)
         for group in self.groups:
             if group.l == 0:
                 integral = (group.coefficients * (pi / group.exponents) ** 1.5).sum(-1) / (4.0 * pi) ** 0.5
-                result[group.functions[:, 0]] = integral
+                result = integral.new_zeros((*integral.shape[:-1], self.n_functions))
+                result[..., group.functions[:, 0]] = integral
         return result
 
     def dipoles(self, positions: Tensor) -> Tensor:
         """Integrals of r times the functions, (..., n_functions, 3), for positions (..., n_atoms, 3) in bohr."""
-        counts = self.electron_counts()
-        result = positions[..., self.function_atoms, :] * counts[:, None]
+        result = positions[..., self.function_atoms, :] * self.electron_counts().unsqueeze(-1)
         for group in self.groups:
             if group.l == 1:
                 # <x^2 exp(-a r^2)> = (pi/a)^(3/2) / (2a), and Y_1x = sqrt(3 / 4 pi) x / r
                 radial = (group.coefficients * (pi / group.exponents) ** 1.5 / (2.0 * group.exponents)).sum(-1)
-                local = torch.zeros((self.n_functions, 3), dtype=self.dtype, device=self.device)
+                local = radial.new_zeros((*radial.shape[:-1], self.n_functions, 3))
                 for axis in range(3):
-                    local[group.functions[:, axis], axis] = radial * (3.0 / (4.0 * pi)) ** 0.5
+                    local[..., group.functions[:, axis], axis] = radial * (3.0 / (4.0 * pi)) ** 0.5
                 result = result + local
         return result
 

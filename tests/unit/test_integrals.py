@@ -201,3 +201,50 @@ def test_electron_counts_and_dipoles_by_quadrature() -> None:
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(InputError, match="'coulomb', 'overlap'"):
         two_center("kinetic", WATER, torch.zeros(3, 3, dtype=torch.float64))  # type: ignore[arg-type]
+
+
+def test_scaled_functions_are_the_basis_with_scaled_exponents() -> None:
+    """The basis written down with the scaled exponents knows nothing of the powers of the factor."""
+    factors = torch.tensor(RANDOM.uniform(0.6, 1.7, size=(2, 4)))
+    shells = {
+        z: [
+            Shell(s.l, tuple(a * float(factors[i, s.l]) for a in s.exponents), s.coefficients)
+            for s in CONTRACTED.shells(z)
+        ]
+        for i, z in enumerate((8, 1))
+    }
+    expected = MolecularBasis(GaussianBasis("scaled", shells), [8, 1])
+    scaled = MolecularBasis(CONTRACTED, [8, 1]).scaled(factors)
+    positions, points = torch.tensor(RANDOM.normal(size=(2, 3))), torch.tensor(RANDOM.normal(size=(20, 3)))
+    for metric in METRICS:
+        torch.testing.assert_close(
+            two_center(metric, scaled, positions), two_center(metric, expected, positions), rtol=1e-12, atol=1e-13
+        )
+    torch.testing.assert_close(scaled.electron_counts(), expected.electron_counts())
+    torch.testing.assert_close(scaled.dipoles(positions), expected.dipoles(positions))
+    torch.testing.assert_close(scaled.evaluate(positions, points), expected.evaluate(positions, points))
+
+
+def test_scale_factors_are_a_batch_and_differentiable() -> None:
+    geometries = torch.tensor(RANDOM.normal(size=(2, 3, 3)))
+    factors = torch.tensor(RANDOM.uniform(0.6, 1.7, size=(2, 3, 4)), requires_grad=True)
+    proportion = torch.tensor(RANDOM.normal(size=(WATER.n_functions, WATER.n_functions)))
+    for metric in METRICS:
+        batch = two_center(metric, WATER.scaled(factors), geometries)
+        single = two_center(metric, WATER.scaled(factors[1]), geometries[1])
+        torch.testing.assert_close(batch[1], single, rtol=1e-13, atol=1e-14)
+        assert torch.autograd.gradcheck(
+            lambda f, m=metric: (two_center(m, WATER.scaled(f), geometries) * proportion).sum((-2, -1)), (factors,)
+        )
+    batched = WATER.scaled(factors)
+    torch.testing.assert_close(batched.dipoles(geometries)[1], WATER.scaled(factors[1]).dipoles(geometries[1]))
+    assert torch.autograd.gradcheck(lambda f: WATER.scaled(f).electron_counts(), (factors,))
+    per_atom = factors.detach()[0, :, 0]
+    for same in (per_atom[:, None], per_atom[:, None].expand(3, 4)):
+        torch.testing.assert_close(WATER.scaled(per_atom).groups[1].exponents, WATER.scaled(same).groups[1].exponents)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 3), (3, 5), (4, 4), ()])
+def test_scale_factors_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"do not fit 3 atoms with l up to 3: give \(3,\)"):
+        WATER.scaled(torch.ones(shape, dtype=torch.float64))
