@@ -35,7 +35,7 @@ $(STAMP): $(PROJECTS) constraints.txt
 	@echo "Making $(VENV): 2 to 5 minutes and 8 GB, most of it PyTorch"
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  -e '.[dev]' -e plugins/densnet-pyscf -e plugins/densnet-e3nn -e 'plugins/densnet-openmm[torchforce]'
+	  -e '.[dev,dispersion]' -e plugins/densnet-pyscf -e plugins/densnet-e3nn -e 'plugins/densnet-openmm[torchforce]'
 	@touch $@
 
 demo: $(STAMP)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis
-from densnet_core.errors import InputError
+from densnet_core.errors import InputError, nearest
+from densnet_core.reference.dispersion import Dispersion
 from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
 Metric = Literal["coulomb", "overlap"]
+Property = Literal["quadrupole", "polarizability", "density_response", "spin_density"]
+PROPERTIES: Final[tuple[Property, ...]] = ("quadrupole", "polarizability", "density_response", "spin_density")
+"""What may be asked of a backend beyond energy, forces, dipole and orbitals; also the words of its capabilities."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,15 @@ class ReferenceResult:
         Wall time.
     provenance : mapping
         Program and versions.
+    quadrupole : (3, 3) or None
+        Second moments of the charge, sum_A Z_A R_A R_A^T - integral r r^T rho(r), e bohr^2, about the origin; not
+        traceless (``densnet_core.reference.properties.traceless`` makes it so). None where it was not asked for.
+    polarizability : (3, 3) or None
+        d dipole_a / d F_b of the static dipole polarizability, bohr^3, symmetric, with fixed nuclei.
+    response : (3, n_basis, n_occupied) or None
+        First-order orbitals d orbitals / d F_a in a uniform electric field F (H = H_0 - F . dipole), orthogonal to all
+        occupied orbitals of the same spin; columns as in ``orbitals``. The first-order density is
+        d rho / d F_a = 2 sum_i occupations_i phi_i phi_i^(a).
     """
 
     energy: float
@@ -71,6 +84,9 @@ class ReferenceResult:
     occupations: Array
     seconds: float = 0.0
     provenance: Mapping[str, str] = field(default_factory=dict)
+    quadrupole: Array | None = None
+    polarizability: Array | None = None
+    response: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +112,11 @@ class ReferenceBackend(ABC):
     """Energies, forces, dipoles, orbitals and density projections from a quantum-chemistry program.
 
     A backend is made from a level of theory and its own validated options; it holds no state between calls, so that
-    frames can be computed in any order and in any process.
+    frames can be computed in any order and in any process. It computes the functional and basis of the level; the
+    dispersion correction is added here, by the same code for every backend.
+
+    A backend with an option for a uniform electric field calls it ``electric_field``: three numbers, hartree/(e bohr),
+    with H = H_0 - F . dipole, so that dE/dF = -dipole; energy and forces then include the nuclei in the field.
 
     Parameters
     ----------
@@ -104,24 +124,75 @@ class ReferenceBackend(ABC):
     options : object or None
         The validated options, an instance of the pydantic model that the component's ``config`` names; None means the
         defaults.
+
+    Attributes
+    ----------
+    properties : frozenset of str
+        Which of ``PROPERTIES`` the backend computes; the component's ``capabilities`` name the same.
+
+    Raises
+    ------
+    InputError
+        Level or options are refused, or there is no such dispersion correction for the functional.
     """
+
+    properties: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, level: LevelOfTheory, options: Any = None) -> None:
         self.level = level
         self.options = options
+        self._dispersion = None if level.dispersion is None else Dispersion(level.method, level.dispersion)
 
-    @abstractmethod
-    def compute(self, structure: Structure) -> ReferenceResult:
-        """Energy, forces, dipole and occupied orbitals of a structure.
+    @final
+    def compute(self, structure: Structure, properties: Collection[str] = ()) -> ReferenceResult:
+        """Energy, forces, dipole and occupied orbitals of a structure, and the properties asked for.
+
+        Parameters
+        ----------
+        structure : Structure
+        properties : collection of str
+            Of ``PROPERTIES``. ``spin_density`` adds nothing to the result: alpha and beta orbitals are there.
 
         Raises
         ------
         InputError
-            Unknown method or basis, element without basis functions, coincident atoms.
+            Unknown method or basis, element without basis functions, coincident atoms, a property that the backend
+            does not compute.
         ConvergenceError
-            The SCF did not converge: an unconverged result is never returned.
+            The SCF (or its response to the field) did not converge: an unconverged result is never returned.
         ResourceError, TransientError
             Memory or time ran out; or a failure worth one more try.
+        """
+        self.check_properties(properties)
+        result = self.calculate(structure, frozenset(properties))
+        if self._dispersion is None:
+            return result
+        energy, forces = self._dispersion.energy_and_forces(structure)
+        return replace(
+            result,
+            energy=result.energy + energy,
+            forces=result.forces + forces,
+            provenance={**result.provenance, **self._dispersion.provenance},
+        )
+
+    def check_properties(self, properties: Collection[str]) -> None:
+        """``InputError`` that names the first property which is unknown or which this backend does not compute."""
+        for name in properties:
+            if name not in PROPERTIES:
+                raise InputError(f"There is no property {name!r}. {nearest(name, PROPERTIES)}")
+            if name not in self.properties:
+                raise InputError(
+                    f"{type(self).__name__} does not compute the property {name!r}; it has: "
+                    f"{', '.join(p for p in PROPERTIES if p in self.properties) or 'none'}."
+                )
+
+    @abstractmethod
+    def calculate(self, structure: Structure, properties: frozenset[str]) -> ReferenceResult:
+        """What ``compute`` returns, without the dispersion correction; ``properties`` are checked already.
+
+        ``quadrupole``, ``polarizability`` and (for ``density_response``) ``response`` of the result must be there when
+        asked for. A program without analytic response makes the last two with
+        ``densnet_core.reference.finite_field.field_response``.
         """
 
     @abstractmethod
@@ -133,10 +204,20 @@ class ReferenceBackend(ABC):
 
     @abstractmethod
     def project(self, structure: Structure, orbitals: Array, occupations: Array, basis: Basis, metric: Metric) -> Array:
-        """Right-hand side of a density fit in ``basis``: (n_functions,).
+        """Right-hand side of a density fit in ``basis``: (n_functions,), or (n_densities, n_functions).
 
         <P|rho> for ``metric="overlap"``, the Coulomb repulsion (P|rho) for ``"coulomb"``, with rho the electron
-        density (positive) of the orbitals and P the functions of ``basis`` in the core's order and normalisation.
+        density (positive) sum_i occupations_i phi_i^2 and P the functions of ``basis`` in the core's order and
+        normalisation.
+
+        Parameters
+        ----------
+        structure : Structure
+        orbitals : (n_basis, n_orbitals)
+            Any orbitals in the ``orbital_basis``, not necessarily orthonormal.
+        occupations : (n_orbitals,) or (n_densities, n_orbitals)
+            Of either sign: a spin density or the response to a field is such a density too
+            (``densnet_core.reference.properties``). Several rows are several densities of the same orbitals.
         """
 
     @abstractmethod

@@ -25,8 +25,8 @@ class Faulty(PySCFBackend):
     scale_of_projection = 1.0
     electrons_lost = 0.0
 
-    def compute(self, structure: Structure) -> ReferenceResult:
-        return self.fault(super().compute(structure))
+    def calculate(self, structure: Structure, properties: frozenset[str]) -> ReferenceResult:
+        return self.fault(super().calculate(structure, properties))
 
     def project(self, structure: Structure, orbitals: Array, occupations: Array, basis: Basis, metric: Metric) -> Array:
         return super().project(structure, orbitals, occupations, basis, metric) * self.scale_of_projection

@@ -72,7 +72,6 @@ def test_forces_of_other_kinds_of_functional(method: str) -> None:
 @pytest.mark.parametrize(
     ("level", "reason"),
     [
-        ("PBE-D4/def2-SVP", "dispersion"),
         ("PBE-D3/def2-SVP", "dispersion"),
         ("wB97X-D/def2-SVP", "dispersion"),
         ("wB97X-2/def2-SVP", "expression"),  # PySCF takes it for wB97X minus functional number 2

@@ -44,7 +44,7 @@ class PySCFBackend(ReferenceBackend):
     Raises
     ------
     InputError
-        Unknown functional or basis, or a dispersion correction, which is not supported.
+        Unknown functional or basis, or no such dispersion correction for the functional.
 
     Examples
     --------
@@ -56,11 +56,11 @@ class PySCFBackend(ReferenceBackend):
 
     def __init__(self, level: LevelOfTheory, options: PySCFOptions | None = None) -> None:
         super().__init__(level, PySCFOptions() if options is None else options)
-        check_method(level.method, level.dispersion)
+        check_method(level.method)
         check_basis_name(level.basis)
 
-    def compute(self, structure: Structure) -> ReferenceResult:
-        """Energy, forces, dipole and occupied orbitals; see ``ReferenceBackend.compute``."""
+    def calculate(self, structure: Structure, properties: frozenset[str]) -> ReferenceResult:
+        """Energy, forces, dipole, occupied orbitals and properties; see ``ReferenceBackend.calculate``."""
         start = time.perf_counter()
         label = f"{structure.formula} at {self.level}"
         with lib.with_omp_threads(self.options.threads):
@@ -89,14 +89,16 @@ class PySCFBackend(ReferenceBackend):
         """Right-hand side of a density fit; see ``ReferenceBackend.project``."""
         molecule = bare_molecule(structure, self.level.basis, self.options.max_memory_mb)
         orbitals, occupations = np.asarray(orbitals, dtype=np.float64), np.asarray(occupations, dtype=np.float64)
-        expected = (molecule.nao_nr(), occupations.size)
-        if occupations.ndim != 1 or orbitals.shape != expected:
+        expected = (molecule.nao_nr(), occupations.shape[-1] if occupations.ndim else 0)
+        if occupations.ndim not in (1, 2) or orbitals.shape != expected:
             raise InputError(
                 f"Orbitals of shape {orbitals.shape} with occupations of shape {occupations.shape} do not belong to "
                 f"{structure.formula} in {self.level.basis}, which has {expected[0]} functions."
             )
+        matrices = np.stack([(orbitals * row) @ orbitals.T for row in np.atleast_2d(occupations)])
         with lib.with_omp_threads(self.options.threads):
-            return project_density(molecule, (orbitals * occupations) @ orbitals.T, structure, basis, metric)
+            projected = project_density(molecule, matrices, structure, basis, metric)
+        return projected if occupations.ndim == 2 else projected[0]
 
     def atomic_density(self, number: int) -> RadialDensity:
         """Spherically averaged density of the free neutral atom; see ``ReferenceBackend.atomic_density``."""

@@ -22,19 +22,14 @@ def is_hartree_fock(method: str) -> bool:
     return method.strip().upper() == HARTREE_FOCK
 
 
-def check_method(method: str, dispersion: str | None) -> None:
+def check_method(method: str) -> None:
     """Raise ``InputError`` unless ``method`` is Hartree-Fock or a functional that PySCF computes completely."""
-    if dispersion is not None:
-        raise InputError(
-            f"The pyscf backend has no dispersion correction yet ({method}-{dispersion.upper()} was asked for). "
-            f"Use {method}, or a functional with non-local correlation such as wB97M-V (slow)."
-        )
     if is_hartree_fock(method):
         return
     if re.search(r"[-_]D[234]?(\(?BJ\)?|ZERO)?$", method.strip(), re.IGNORECASE):
         raise InputError(
-            f"{method!r} contains a dispersion correction, which the pyscf backend does not have yet. "
-            "Use a functional without it, or one with non-local correlation such as wB97M-V."
+            f"{method!r} contains a dispersion correction other than D3BJ and D4. Write METHOD-D3BJ or METHOD-D4, or "
+            "dispersion = 'd3bj' or 'd4' in a configuration."
         )
     if re.search(r"[+*;()\s]|(^|[,-])\d+(,|$)", method.strip()):
         raise InputError(

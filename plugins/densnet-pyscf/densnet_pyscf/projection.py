@@ -22,15 +22,15 @@ MAX_BLOCK_MB: Final = 256.0
 
 
 def project_density(
-    molecule: gto.Mole, density_matrix: Array, structure: Structure, basis: Basis, metric: Metric
+    molecule: gto.Mole, density_matrices: Array, structure: Structure, basis: Basis, metric: Metric
 ) -> Array:
-    """<P|rho> or (P|rho) for every function P of ``basis``: (n_functions,).
+    """<P|rho> or (P|rho) for every density and every function P of ``basis``: (n_densities, n_functions).
 
     Parameters
     ----------
     molecule : Mole
         With the orbital basis.
-    density_matrix : (n_basis, n_basis)
+    density_matrices : (n_densities, n_basis, n_basis)
         Symmetric.
     structure : Structure
         The same molecule.
@@ -46,13 +46,13 @@ def project_density(
     locations = gto.moleintor.make_loc(bas, name)
     optimiser = make_cintopt(atm, bas, env, name)
     n_shells, n_basis = molecule.nbas, molecule.nao_nr()
-    packed = _packed(density_matrix)
-    result = np.empty(int(locations[-1] - locations[n_shells]))
-    for start, stop in _blocks(locations[n_shells:], packed.size, molecule.max_memory):
+    packed = np.stack([_packed(matrix) for matrix in density_matrices])
+    result = np.empty((len(packed), int(locations[-1] - locations[n_shells])))
+    for start, stop in _blocks(locations[n_shells:], packed.shape[1], molecule.max_memory):
         shells = (0, n_shells, 0, n_shells, n_shells + start, n_shells + stop)
         block = getints3c(name, atm, bas, env, shells, 1, "s2ij", locations, optimiser)
         first, last = (int(locations[n_shells + i]) - n_basis for i in (start, stop))
-        result[first:last] = packed @ block
+        result[:, first:last] = packed @ block
     return result
 
 
