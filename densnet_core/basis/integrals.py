@@ -151,3 +151,31 @@ def two_center(
         strip = torch.cat(columns, dim=-2).index_select(-2, right.places)
         result.index_copy_(-2, first.functions.reshape(-1), strip.transpose(-2, -1))
     return result
+
+
+def contracted_two_center(
+    metric: Metric,
+    left: MolecularBasis,
+    left_positions: Tensor,
+    right: MolecularBasis,
+    right_positions: Tensor,
+    right_coefficients: Tensor,
+) -> Tensor:
+    """Integrals (P|rho) or <P|rho> with a density rho = sum_Q c_Q Q: (..., n_left), atomic units.
+
+    Parameters
+    ----------
+    metric : {"overlap", "coulomb"}
+    left, right : MolecularBasis
+    left_positions, right_positions : (..., n_atoms, 3)
+        Bohr; leading dimensions are a batch of geometries.
+    right_coefficients : (..., n_right)
+        Of the density.
+
+    Raises
+    ------
+    InputError
+        For an unknown metric.
+    """
+    matrix = two_center(metric, left, left_positions, right, right_positions)
+    return (matrix @ right_coefficients.unsqueeze(-1)).squeeze(-1)

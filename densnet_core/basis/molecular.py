@@ -103,7 +103,7 @@ class MolecularBasis:
     def scaled(self, factors: Tensor) -> MolecularBasis:
         """The same functions with the exponents of every atom multiplied by factors, differentiable in these.
 
-        R(r) becomes f^(3/4) R(sqrt(f) r): still normalised, contraction coefficients of normalised primitives unchanged.
+        R(r) becomes f^(3/4) R(sqrt(f) r): still normalised, with the same contraction of normalised primitives.
 
         Parameters
         ----------
@@ -119,9 +119,10 @@ class MolecularBasis:
         highest = max(group.l for group in self.groups)
         of_l = factors[:, None] if factors.dim() == 1 else factors
         if of_l.dim() < 2 or of_l.shape[-2] != self.n_atoms or of_l.shape[-1] not in (1, highest + 1):
+            n = self.n_atoms
             raise InputError(
-                f"Scale factors of shape {tuple(factors.shape)} do not fit {self.n_atoms} atoms with l up to {highest}: "
-                f"give ({self.n_atoms},), (..., {self.n_atoms}, 1) or (..., {self.n_atoms}, {highest + 1})."
+                f"Scale factors of shape {tuple(factors.shape)} do not fit {n} atoms with l up to {highest}: "
+                f"give ({n},), (..., {n}, 1) or (..., {n}, {highest + 1})."
             )
         of_l = of_l.expand(*of_l.shape[:-1], highest + 1)
         groups = []
