@@ -9,9 +9,23 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from densnet_core.basis.base import Basis
+from densnet_core.basis.gradients import function_gradients
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.basis.moments import second_moments, traceless
+from densnet_core.density.electrostatics import (
+    Part,
+    atom_field,
+    atom_potential,
+    electron_field,
+    electron_potential,
+    hartree_energy,
+    hellmann_feynman_forces,
+    nuclear_attraction_energy,
+)
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
 from densnet_core.structures import Structure
@@ -28,6 +42,39 @@ class Density(ABC):
     @abstractmethod
     def evaluate(self, points: Array) -> Array:
         """Values (n_points,) at points (n_points, 3) in bohr."""
+
+    @abstractmethod
+    def gradient(self, points: Array) -> Array:
+        """Gradients (n_points, 3), electrons per bohr^4, at points (n_points, 3) in bohr."""
+
+    @abstractmethod
+    def electron_count(self) -> float:
+        """Number of electrons, analytic."""
+
+    @abstractmethod
+    def dipole(self) -> Array:
+        """Dipole moment (3,) of nuclei and electrons, e bohr; about the origin if charged."""
+
+    @abstractmethod
+    def second_moments(self) -> Array:
+        """Second moments (3, 3) of nuclei and electrons, sum q r_i r_j about the origin, e bohr^2."""
+
+    def quadrupole(self, origin: Array | None = None) -> Array:
+        """Traceless quadrupole (3, 3) of nuclei and electrons, e bohr^2.
+
+        Buckingham's convention, 1/2 sum q (3 r_i r_j - r^2 delta_ij) (Adv. Chem. Phys. 12, 107, 1967).
+
+        Parameters
+        ----------
+        origin : (3,), optional
+            Bohr; the origin of the coordinates if omitted. It matters if there is a charge or a dipole.
+        """
+        moments = self.second_moments()
+        if origin is not None:
+            shift = np.outer(origin, self.dipole())
+            charge = float(self.structure.numbers.sum()) - self.electron_count()
+            moments = moments - shift - shift.T + charge * np.outer(origin, origin)
+        return np.asarray(traceless(torch.tensor(moments)).numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,32 +99,100 @@ class ExpandedDensity(Density):
     def functions(self) -> MolecularBasis:
         return MolecularBasis(self.basis, self.structure.numbers)
 
+    @cached_property
+    def difference_part(self) -> Part:
+        """The difference to the superposed atoms."""
+        return Part(self.functions, torch.tensor(self.coefficients))
+
+    @cached_property
+    def atoms_part(self) -> Part:
+        """The superposed atoms: one function for each."""
+        atoms = MolecularBasis(self.prior.basis, self.structure.numbers)
+        return Part(atoms, self.prior.coefficients(self.structure.numbers))
+
+    @property
+    def _positions(self) -> Tensor:
+        return torch.tensor(self.structure.positions)
+
+    @property
+    def _charges(self) -> Tensor:
+        return torch.tensor(self.structure.numbers, dtype=torch.float64)
+
     def evaluate(self, points: Array) -> Array:
         return self.difference(points) + self.atoms(points)
 
     def difference(self, points: Array) -> Array:
         """The difference to the superposed atoms at points."""
-        positions = torch.tensor(self.structure.positions)
-        coefficients = torch.tensor(self.coefficients)
-        return np.asarray(self.functions.density(positions, coefficients, torch.tensor(points), CHUNK).numpy())
+        return self._values(self.difference_part, points)
 
     def atoms(self, points: Array) -> Array:
         """The superposed atoms at points."""
-        numbers, positions = self.structure.numbers, torch.tensor(self.structure.positions)
-        atoms = MolecularBasis(self.prior.basis, numbers)
-        coefficients = self.prior.coefficients(numbers)
-        return np.asarray(atoms.density(positions, coefficients, torch.tensor(points), CHUNK).numpy())
+        return self._values(self.atoms_part, points)
+
+    def _values(self, part: Part, points: Array) -> Array:
+        values = part.functions.density(self._positions, part.coefficients, torch.tensor(points), CHUNK)
+        return np.asarray(values.numpy())
+
+    def gradient(self, points: Array) -> Array:
+        total = np.zeros((len(points), 3))
+        for part in (self.atoms_part, self.difference_part):
+            for start in range(0, len(points), CHUNK // 4):
+                some = slice(start, start + CHUNK // 4)
+                gradients = function_gradients(part.functions, self._positions, torch.tensor(points[some]))
+                total[some] += (gradients @ part.coefficients).numpy()
+        return total
 
     def electron_count(self) -> float:
-        """Number of electrons, analytic."""
-        atoms = MolecularBasis(self.prior.basis, self.structure.numbers)
-        superposed = atoms.electron_counts() @ self.prior.coefficients(self.structure.numbers)
-        return float(superposed + self.functions.electron_counts() @ torch.tensor(self.coefficients))
+        parts = (self.atoms_part, self.difference_part)
+        return sum(float(part.functions.electron_counts() @ part.coefficients) for part in parts)
 
     def dipole(self) -> Array:
         """Dipole moment (3,), e bohr; the neutral spherical atoms have none. About the origin if charged."""
-        positions = torch.tensor(self.structure.positions)
-        return np.asarray(-(torch.tensor(self.coefficients) @ self.functions.dipoles(positions)).numpy())
+        part = self.difference_part
+        return np.asarray(-(part.coefficients @ part.functions.dipoles(self._positions)).numpy())
+
+    def second_moments(self) -> Array:
+        nuclei = np.einsum("a,ai,aj->ij", self.structure.numbers, self.structure.positions, self.structure.positions)
+        for part in (self.atoms_part, self.difference_part):
+            moments = second_moments(part.functions, self._positions)
+            nuclei = nuclei - torch.einsum("f,fij->ij", part.coefficients, moments).numpy()
+        return np.asarray(nuclei)
+
+    def electrostatic_potential(self, points: Array) -> Array:
+        """Potential (n_points,) of nuclei and electrons at points (n_points, 3) in bohr, hartree/e.
+
+        That which a positive unit charge feels: positive near nuclei, infinite at one.
+        """
+        where = torch.tensor(points)
+        atoms = atom_potential(self.atoms_part, self._positions, where)
+        return np.asarray((atoms - electron_potential(self.difference_part, self._positions, where)).numpy())
+
+    def difference_potential(self, points: Array) -> Array:
+        """Potential (n_points,) of the electrons that the molecule has more or less than its atoms, hartree/e."""
+        return np.asarray(-electron_potential(self.difference_part, self._positions, torch.tensor(points)).numpy())
+
+    def electric_field(self, points: Array) -> Array:
+        """Field (n_points, 3), minus the gradient of ``electrostatic_potential``, hartree/(e bohr)."""
+        where = torch.tensor(points)
+        atoms = atom_field(self.atoms_part, self._positions, where)
+        return np.asarray((atoms - electron_field(self.difference_part, self._positions, where)).numpy())
+
+    def hartree_energy(self) -> float:
+        """Classical repulsion of the electrons with themselves, hartree, analytic and with the atoms' cores."""
+        return float(hartree_energy((self.atoms_part, self.difference_part), self._positions))
+
+    def nuclear_attraction_energy(self) -> float:
+        """Energy of the electrons in the field of the nuclei, hartree; negative."""
+        parts, positions = (self.atoms_part, self.difference_part), self._positions
+        return float(nuclear_attraction_energy(parts, positions, positions, self._charges))
+
+    def hellmann_feynman_forces(self) -> Array:
+        """Electrostatic forces on the nuclei (n_atoms, 3), hartree/bohr; a diagnostic of the density at the nuclei.
+
+        See ``densnet_core.density.electrostatics.hellmann_feynman_forces``.
+        """
+        parts = (self.atoms_part, self.difference_part)
+        return np.asarray(hellmann_feynman_forces(parts, self._positions, self._charges).numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +222,33 @@ class OrbitalDensity(Density):
             for part in torch.split(torch.tensor(points), CHUNK)
         ]
         return np.asarray(torch.cat(parts).numpy())
+
+    def gradient(self, points: Array) -> Array:
+        functions = MolecularBasis(self.basis, self.structure.numbers)
+        positions, orbitals = torch.tensor(self.structure.positions), torch.tensor(self.orbitals)
+        weighted = 2.0 * torch.tensor(self.occupations)
+        parts = [
+            torch.einsum(
+                "pi,pxi,i->px",
+                functions.evaluate(positions, part) @ orbitals,
+                function_gradients(functions, positions, part) @ orbitals,
+                weighted,
+            )
+            for part in torch.split(torch.tensor(points), CHUNK // 4)
+        ]
+        return np.asarray(torch.cat(parts).numpy())
+
+    def electron_count(self) -> float:
+        functions = MolecularBasis(self.basis, self.structure.numbers)
+        overlap = two_center("overlap", functions, torch.tensor(self.structure.positions)).numpy()
+        return float(np.einsum("pi,pq,qi,i->", self.orbitals, overlap, self.orbitals, self.occupations, optimize=True))
+
+    def second_moments(self, n_radial: int = 60, degree: int = 29) -> Array:
+        """Second moments (3, 3), e bohr^2, about the origin, by quadrature."""
+        points, weights = quadrature(self.structure, n_radial, degree)
+        electronic = np.einsum("p,pi,pj->ij", weights * self.evaluate(points), points, points, optimize=True)
+        positions = self.structure.positions
+        return np.asarray(np.einsum("a,ai,aj->ij", self.structure.numbers, positions, positions) - electronic)
 
     def dipole(self, n_radial: int = 60, degree: int = 29) -> Array:
         """Dipole moment (3,), e bohr, by quadrature; about the origin if charged."""

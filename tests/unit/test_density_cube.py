@@ -42,9 +42,9 @@ def test_ase_reads_the_density_where_it_belongs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("spacing", "margin"), [(0.0, 1.0), (-1.0, 1.0), (0.2, -1.0)])
 def test_impossible_grids_are_refused(tmp_path: Path, spacing: float, margin: float) -> None:
     with pytest.raises(InputError, match="positive spacing"):
-        write_cube(tmp_path / "x.cube", DENSITY, spacing, margin)
+        write_cube(tmp_path / "x.cube", DENSITY, spacing=spacing, margin=margin)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no_folder.*cannot be written: No such file"):
-        write_cube(tmp_path / "no_folder" / "x.cube", DENSITY, 2.0, 1.0)
+        write_cube(tmp_path / "no_folder" / "x.cube", DENSITY, spacing=2.0, margin=1.0)
