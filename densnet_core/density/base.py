@@ -10,24 +10,81 @@ from torch import Tensor, nn
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.integrals import Metric
+from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.backbone import Backbone, BackboneShape
 from densnet_core.density.graph import MolecularGraph
+from densnet_core.density.optimize import large_basis
 
 
 @dataclass(frozen=True, eq=False)
 class DensitySpecification:
-    """What a density model predicts: the difference to the prior, expanded in a basis, for some elements."""
+    """What a density model predicts: the difference to the prior, expanded in a basis, for some elements.
+
+    Parameters
+    ----------
+    basis : GaussianBasis
+    metric : {"coulomb", "overlap"}
+        Of the error that training minimises, and of the amplitudes that networks work with.
+    elements : tuple of int
+        Atomic numbers, ascending.
+    largest_factor : float
+        The model may multiply the exponents of every atom and angular momentum by factors between 1/f and f; 1 keeps
+        them as they are in the basis.
+    """
 
     basis: GaussianBasis
     metric: Metric
     elements: tuple[int, ...]
+    largest_factor: float = 1.0
+
+    @property
+    def adapts_exponents(self) -> bool:
+        return self.largest_factor > 1.0
+
+    @property
+    def label_basis(self) -> GaussianBasis:
+        """The basis in which reference densities are given to the training.
+
+        Fixed exponents learn from fits in their own basis. Functions that move have no coefficients of their own to
+        learn from: their reference is held in a large fixed set.
+        """
+        return large_basis(self.elements) if self.adapts_exponents else self.basis
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """Difference densities of all molecules of a graph, as a density model predicts them.
+
+    Parameters
+    ----------
+    coefficients : (n_functions,)
+        Float64, molecules concatenated. Functions follow ``MolecularBasis(specification.basis, graph.numbers)``: atoms
+        in order, shells as in the basis, the core's order within a shell.
+    scales : (n_atoms, l_max + 1), optional
+        Float64 factors of the exponents of each atom and angular momentum, see ``MolecularBasis.scaled``; l_max is the
+        highest of the specification's elements. None: the exponents of the basis.
+    """
+
+    coefficients: Tensor
+    scales: Tensor | None = None
+
+
+def scaled_functions(functions: MolecularBasis, scales: Tensor | None) -> MolecularBasis:
+    """Functions of a molecule with the factors (..., n_atoms, l_max + 1) of an ``Expansion``.
+
+    A molecule without the element that has the highest l uses the first columns only.
+    """
+    if scales is None:
+        return functions
+    highest = max(group.l for group in functions.groups)
+    return functions.scaled(scales[..., : highest + 1])
 
 
 class DensityModel(nn.Module, ABC):
-    """Maps a molecular graph to the coefficients of the density difference.
+    """Maps a molecular graph to the expansion of the density difference.
 
     The difference holds exactly minus the charge of each molecule: every model conserves the electron count by
-    construction.
+    construction. Models that cannot adapt exponents refuse a specification that asks for it.
 
     Parameters
     ----------
@@ -49,9 +106,5 @@ class DensityModel(nn.Module, ABC):
         """What this model needs of its backbone."""
 
     @abstractmethod
-    def forward(self, graph: MolecularGraph) -> Tensor:
-        """Coefficients of all molecules, float64, concatenated: (n_functions,).
-
-        Functions follow ``MolecularBasis(specification.basis, graph.numbers)``: atoms in order, shells as in the
-        basis, the core's order within a shell.
-        """
+    def forward(self, graph: MolecularGraph) -> Expansion:
+        """The difference densities of all molecules."""

@@ -16,6 +16,7 @@ from densnet_core.basis.gradients import function_gradients
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.basis.moments import second_moments, traceless
+from densnet_core.density.base import scaled_functions
 from densnet_core.density.electrostatics import (
     Part,
     atom_field,
@@ -88,16 +89,21 @@ class ExpandedDensity(Density):
     coefficients : (n_functions,)
         Of the difference.
     prior : AtomicPrior
+    scales : (n_atoms, l_max + 1), optional
+        Factors of the exponents of each atom and angular momentum; None: the exponents of the basis.
     """
 
     structure: Structure
     basis: Basis
     coefficients: Array
     prior: AtomicPrior
+    scales: Array | None = None
 
     @cached_property
     def functions(self) -> MolecularBasis:
-        return MolecularBasis(self.basis, self.structure.numbers)
+        """The functions of the basis on the atoms, with the exponents that this density has."""
+        functions = MolecularBasis(self.basis, self.structure.numbers)
+        return scaled_functions(functions, None if self.scales is None else torch.tensor(self.scales))
 
     @cached_property
     def difference_part(self) -> Part:
@@ -284,17 +290,20 @@ def density_errors(
 ) -> DensityErrors:
     """Errors of a model's density on the quadrature of the reference's structure.
 
-    ``fit`` and ``model`` are of that structure and in one basis; their priors may differ.
+    ``fit`` and ``model`` are of that structure; their priors may differ, and their bases where exponents move.
     """
     points, weights = quadrature(reference.structure, n_radial, degree)
     electrons = float(reference.structure.n_electrons)
     exact = reference.evaluate(points)
-    both = torch.tensor(np.stack([fit.coefficients, model.coefficients], axis=1))
-    positions = torch.tensor(fit.structure.positions)
-    differences = fit.functions.density(positions, both, torch.tensor(points), CHUNK).numpy()
     atoms = fit.atoms(points)
     model_atoms = atoms if model.prior.to_dict() == fit.prior.to_dict() else model.atoms(points)
-    fitted, predicted = atoms + differences[:, 0], model_atoms + differences[:, 1]
+    if model.scales is None and model.basis is fit.basis:  # the functions are evaluated once
+        both = torch.tensor(np.stack([fit.coefficients, model.coefficients], axis=1))
+        positions = torch.tensor(fit.structure.positions)
+        differences = fit.functions.density(positions, both, torch.tensor(points), CHUNK).numpy()
+        fitted, predicted = atoms + differences[:, 0], model_atoms + differences[:, 1]
+    else:
+        fitted, predicted = atoms + fit.difference(points), model_atoms + model.difference(points)
     return DensityErrors(
         nmae_percent(exact, fitted, weights, electrons),
         nmae_percent(fitted, predicted, weights, electrons),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.base import DensityModel, DensitySpecification
+from densnet_core.density.base import DensityModel, DensitySpecification, Expansion
 from densnet_core.density.graph import MolecularGraph
 from densnet_core.density.layout import CoefficientLayout
 from densnet_core.elements import symbol
@@ -23,6 +24,10 @@ class EquivariantDensityModel(DensityModel):
 
     The excess of electrons is taken from the s amplitudes in proportion to scale^2 q, the least change in units of
     each amplitude's own spread. This last step is in float64 whatever the network's precision.
+
+    Where the specification lets exponents move, the factor of each atom and l is f^tanh(x), x from a linear head on the
+    scalar features, with f the largest factor. The head starts at zero, so training starts from the exponents of the
+    basis.
 
     Parameters
     ----------
@@ -44,6 +49,11 @@ class EquivariantDensityModel(DensityModel):
                 raise InputError(f"Basis {specification.basis.name!r} needs an s function for {symbol(z)}.")
         n_elements, width, n_l = len(specification.elements), self.layout.width, self.layout.l_max + 1
         self.head = nn.Parameter(torch.randn(n_l, backbone.channels, n_elements * width) * backbone.channels**-0.5)
+        self.exponent_head: nn.Parameter | None = None
+        self.exponent_bias: nn.Parameter | None = None
+        if specification.adapts_exponents:
+            self.exponent_head = nn.Parameter(torch.zeros(backbone.channels, n_elements * n_l))
+            self.exponent_bias = nn.Parameter(torch.zeros(n_elements, n_l))
         self.scale: Tensor
         self.offset: Tensor
         self.register_buffer("scale", self.layout.present.clone())
@@ -70,11 +80,26 @@ class EquivariantDensityModel(DensityModel):
                 floor = max(float(spread.max()) * 0.05, SMALLEST_S_SCALE if l_ == 0 else 0.0)
                 self.scale[index, l_] = spread.clamp(min=floor) * layout.present[index, l_]
 
-    def amplitudes(self, graph: MolecularGraph) -> Tensor:
-        """Orthonormal amplitudes (n_components, n_atoms, width), float64, with exact electron count."""
+    def forward(self, graph: MolecularGraph) -> Expansion:
         layout = self.layout
         species = layout.species(graph.numbers)
         features = self.backbone(graph, species, None)
+        scales = self._scales(features[0], species)
+        amplitudes = self._amplitudes(graph, features, species, scales)
+        return Expansion(layout.coefficients(amplitudes, species, layout.flat_places(species), scales), scales)
+
+    def _scales(self, scalars: Tensor, species: Tensor) -> Tensor | None:
+        """(n_atoms, l_max + 1) float64 factors of the exponents, from scalar features (n_atoms, channels)."""
+        if self.exponent_head is None or self.exponent_bias is None:
+            return None
+        n_elements, n_l = self.exponent_bias.shape
+        rows = (scalars @ self.exponent_head).reshape(-1, n_elements, n_l)
+        own = rows.gather(1, species[:, None, None].expand(-1, 1, n_l)).squeeze(1) + self.exponent_bias[species]
+        return torch.exp(log(self.specification.largest_factor) * torch.tanh(own.to(torch.float64)))
+
+    def _amplitudes(self, graph: MolecularGraph, features: Tensor, species: Tensor, scales: Tensor | None) -> Tensor:
+        """Orthonormal amplitudes (n_components, n_atoms, width), float64, with exact electron count."""
+        layout = self.layout
         n_components, n_atoms = features.shape[:2]
         raw = torch.bmm(features, self.head[layout.l_of_component])
         raw = raw.reshape(n_components, n_atoms, len(layout.elements), layout.width)
@@ -82,13 +107,9 @@ class EquivariantDensityModel(DensityModel):
         raw = raw.gather(2, index).squeeze(2).to(torch.float64)
         scaled = raw * self.scale[species][:, layout.l_of_component].transpose(0, 1)
         scalars = scaled[0] + self.offset[species]
-        counts = layout.counts[species]
+        counts = layout.electron_counts(species, scales)
         weights = self.scale[:, 0][species] ** 2 * counts
         excess = graph.sum_over_molecules((scalars * counts).sum(-1)) + graph.charges
         capacity = graph.sum_over_molecules((weights * counts).sum(-1))
         scalars = scalars - weights * (excess / capacity)[graph.molecule][:, None]
         return torch.cat([scalars[None], scaled[1:]])
-
-    def forward(self, graph: MolecularGraph) -> Tensor:
-        species = self.layout.species(graph.numbers)
-        return self.layout.coefficients(self.amplitudes(graph), species, self.layout.flat_places(species))

@@ -3,11 +3,16 @@
 Inside an atom the shells of one l are far from orthogonal, and coefficients of near-dependent shells are large and
 cancel. Networks therefore work with *orthonormal* amplitudes y, c = W y with W = S^-1/2 of the atom's own block of
 the metric (one small matrix per element and l): |y|^2 is the norm of the atom's density in that metric.
+
+Where a model multiplies the exponents of an atom's shells of one l by f, their radial parts R(r) become
+f^(3/4) R(sqrt(f) r). With r in units of f^-1/2 every integral is the old one times a power of f: overlaps stay,
+Coulomb integrals are divided by f, electron counts by f^(3/4). So W needs a factor only.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from math import pi
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -23,6 +28,12 @@ from densnet_core.errors import InputError
 
 DEPENDENT = 1e-12
 """Shells of one atom whose metric has eigenvalues in a smaller ratio than this cannot be told apart in float64."""
+
+
+_METRIC_POWER: Final = {"coulomb": -1.0, "overlap": 0.0}
+"""The power of f in the metric of an atom's functions of one l whose exponents are multiplied by f."""
+_COUNT_POWER: Final = -0.75
+"""The same for their electron counts."""
 
 
 class CoefficientLayout(nn.Module):
@@ -46,7 +57,7 @@ class CoefficientLayout(nn.Module):
 
     def __init__(self, basis: Basis, elements: tuple[int, ...], metric: Metric = "coulomb") -> None:
         super().__init__()
-        self.elements = elements
+        self.elements, self.metric = elements, metric
         self.l_max = basis.max_l(elements)
         self.n_components = (self.l_max + 1) ** 2
         by_l = {z: [[s for s in basis.shells(z) if s.l == l_] for l_ in range(self.l_max + 1)] for z in elements}
@@ -73,9 +84,15 @@ class CoefficientLayout(nn.Module):
                 to_coefficients[index, l_, :n, :n] = vectors @ np.diag(values**-0.5) @ vectors.T
                 to_amplitudes[index, l_, :n, :n] = vectors @ np.diag(values**0.5) @ vectors.T
         counts = np.zeros((len(elements), self.width))
+        n_primitives = max(len(shell.exponents) for z in elements for shell in basis.shells(z))
+        exponents = np.ones((len(elements), self.l_max + 1, self.width, n_primitives))
+        radial = np.zeros_like(exponents)
         for index, z in enumerate(elements):
             functions = MolecularBasis(basis, [z])
             for group in functions.groups:
+                rows, columns = group.exponents.shape
+                exponents[index, group.l, :rows, :columns] = group.exponents.numpy()
+                radial[index, group.l, :rows, :columns] = group.coefficients.numpy()
                 if group.l == 0:
                     values = functions.electron_counts()[group.functions[:, 0]].numpy()
                     counts[index, : len(values)] = values
@@ -86,6 +103,8 @@ class CoefficientLayout(nn.Module):
         self.to_coefficients: Tensor
         self.to_amplitudes: Tensor
         self.counts: Tensor
+        self.exponents: Tensor
+        self.radial: Tensor
         self.l_of_component: Tensor
         component_l = np.repeat(np.arange(self.l_max + 1), [2 * l_ + 1 for l_ in range(self.l_max + 1)])
         for name, values in {
@@ -95,6 +114,8 @@ class CoefficientLayout(nn.Module):
             "to_coefficients": to_coefficients,
             "to_amplitudes": to_amplitudes,
             "counts": amplitudes_count,
+            "exponents": exponents,
+            "radial": radial,
             "l_of_component": component_l,
         }.items():
             self.register_buffer(name, torch.tensor(values), persistent=False)
@@ -133,19 +154,74 @@ class CoefficientLayout(nn.Module):
         places = atoms * (self.n_components * self.width) + per_atom
         return places[per_atom >= 0]
 
-    def coefficients(self, amplitudes: Tensor, species: Tensor, places: Tensor) -> Tensor:
-        """Flat coefficients (n_functions,) of amplitudes (n_components, n_atoms, width)."""
+    def coefficients(self, amplitudes: Tensor, species: Tensor, places: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Flat coefficients (n_functions,) of amplitudes (n_components, n_atoms, width).
+
+        ``scales`` (n_atoms, l_max + 1) are factors of the exponents; None: those of the basis.
+        """
         transform = self.to_coefficients.to(amplitudes.dtype)[species][:, self.l_of_component]
         padded = torch.einsum("amkj,maj->amk", transform, amplitudes)
+        if scales is not None:
+            padded = padded * self._per_component(scales, -0.5 * _METRIC_POWER[self.metric])
         return padded.reshape(-1)[places]
 
-    def amplitudes(self, coefficients: Tensor, species: Tensor, places: Tensor) -> Tensor:
-        """Amplitudes (n_components, n_atoms, width) of flat coefficients (n_functions,)."""
-        n_atoms = species.shape[0]
-        padded = coefficients.new_zeros(n_atoms * self.n_components * self.width).index_put((places,), coefficients)
-        padded = padded.reshape(n_atoms, self.n_components, self.width)
+    def amplitudes(self, coefficients: Tensor, species: Tensor, places: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Amplitudes (n_components, n_atoms, width) of flat coefficients (n_functions,): the inverse."""
+        padded = self._padded(coefficients, species, places)
+        if scales is not None:
+            padded = padded * self._per_component(scales, 0.5 * _METRIC_POWER[self.metric])
         transform = self.to_amplitudes.to(coefficients.dtype)[species][:, self.l_of_component]
         return torch.einsum("amkj,amj->mak", transform, padded)
+
+    def projected_amplitudes(self, coefficients: Tensor, species: Tensor, places: Tensor, scales: Tensor) -> Tensor:
+        """Amplitudes of every atom's own density projected on its functions with the exponents of the basis.
+
+        They tell of the density and not of the functions that it is expanded in, so densities with different exponents
+        can be compared. With ``scales`` of one they are the ordinary amplitudes.
+
+        Parameters
+        ----------
+        coefficients : (n_functions,)
+            Of functions with scaled exponents.
+        scales : (n_atoms, l_max + 1)
+        """
+        padded = self._padded(coefficients, species, places)
+        mixed = (self.to_coefficients[species] @ self._between(species, scales)).to(coefficients.dtype)
+        return torch.einsum("amkj,amj->mak", mixed[:, self.l_of_component], padded)
+
+    def electron_counts(self, species: Tensor, scales: Tensor | None = None) -> Tensor:
+        """(n_atoms, width) electrons in each s amplitude of one."""
+        counts = self.counts[species]
+        if scales is None:
+            return counts
+        return counts * scales[:, :1] ** (_COUNT_POWER - 0.5 * _METRIC_POWER[self.metric])
+
+    def _per_component(self, scales: Tensor, power: float) -> Tensor:
+        return (scales**power)[:, self.l_of_component, None]
+
+    def _padded(self, coefficients: Tensor, species: Tensor, places: Tensor) -> Tensor:
+        n_atoms = species.shape[0]
+        flat = coefficients.new_zeros(n_atoms * self.n_components * self.width).index_put((places,), coefficients)
+        return flat.reshape(n_atoms, self.n_components, self.width)
+
+    def _between(self, species: Tensor, scales: Tensor) -> Tensor:
+        """(n_atoms, l_max + 1, width, width) metric between functions of the basis and the same with scaled exponents.
+
+        On one centre, with Y_lm the same: the overlap of r^l exp(-a r^2) and r^l exp(-b r^2) is
+        Gamma(l + 3/2) / 2 (a + b)^-(l + 3/2), their Coulomb integral pi / 2 Gamma(l + 1/2) / (a b) (a + b)^-(l + 1/2)
+        (from its Fourier integral).
+        """
+        degree = torch.arange(self.l_max + 1, dtype=torch.float64, device=scales.device)
+        factor = scales[:, :, None, None]
+        fixed, own = self.exponents[species], self.radial[species]
+        moved = fixed * factor
+        moved_radial = own * factor ** (0.5 * degree[:, None, None] + 0.75)
+        a, b = fixed[..., :, None, :, None], moved[..., None, :, None, :]
+        half = 0.5 if self.metric == "coulomb" else 1.5
+        power = (degree + half)[:, None, None, None, None]
+        values = torch.exp(torch.lgamma(power) - power * torch.log(a + b))
+        values = values * (0.5 * pi) / (a * b) if self.metric == "coulomb" else 0.5 * values
+        return torch.einsum("alkjpq,alkp,aljq->alkj", values, own, moved_radial)
 
 
 def _atom_blocks(basis: Basis, number: int, metric: Metric) -> dict[int, NDArray[np.float64]]:

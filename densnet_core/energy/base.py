@@ -8,17 +8,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.base import DensitySpecification
+from densnet_core.density.base import DensitySpecification, Expansion
 from densnet_core.density.graph import MolecularGraph
 
 
 class EnergyModel(nn.Module, ABC):
-    """Maps a molecular graph and the coefficients of its density difference to total energies.
+    """Maps a molecular graph and its density difference to total energies.
 
     Parameters
     ----------
     specification : DensitySpecification
-        Of the coefficients it is given.
+        Of the densities it is given.
     options : object or None
         Validated options of the component.
     """
@@ -36,11 +36,11 @@ class EnergyModel(nn.Module, ABC):
         """What this model needs of its backbone."""
 
     @abstractmethod
-    def forward(self, graph: MolecularGraph, coefficients: Tensor) -> Tensor:
+    def forward(self, graph: MolecularGraph, difference: Expansion) -> Tensor:
         """Total energies (n_molecules,), float64 hartree.
 
         Parameters
         ----------
-        coefficients : (n_functions,)
-            Of a ``DensityModel`` with the same specification; the energy is differentiable in them.
+        difference : Expansion
+            Of a ``DensityModel`` with the same specification; the energy is differentiable in it.
         """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.base import DensitySpecification
+from densnet_core.density.base import DensitySpecification, Expansion
 from densnet_core.density.graph import MolecularGraph
 from densnet_core.density.layout import CoefficientLayout
 from densnet_core.energy.base import EnergyModel
@@ -19,7 +19,9 @@ class EquivariantEnergyModel(EnergyModel):
     """E = sum_A (E_A + scale * head(backbone(amplitudes)_A)), summed in float64.
 
     The amplitudes are the orthonormal ones of ``CoefficientLayout``, in units of their spread in the training data,
-    mapped to channels by one matrix per element and angular momentum.
+    mapped to channels by one matrix per element and angular momentum. Where exponents move, they are those of the
+    atoms' densities projected on the functions of the basis: the energy depends on the density, not on the functions
+    it happens to be expanded in.
 
     Parameters
     ----------
@@ -61,10 +63,14 @@ class EquivariantEnergyModel(EnergyModel):
         self.atomic_energies.copy_(atomic_energies)
         self.energy_scale.fill_(energy_scale)
 
-    def forward(self, graph: MolecularGraph, coefficients: Tensor) -> Tensor:
+    def forward(self, graph: MolecularGraph, difference: Expansion) -> Tensor:
         layout, dtype = self.layout, self.hidden.weight.dtype
         species = layout.species(graph.numbers)
-        amplitudes = layout.amplitudes(coefficients, species, layout.flat_places(species))
+        places = layout.flat_places(species)
+        if difference.scales is None:
+            amplitudes = layout.amplitudes(difference.coefficients, species, places)
+        else:
+            amplitudes = layout.projected_amplitudes(difference.coefficients, species, places, difference.scales)
         scalars = amplitudes[:1] - self.amplitude_offset[species]
         n_components = (self.l_in + 1) ** 2
         spread = self.amplitude_scale[species][:, layout.l_of_component[:n_components]].transpose(0, 1)

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from densnet_core.basis.base import Basis
-from densnet_core.basis.integrals import Metric, two_center
-from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.graph import MolecularGraph, graph_of
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
-METRIC_CACHE_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +24,7 @@ class LabelledFrames:
     ----------
     structures : sequence of Structure
     coefficients : sequence of (n_functions,)
-        Fitted density differences.
+        Fitted density differences, in the label basis of the model's specification.
     energies : (n_frames,)
     forces : sequence of (n_atoms, 3)
     dipoles : sequence of (3,)
@@ -65,44 +60,6 @@ class LabelledFrames:
     def graph(self, indices: Sequence[int] | NDArray[np.int64], dtype: torch.dtype = torch.float64) -> MolecularGraph:
         """Graph of the frames with these indices."""
         return graph_of([self.structures[int(i)] for i in indices], dtype=dtype)
-
-
-class MetricCache:
-    """Metric and dipole integrals of frames in a basis, computed once per composition and kept while they fit.
-
-    Parameters
-    ----------
-    frames : LabelledFrames
-    basis : Basis
-    metric : {"coulomb", "overlap"}
-    """
-
-    def __init__(self, frames: LabelledFrames, basis: Basis, metric: Metric) -> None:
-        self.frames, self.metric = frames, metric
-        self._functions: dict[bytes, MolecularBasis] = {}
-        self._basis = basis
-        self._kept: dict[int, Tensor] = {}
-        self._bytes = 0
-
-    def functions(self, index: int) -> MolecularBasis:
-        """The basis functions of a frame."""
-        numbers = self.frames.structures[index].numbers
-        key = numbers.tobytes()
-        if key not in self._functions:
-            self._functions[key] = MolecularBasis(self._basis, numbers)
-        return self._functions[key]
-
-    def metric_matrix(self, index: int) -> Tensor:
-        """(n, n) float64 metric of a frame."""
-        if index in self._kept:
-            return self._kept[index]
-        positions = torch.tensor(self.frames.structures[index].positions)
-        matrix = two_center(self.metric, self.functions(index), positions)
-        size = matrix.numel() * matrix.element_size()
-        if self._bytes + size <= METRIC_CACHE_BYTES:
-            self._kept[index] = matrix
-            self._bytes += size
-        return matrix
 
 
 def batches(n_frames: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:

@@ -1,35 +1,25 @@
-"""Training of the density model on fitted coefficients."""
+"""Training of the density model on reference densities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from densnet_core.density.base import DensityModel
 from densnet_core.density.equivariant import EquivariantDensityModel
-from densnet_core.density.graph import MolecularGraph
-from densnet_core.errors import InputError
-from densnet_core.training.data import LabelledFrames, MetricCache, batches
+from densnet_core.training.data import LabelledFrames, batches
+from densnet_core.training.references import ReferenceDensities
 from densnet_core.units import AU_TO_DEBYE
-
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    graph: MolecularGraph
-    coefficients: list[Tensor]
-    metrics: list[Tensor]
-    dipoles: list[Tensor]
-    sizes: list[int]
 
 
 class DensityObjective:
     """Error of the predicted difference density in the metric, plus that of its dipole.
 
     loss = mean over molecules of (rho - rho_hat | M | rho - rho_hat) / unit + dipole_weight |mu - mu_hat|^2 / unit,
-    the unit being the same norm of the training differences about their mean, so that both terms start near one.
+    the unit being the same norm of the training differences about their mean, so that both terms start near one. All
+    of it is two-centre integrals, see ``ReferenceDensities``; no grid is involved.
 
     Parameters
     ----------
@@ -50,14 +40,7 @@ class DensityObjective:
     ) -> None:
         self.model, self.frames = model, frames
         self.dipole_weight, self.batch_size, self.seed = dipole_weight, batch_size, seed
-        self.cache = MetricCache(frames, model.specification.basis, model.specification.metric)
-        for index, coefficients in enumerate(frames.coefficients):
-            if len(coefficients) != self.cache.functions(index).n_functions:
-                raise InputError(
-                    f"Frame {index} has {len(coefficients)} fitted coefficients, but the basis "
-                    f"{model.specification.basis.name!r} has {self.cache.functions(index).n_functions} functions on "
-                    f"{frames.structures[index].formula}; fit the frames in the basis of the model."
-                )
+        self.references = ReferenceDensities(frames, model.specification)
         self._density_unit, self._dipole_unit = self._units()
 
     def prepare(self) -> None:
@@ -67,7 +50,7 @@ class DensityObjective:
         layout = self.model.layout
         graph = self.frames.graph(range(len(self.frames)))
         species = layout.species(graph.numbers)
-        flat = torch.cat([torch.tensor(c) for c in self.frames.coefficients])
+        flat = torch.cat([self.references.coefficients(i) for i in range(len(self.frames))])
         self.model.set_statistics(species, layout.amplitudes(flat, species, layout.flat_places(species)))
 
     def _units(self) -> tuple[float, float]:
@@ -76,34 +59,17 @@ class DensityObjective:
             groups.setdefault(structure.numbers.tobytes(), []).append(index)
         density, dipole = 0.0, 0.0
         for indices in groups.values():
-            stack = torch.stack([torch.tensor(self.frames.coefficients[i]) for i in indices])
+            stack = torch.stack([self.references.coefficients(i) for i in indices])
             away = stack if len(indices) == 1 else stack - stack.mean(0)
-            density += sum(float(row @ self.cache.metric_matrix(i) @ row) for i, row in zip(indices, away, strict=True))
+            metrics = [self.references.metric_matrix(i) for i in indices]
+            density += sum(float(row @ metric @ row) for metric, row in zip(metrics, away, strict=True))
         for mu in self.frames.dipoles:
             dipole += float((mu**2).sum())
         return max(density / len(self.frames), 1e-12), max(dipole / len(self.frames), 1e-2)
 
-    def _batch(self, indices: Sequence[int]) -> _Batch:
-        graph = self.frames.graph(indices)
-        coefficients = [torch.tensor(self.frames.coefficients[i]) for i in indices]
-        dipoles = [self.cache.functions(i).dipoles(torch.tensor(self.frames.structures[i].positions)) for i in indices]
-        return _Batch(
-            graph, coefficients, [self.cache.metric_matrix(i) for i in indices], dipoles, [len(c) for c in coefficients]
-        )
-
     def errors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Squared norms of the density error (hartree in the Coulomb metric) and of the dipole error (a.u.), (n,)."""
-        batch = self._batch(indices)
-        predicted = self.model(batch.graph).split(batch.sizes)
-        differences = [p - c for p, c in zip(predicted, batch.coefficients, strict=True)]
-        if len(set(batch.sizes)) == 1:
-            stack = torch.stack(differences)
-            norms = torch.einsum("bi,bij,bj->b", stack, torch.stack(batch.metrics), stack)
-            dipoles = torch.einsum("bi,bix->bx", stack, torch.stack(batch.dipoles))
-        else:
-            norms = torch.stack([d @ m @ d for d, m in zip(differences, batch.metrics, strict=True)])
-            dipoles = torch.stack([d @ m for d, m in zip(differences, batch.dipoles, strict=True)])
-        return norms, (dipoles**2).sum(-1)
+        return self.references.squared_errors(indices, self.model(self.frames.graph(indices)))
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step and its parts."""
@@ -111,12 +77,13 @@ class DensityObjective:
         norms, dipoles = self.errors([int(i) for i in chosen])
         density, dipole = norms.mean() / self._density_unit, dipoles.mean() / self._dipole_unit
         loss = density + self.dipole_weight * dipole
-        return loss, {"loss": loss.item(), "density_error_relative": density.item() ** 0.5}
+        return loss, {"loss": loss.item(), "density_error_relative": max(density.item(), 0.0) ** 0.5}
 
     def metrics(self) -> dict[str, float]:
         """Root-mean-square errors of all frames of this objective.
 
-        The density's is in the metric, relative to the frames' own spread about their mean; the dipole's in debye.
+        The density's is in the metric, relative to the frames' own spread about their mean, and includes what the basis
+        cannot represent where exponents move; the dipole's is in debye.
         """
         with torch.no_grad():
             parts = [
@@ -125,6 +92,6 @@ class DensityObjective:
             ]
         norms, dipoles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
         return {
-            "density_rms_error_relative": float(norms.mean() / self._density_unit) ** 0.5,
+            "density_rms_error_relative": float(norms.mean().clamp(min=0.0) / self._density_unit) ** 0.5,
             "dipole_rms_debye": float(dipoles.mean()) ** 0.5 * AU_TO_DEBYE,
         }

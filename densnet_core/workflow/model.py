@@ -14,7 +14,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.base import DensityModel, DensitySpecification
+from densnet_core.density.base import DensityModel, DensitySpecification, scaled_functions
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.graph import graph_of
 from densnet_core.density.prior import AtomicPrior
@@ -146,6 +146,7 @@ class TrainedModel:
             "elements": list(specification.elements),
             "basis": specification.basis.to_dict(),
             "metric": specification.metric,
+            "largest_factor": specification.largest_factor,
             "prior": self.prior.to_dict(),
             "density": self.density_choice.to_dict(),
             "energy": self.energy_choice.to_dict(),
@@ -170,7 +171,10 @@ class TrainedModel:
             if document["kind"] != MODEL_KIND:
                 raise DataError(f"{path} holds a model of kind {document['kind']!r}, not {MODEL_KIND!r}.")
             specification = DensitySpecification(
-                GaussianBasis.from_dict(document["basis"]), document["metric"], tuple(map(int, document["elements"]))
+                GaussianBasis.from_dict(document["basis"]),
+                document["metric"],
+                tuple(map(int, document["elements"])),
+                float(document.get("largest_factor", 1.0)),  # models of before 0.2 have none
             )
             prior = AtomicPrior.from_dict(document["prior"])
             choices = [NetworkChoice.from_dict(document[name]) for name in ("density", "energy")]
@@ -203,19 +207,23 @@ class TrainedModel:
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
         graph = graph_of(structures)
         with torch.no_grad():
-            coefficients = self.density(graph)
+            difference = self.density(graph)
         energies, forces = energies_and_forces(self.density, self.energy, graph)
-        basis = self.specification.basis
+        basis, atoms = self.specification.basis, [s.n_atoms for s in structures]
         sizes = [basis.n_functions(s.numbers) for s in structures]
+        scales: Sequence[Array | None] = [None] * len(structures)
+        if difference.scales is not None:
+            scales = [part.numpy() for part in torch.split(difference.scales, atoms)]
         results = []
-        for structure, energy, force, c in zip(
+        for structure, energy, force, c, scale in zip(
             structures,
             energies.tolist(),
-            torch.split(forces.detach(), [s.n_atoms for s in structures]),
-            torch.split(coefficients, sizes),
+            torch.split(forces.detach(), atoms),
+            torch.split(difference.coefficients, sizes),
+            scales,
             strict=True,
         ):
-            density = ExpandedDensity(structure, basis, c.numpy(), self.prior)
+            density = ExpandedDensity(structure, basis, c.numpy(), self.prior, scale)
             results.append(Prediction(density, energy, force.numpy(), density.dipole()))
         return results
 
@@ -228,8 +236,11 @@ class TrainedModel:
             given: Tensor = torch.tensor(positions[start : start + batch_size])
             graph = graph_of([structure] * len(given)).with_positions(given.reshape(-1, 3))
             with torch.no_grad():
-                coefficients = self.density(graph).reshape(len(given), -1)
-            parts.append(-torch.einsum("bf,bfx->bx", coefficients, functions.dipoles(given)))
+                difference = self.density(graph)
+            scales = difference.scales
+            own = scaled_functions(functions, None if scales is None else scales.unflatten(0, (len(given), -1)))
+            coefficients = difference.coefficients.reshape(len(given), -1)
+            parts.append(-torch.einsum("bf,bfx->bx", coefficients, own.dipoles(given)))
         return np.asarray(torch.cat(parts).numpy())
 
     def potential(self, structure: Structure, n_replicas: int = 1) -> ModelPotential:

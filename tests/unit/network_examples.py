@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from densnet_e3nn.backbone import E3nnBackbone
 from densnet_e3nn.config import E3nnOptions
+from torch import nn
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import EvenTempered, even_tempered
@@ -43,16 +44,20 @@ CARBON = molecule("6 0.2 -0.4 0.3")
 MOLECULES = (WATER, FORMALDEHYDE, HYDROXIDE, HYDRONIUM, CARBON)
 
 
-def specification(metric: str = "coulomb") -> DensitySpecification:
-    return DensitySpecification(BASIS, metric, ELEMENTS)  # type: ignore[arg-type]
+def specification(metric: str = "coulomb", largest_factor: float = 1.0) -> DensitySpecification:
+    return DensitySpecification(BASIS, metric, ELEMENTS, largest_factor)  # type: ignore[arg-type]
 
 
 def make_models(
-    dtype: torch.dtype = torch.float64, seed: int = 0, options: E3nnOptions = OPTIONS
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    options: E3nnOptions = OPTIONS,
+    largest_factor: float = 1.0,
+    metric: str = "coulomb",
 ) -> tuple[EquivariantDensityModel, EquivariantEnergyModel]:
     """A density and an energy model with uneven statistics, as after training."""
     torch.manual_seed(seed)
-    known = specification()
+    known = specification(metric, largest_factor)
     density = EquivariantDensityModel(known, E3nnBackbone(EquivariantDensityModel.backbone_shape(known), options))
     small = EnergyModelOptions(channels_in=6, head_width=10)
     energy = EquivariantEnergyModel(
@@ -67,6 +72,9 @@ def make_models(
     amplitudes[0] += 0.1 * layout.present[species][:, 0]
     density.set_statistics(species, amplitudes)
     energy.set_statistics(density.scale, density.offset, torch.tensor([-0.5, -37.8, -75.0]).double(), 0.02)
+    if density.exponent_head is not None and density.exponent_bias is not None:
+        nn.init.normal_(density.exponent_head, std=0.5)
+        nn.init.normal_(density.exponent_bias, std=0.5)
     for module in (density, energy):
         cast_parameters(module, dtype)
     return density, energy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.conventions import E3NN_AXES, from_magnetic_order, to_magnetic_order
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.backbone import cast_parameters
-from densnet_core.density.base import DensitySpecification
+from densnet_core.density.base import DensitySpecification, Expansion, scaled_functions
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.density.graph import MolecularGraph, graph_of
 from densnet_core.energy.forces import energies_and_forces
@@ -29,6 +30,7 @@ import network_examples as example
 
 Array = NDArray[np.float64]
 DENSITY, ENERGY = example.make_models()
+FACTORS = {"fixed exponents": 1.0, "moving exponents": 1.5}
 RANDOM = np.random.default_rng(17)
 TOLERANCE = 1e-9
 
@@ -41,6 +43,14 @@ def _double() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture(autouse=True, params=FACTORS)
+def _both_kinds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds for networks that adapt the exponents, too."""
+    density, energy = example.make_models(largest_factor=FACTORS[request.param])
+    monkeypatch.setattr(sys.modules[__name__], "DENSITY", density)
+    monkeypatch.setattr(sys.modules[__name__], "ENERGY", energy)
+
+
 def orthogonal(determinant: int) -> Array:
     matrix, _ = np.linalg.qr(RANDOM.normal(size=(3, 3)))
     return matrix * np.sign(np.linalg.det(matrix)) * determinant
@@ -50,9 +60,30 @@ TRANSFORMATIONS = [orthogonal(1), orthogonal(-1), -np.eye(3), np.diag([1.0, 1.0,
 NAMES = ["rotation", "improper rotation", "inversion", "reflection"]
 
 
-def coefficients_of(structure: Structure) -> Array:
+def difference_of(structure: Structure) -> Expansion:
     with torch.no_grad():
-        return np.asarray(DENSITY(graph_of([structure])).numpy())
+        return DENSITY(graph_of([structure]))
+
+
+def coefficients_of(structure: Structure) -> Array:
+    return np.asarray(difference_of(structure).coefficients.numpy())
+
+
+def functions_of(structure: Structure, difference: Expansion) -> MolecularBasis:
+    return scaled_functions(MolecularBasis(example.BASIS, structure.numbers), difference.scales)
+
+
+def values_of(structure: Structure, points: Array) -> Array:
+    difference = difference_of(structure)
+    functions, positions = functions_of(structure, difference), torch.tensor(structure.positions)
+    return np.asarray(functions.density(positions, difference.coefficients, torch.tensor(points)).numpy())
+
+
+def assert_equal(one: Expansion, other: Expansion, atol: float) -> None:
+    torch.testing.assert_close(one.coefficients, other.coefficients, rtol=0, atol=atol)
+    assert (one.scales is None) == (other.scales is None)
+    if one.scales is not None and other.scales is not None:
+        torch.testing.assert_close(one.scales, other.scales, rtol=0, atol=atol)
 
 
 def rotation_of_coefficients(numbers: Array, transformation: Array) -> Array:
@@ -86,13 +117,7 @@ def test_the_density_turns_with_the_molecule(transformation: Array) -> None:
     structure = example.FORMALDEHYDE
     turned = structure.with_positions(structure.positions @ transformation.T)
     points = RANDOM.normal(scale=2.0, size=(100, 3))
-    functions = MolecularBasis(example.BASIS, structure.numbers)
-
-    def values(of: Structure, where: Array) -> Array:
-        density = functions.density(torch.tensor(of.positions), torch.tensor(coefficients_of(of)), torch.tensor(where))
-        return np.asarray(density.numpy())
-
-    before, after = values(structure, points), values(turned, points @ transformation.T)
+    before, after = values_of(structure, points), values_of(turned, points @ transformation.T)
     np.testing.assert_allclose(after, before, rtol=0, atol=TOLERANCE)
     assert np.abs(before).max() > 0.01
 
@@ -111,7 +136,7 @@ def test_forces_turn_and_energies_stay(transformation: Array) -> None:
 def test_nothing_depends_on_where_a_molecule_is() -> None:
     graph = graph_of([example.FORMALDEHYDE])
     moved = graph.with_positions(graph.positions + torch.tensor([30.0, -4.0, 7.0]))
-    torch.testing.assert_close(DENSITY(moved), DENSITY(graph), rtol=0, atol=TOLERANCE)
+    assert_equal(DENSITY(moved), DENSITY(graph), TOLERANCE)
     for after, before in zip(
         energies_and_forces(DENSITY, ENERGY, moved), energies_and_forces(DENSITY, ENERGY, graph), strict=True
     ):
@@ -120,7 +145,9 @@ def test_nothing_depends_on_where_a_molecule_is() -> None:
 
 def test_single_precision_loses_nothing_far_from_the_origin() -> None:
     """Edge vectors are rounded, positions are not: a trajectory may drift anywhere."""
-    models = example.make_models(torch.float32)
+    models = (DENSITY, ENERGY)
+    for network in models:
+        cast_parameters(network, torch.float32)
     graph = graph_of([example.WATER])
     moved = graph.with_positions(graph.positions + 4096.0)
     for after, before in zip(energies_and_forces(*models, moved), energies_and_forces(*models, graph), strict=True):
@@ -143,11 +170,8 @@ def test_the_order_of_the_atoms_does_not_matter() -> None:
 
 def test_equal_atoms_in_equal_places_get_equal_coefficients() -> None:
     linear = Structure(np.array([8, 6, 8]), np.array([[0.0, 0.0, -2.2], [0.0, 0.0, 0.0], [0.0, 0.0, 2.2]]))
-    functions = MolecularBasis(example.BASIS, linear.numbers)
     points = RANDOM.normal(scale=2.0, size=(30, 3))
-    given = torch.tensor(coefficients_of(linear))
-    values = [functions.density(torch.tensor(linear.positions), given, torch.tensor(p)) for p in (points, -points)]
-    torch.testing.assert_close(values[0], values[1], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(values_of(linear, points), values_of(linear, -points), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("structure", [example.WATER, example.HYDROXIDE], ids=lambda s: s.formula)
@@ -167,14 +191,15 @@ def test_forces_are_the_slope_of_the_energy(structure: Structure) -> None:
 
 def test_the_energy_depends_on_the_density_and_the_force_goes_through_it() -> None:
     graph = graph_of([example.WATER])
-    coefficients = DENSITY(graph).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(ENERGY(graph, coefficients).sum(), coefficients)
+    difference = difference_of(example.WATER)
+    coefficients = difference.coefficients.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(ENERGY(graph, replace(difference, coefficients=coefficients)).sum(), coefficients)
     # the energy model reads l <= 2
     read = np.concatenate([[s.l <= 2] * s.size for z in (8, 1, 1) for s in example.BASIS.shells(z)])
     assert (np.abs(slope.numpy()[read]) > 1e-8).all()
     assert (slope.numpy()[~read] == 0).all()
     positions = graph.positions.clone().requires_grad_()
-    fixed = ENERGY(graph.with_positions(positions), coefficients.detach())
+    fixed = ENERGY(graph.with_positions(positions), difference)
     (partial,) = torch.autograd.grad(fixed.sum(), positions)
     _, forces = energies_and_forces(DENSITY, ENERGY, graph)
     assert float((forces + partial).abs().max()) > 1e-4
@@ -183,28 +208,26 @@ def test_the_energy_depends_on_the_density_and_the_force_goes_through_it() -> No
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("structure", example.MOLECULES, ids=lambda s: f"{s.formula} {s.charge}")
 def test_the_electron_count_is_exact(structure: Structure, dtype: torch.dtype) -> None:
-    density, _ = example.make_models(dtype)
-    with torch.no_grad():
-        coefficients = density(graph_of([structure]))
-    assert coefficients.dtype == torch.float64
-    counts = MolecularBasis(example.BASIS, structure.numbers).electron_counts()
-    assert float(counts @ coefficients) == pytest.approx(-structure.charge, abs=1e-9)
+    cast_parameters(DENSITY, dtype)
+    difference = difference_of(structure)
+    assert difference.coefficients.dtype == torch.float64
+    counts = functions_of(structure, difference).electron_counts()
+    assert float(counts @ difference.coefficients) == pytest.approx(-structure.charge, abs=1e-9)
 
 
 def test_without_any_spread_in_the_data_the_count_is_still_exact() -> None:
     """One training frame: nothing varies, but something must take up the charge."""
-    density, _ = example.make_models()
-    layout, species = density.layout, torch.arange(3)
-    density.set_statistics(species, torch.zeros(layout.n_components, 3, layout.width))
-    counts = MolecularBasis(example.BASIS, example.HYDROXIDE.numbers).electron_counts()
-    coefficients = density(graph_of([example.HYDROXIDE])).detach()
-    assert float(counts @ coefficients) == pytest.approx(1.0, abs=1e-9)
+    layout, species = DENSITY.layout, torch.arange(3)
+    DENSITY.set_statistics(species, torch.zeros(layout.n_components, 3, layout.width))
+    difference = difference_of(example.HYDROXIDE)
+    counts = functions_of(example.HYDROXIDE, difference).electron_counts()
+    assert float(counts @ difference.coefficients) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_a_batch_equals_single_molecules() -> None:
     """Different sizes, charges and an atom without any edge; nothing leaks from one molecule to another."""
     energies, forces = energies_and_forces(DENSITY, ENERGY, graph_of(example.MOLECULES))
-    coefficients = DENSITY(graph_of(example.MOLECULES)).detach()
+    coefficients = DENSITY(graph_of(example.MOLECULES)).coefficients.detach()
     singles = [energies_and_forces(DENSITY, ENERGY, graph_of([one])) for one in example.MOLECULES]
     torch.testing.assert_close(energies, torch.cat([e for e, _ in singles]), rtol=0, atol=1e-11)
     torch.testing.assert_close(forces, torch.cat([f for _, f in singles]), rtol=0, atol=1e-11)
@@ -250,7 +273,7 @@ def test_edges_beyond_the_cutoff_do_not_matter() -> None:
     far = Structure(np.array([8, 1, 1, 6, 8]), positions)
     every, near = graph_of([far]), graph_of([far], cutoff=DENSITY.backbone.cutoff)
     assert near.senders.numel() == 6 + 2 < every.senders.numel()
-    torch.testing.assert_close(DENSITY(near), DENSITY(every), rtol=0, atol=1e-12)
+    assert_equal(DENSITY(near), DENSITY(every), 1e-12)
 
 
 def test_an_element_without_training_is_an_error_that_names_it() -> None:
@@ -258,7 +281,7 @@ def test_an_element_without_training_is_an_error_that_names_it() -> None:
     with pytest.raises(InputError, match=r"does not know N; it was made for H C O\."):
         DENSITY(graph)
     with pytest.raises(InputError, match="does not know N"):
-        ENERGY(graph, torch.zeros(1))
+        ENERGY(graph, Expansion(torch.zeros(1)))
 
 
 def test_a_basis_without_s_functions_cannot_conserve_charge() -> None:

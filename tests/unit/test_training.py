@@ -16,15 +16,17 @@ from torch import Tensor, nn
 
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.graph import graph_of
+from densnet_core.density.base import Expansion
+from densnet_core.density.graph import MolecularGraph, graph_of
 from densnet_core.energy.forces import energies_and_forces
 from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.structures import Structure
-from densnet_core.training import data
-from densnet_core.training.data import LabelledFrames, MetricCache, batches
+from densnet_core.training import references
+from densnet_core.training.data import LabelledFrames, batches
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
+from densnet_core.training.references import ReferenceDensities
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example
@@ -44,7 +46,7 @@ def teacher_frames(mixed: bool = True) -> LabelledFrames:
     coefficients, energies, forces, dipoles = [], [], [], []
     for structure in structures:
         graph = graph_of([structure])
-        c = teacher[0](graph).detach()
+        c = teacher[0](graph).coefficients.detach()
         energy, force = energies_and_forces(*teacher, graph)
         moment = -c @ MolecularBasis(example.BASIS, structure.numbers).dipoles(torch.tensor(structure.positions))
         coefficients.append(c.numpy())
@@ -103,15 +105,15 @@ def test_frames_and_labels_must_match_in_number() -> None:
 @pytest.mark.parametrize("limit", [10**9, 3_000])
 def test_metrics_of_mixed_compositions(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept or not, and whatever was asked for before."""
-    monkeypatch.setattr(data, "METRIC_CACHE_BYTES", limit)
+    monkeypatch.setattr(references, "METRIC_CACHE_BYTES", limit)
     frames = teacher_frames()
-    cache_ = MetricCache(frames, example.BASIS, "coulomb")
+    known = ReferenceDensities(frames, example.specification())
     for index in (0, 1, 2, 3, 1, 0):
         structure = frames.structures[index]
         functions = MolecularBasis(example.BASIS, structure.numbers)
         expected = two_center("coulomb", functions, torch.tensor(structure.positions))
-        torch.testing.assert_close(cache_.metric_matrix(index), expected, rtol=0, atol=1e-13)
-        assert cache_.functions(index).numbers.tolist() == structure.numbers.tolist()
+        torch.testing.assert_close(known.metric_matrix(index), expected, rtol=0, atol=1e-13)
+        assert known.functions(index).numbers.tolist() == structure.numbers.tolist()
 
 
 # --- objectives
@@ -128,7 +130,7 @@ def test_density_errors_are_norms_in_the_metric(indices: list[int]) -> None:
         functions = MolecularBasis(example.BASIS, structure.numbers)
         positions = torch.tensor(structure.positions)
         with torch.no_grad():
-            error = objective.model(graph_of([structure])) - torch.tensor(frames.coefficients[index])
+            error = objective.model(graph_of([structure])).coefficients - torch.tensor(frames.coefficients[index])
         expected = error @ two_center("coulomb", functions, positions) @ error
         assert float(norms[place]) == pytest.approx(float(expected), rel=1e-10)
         moment = error @ functions.dipoles(positions)
@@ -154,8 +156,8 @@ def test_a_loss_of_one_is_a_model_that_knows_the_mean_only() -> None:
     class MeanOnly(nn.Module):
         specification = objective.model.specification
 
-        def forward(self, graph: object) -> Tensor:
-            return mean.repeat(graph.n_molecules)  # type: ignore[attr-defined]
+        def forward(self, graph: MolecularGraph) -> Expansion:
+            return Expansion(mean.repeat(graph.n_molecules))
 
     objective.model = MeanOnly()  # type: ignore[assignment]
     assert objective.metrics()["density_rms_error_relative"] == pytest.approx(1.0, rel=1e-12)
@@ -218,7 +220,7 @@ def test_coefficients_of_another_basis_are_refused() -> None:
     other = LabelledFrames(
         frames.structures, [c[:-2] for c in frames.coefficients], frames.energies, frames.forces, frames.dipoles
     )
-    with pytest.raises(InputError, match=r"Frame 0 has \d+ fitted coefficients.*fit the frames in the basis"):
+    with pytest.raises(InputError, match=r"Frame 0 has \d+ fitted coefficients.*fit the frames in the basis that"):
         objectives(other)
 
 
