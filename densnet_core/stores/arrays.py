@@ -12,7 +12,8 @@ import zarr
 from numpy.typing import NDArray
 
 from densnet_core.errors import DataError
-from densnet_core.stores.commit import DurableStore
+from densnet_core.stores.durable import MAX_CHUNK_BYTES, DurableStore
+from densnet_core.stores.records import RECORD, read_node
 
 FRAME: Final = "frame"
 AnyArray = NDArray[Any]
@@ -50,6 +51,11 @@ class Column:
         return np.dtype(self.dtype).itemsize * prod(self.shape)
 
 
+def fill_value(dtype: np.dtype[Any]) -> float:
+    """What the rows of an array hold before they are written."""
+    return float("nan") if dtype.kind == "f" else 0
+
+
 def create_array(store: DurableStore, path: str, column: Column, rows: int) -> zarr.Array[Any]:
     """An uncompressed array: labels hardly compress, and a damaged byte then harms one frame, not a chunk of them."""
     names = (column.axis, *(None for _ in column.shape))
@@ -59,19 +65,53 @@ def create_array(store: DurableStore, path: str, column: Column, rows: int) -> z
         chunks=(column.chunk_rows, *(max(size, 1) for size in column.shape)),
         dtype=column.dtype,
         compressors=None,
-        fill_value=np.nan if np.dtype(column.dtype).kind == "f" else 0,
+        fill_value=fill_value(np.dtype(column.dtype)),
         attributes={"unit": column.unit, "meaning": column.meaning},
         dimension_names=names,
     )
     return _storing_every_chunk(array)
 
 
-def open_array(store: DurableStore, path: str, writable: bool) -> zarr.Array[Any]:
-    """Open an array; ``DataError`` if it is missing or its metadata is damaged."""
+def open_array(store: DurableStore, path: str, writable: bool, column: Column | None = None) -> zarr.Array[Any]:
+    """Open an array, as the array of ``column`` if that is given.
+
+    Raises
+    ------
+    DataError
+        If it is missing, its metadata is damaged, it is not of the type and row shape of the column, or it is stored in
+        a way that DenSNet does not write (compressed, chunked differently): Zarr never sees such metadata.
+    """
+    folder = Path(store.root) / path
+    _check_node(folder, read_node(folder / RECORD), column)
     try:
         return _storing_every_chunk(zarr.open_array(store, path=path, mode="r+" if writable else "r"))
+    except DataError:
+        raise
     except Exception as error:  # Zarr raises KeyError, ValueError, JSON errors and more for damaged metadata
-        raise DataError(f"The array {Path(store.root) / path} cannot be opened: {error}") from error
+        raise DataError(f"The array {folder} cannot be opened: {error}") from error
+
+
+def _check_node(folder: Path, node: dict[str, Any], column: Column | None) -> None:
+    try:
+        kind = np.dtype(node["data_type"])
+        shape = [int(size) for size in node["shape"]]
+        chunk = [int(size) for size in node["chunk_grid"]["configuration"]["chunk_shape"]]
+        named = node["node_type"], node["chunk_grid"]["name"], node["chunk_key_encoding"]
+        codecs = [(codec["name"], codec.get("configuration", {}).get("endian", "little")) for codec in node["codecs"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder / RECORD} is not the metadata of an array of DenSNet ({error!r}).") from error
+    encoding = {"name": "default", "configuration": {"separator": "/"}}
+    if named != ("array", "regular", encoding) or codecs != [("bytes", "little")] or node.get("storage_transformers"):
+        raise DataError(f"{folder} is not stored as DenSNet stores arrays: little-endian bytes in chunks of rows.")
+    wanted = kind if column is None else np.dtype(column.dtype)
+    row = tuple(shape[1:]) if column is None else column.shape
+    if kind != wanted.newbyteorder("=") or tuple(shape[1:]) != row:
+        raise DataError(f"{folder} has type {kind}, rows of shape {tuple(shape[1:])}; expected {wanted}, {row}.")
+    whole_rows = chunk[1:] == [max(size, 1) for size in shape[1:]]
+    if not shape or min(shape) < 0 or min(chunk) < 1 or not whole_rows or kind.kind not in "fiu":
+        raise DataError(f"{folder} claims the shape {tuple(shape)} in chunks of {tuple(chunk)}: no table of rows.")
+    if prod(chunk) * kind.itemsize > MAX_CHUNK_BYTES:
+        raise DataError(f"{folder} claims chunks of {prod(chunk) * kind.itemsize} bytes; at most 1 GiB is read.")
 
 
 def _storing_every_chunk(array: zarr.Array[Any]) -> zarr.Array[Any]:

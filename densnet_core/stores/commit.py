@@ -4,15 +4,12 @@ A store is a Zarr v3 hierarchy in a local folder. Rows are appended to arrays fi
 arrays' group, which hold the committed lengths, are replaced in one rename. Rows beyond the committed lengths do not
 exist for a reader, and a writer cuts them off when it opens the store.
 
-What Zarr does by itself (zarr 3.1.6, ``LocalStore._put``): a chunk or metadata file is written to ``*.partial`` and
-renamed over the old one. So rewriting a half-filled chunk that already holds committed rows cannot tear them when the
-process dies. It does not survive a power failure, because nothing is flushed before the rename; ``DurableStore`` adds
-that. The order is: file data, rename, folders, commit record, its folder.
+The order on the disk is: data of the arrays, their folders, then the commit record and its folder. This module has the
+atomic replacement of a file and the writer's lock; ``records`` the metadata, ``durable`` the chunks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import glob
@@ -21,14 +18,10 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from zarr.core.buffer import Buffer
-from zarr.storage import LocalStore
-
-from densnet_core.errors import DataError, InputError, ResourceError
+from densnet_core.errors import DataError, ResourceError
 
 LOCK_NAME = ".lock"
 PARTIAL_SUFFIX = ".partial"
@@ -90,86 +83,6 @@ def remove_partial(folder: Path) -> None:
                 Path(parent, name).unlink(missing_ok=True)
 
 
-def read_group(folder: Path) -> dict[str, Any]:
-    """Attributes of the Zarr group in ``folder``; ``DataError`` if there is none or it cannot be read."""
-    file = folder / "zarr.json"
-    try:
-        node = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"There is no {file}: {folder} is not a store or its writing was never finished.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read ({error}); restore it from a copy.") from error
-    if not isinstance(node, dict) or node.get("node_type") != "group" or node.get("zarr_format") != 3:
-        raise DataError(f"{file} does not describe a Zarr v3 group.")
-    attributes = node.get("attributes", {})
-    if not isinstance(attributes, dict):
-        raise DataError(f"{file}: the attributes must be a table, not {type(attributes).__name__}.")
-    return attributes
-
-
-def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Make ``folder`` a Zarr group with these attributes, or replace its attributes: durable and atomic.
-
-    Raises
-    ------
-    InputError
-        If the attributes are not plain JSON (NaN and infinities are not).
-    """
-    node = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
-    try:
-        text = json.dumps(node, indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"Only plain JSON with finite numbers can be stored: {error}.") from error
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        sync_folder(folder.parent)
-    write_bytes(folder / "zarr.json", text.encode())
-    sync_folder(folder)
-
-
-class DurableStore(LocalStore):
-    """Zarr's local store with every write flushed to the disk; call ``flush`` before a commit."""
-
-    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
-        super().__init__(root, read_only=read_only)
-        self._touched: set[Path] = set()
-
-    def within(self, path: str) -> DurableStore:
-        """The same store seen from a folder inside it; flushed together with this one."""
-        self._make_folder(self.root / path)
-        inner = DurableStore(self.root / path, read_only=self.read_only)
-        inner._touched = self._touched
-        return inner
-
-    async def set(self, key: str, value: Buffer) -> None:
-        self._check_writable()
-        await asyncio.to_thread(self._write, self.root / key, value)
-
-    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        # Safe without an exclusive rename: the store has a single writer.
-        if not (self.root / key).exists():
-            await self.set(key, value)
-
-    def _write(self, path: Path, value: Buffer) -> None:
-        self._make_folder(path.parent)
-        write_bytes(path, value.to_bytes())
-        self._touched.add(path.parent)
-
-    def _make_folder(self, folder: Path) -> None:
-        parent = folder
-        while not parent.exists():
-            parent = parent.parent
-            self._touched.add(parent)
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def flush(self) -> None:
-        """Flush the folders written to since the last flush; afterwards everything set is on the disk."""
-        while self._touched:
-            folder = self._touched.pop()
-            if folder.is_dir():
-                sync_folder(folder)
-
-
 class WriterLock:
     """The right to write a store: an advisory lock on ``.lock`` in its folder.
 
@@ -196,25 +109,35 @@ class WriterLock:
         """
         if self._held.get(self._key) == os.getpid():
             raise DataError(f"{self.folder} is already open for writing in this process; close that store first.")
-        path = self.folder / LOCK_NAME
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise DataError(f"{self.folder} cannot be written: {error.strerror}.") from error
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = _describe_holder(os.pread(descriptor, 4096, 0))
-            os.close(descriptor)
-            if isinstance(error, (BlockingIOError, PermissionError)):
-                raise DataError(f"{self.folder} is being written by {holder}; wait for it or end it.") from error
-            raise DataError(f"{self.folder} cannot be locked on this file system: {error.strerror}.") from error
+        descriptor = self._locked_file()
         record = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, record, 0)
+        with contextlib.suppress(OSError):  # only for the message to the next one; a full disk is no obstacle
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, record, 0)
         self._descriptor, self._owner = descriptor, os.getpid()
         self._held[self._key] = self._owner
         return self
+
+    def _locked_file(self) -> int:
+        path = self.folder / LOCK_NAME
+        while True:
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            except OSError as error:
+                raise DataError(f"{self.folder} cannot be written: {error.strerror}.") from error
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = _describe_holder(os.pread(descriptor, 4096, 0))
+                os.close(descriptor)
+                if isinstance(error, (BlockingIOError, PermissionError)):
+                    raise DataError(f"{self.folder} is being written by {holder}; wait for it or end it.") from error
+                raise DataError(f"{self.folder} cannot be locked on this file system: {error.strerror}.") from error
+            # A repair may have put another folder here since the file was opened; the lock must be on that one.
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+            os.close(descriptor)
 
     @property
     def held(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +11,9 @@ from numpy.typing import NDArray
 
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.arrays import Column, create_array, open_array
-from densnet_core.stores.commit import DurableStore, read_group, write_group
+from densnet_core.stores.chunks import Chunks
+from densnet_core.stores.durable import DurableStore
+from densnet_core.stores.records import read_group, remove_group, write_group
 
 CHUNK_BYTES: Final = 512 * 1024
 DERIVED: Final = "derived"
@@ -44,11 +45,23 @@ def write_derived(store: DurableStore, name: str, values: NDArray[Any], unit: st
 
 def read_derived(store: DurableStore, name: str) -> NDArray[Any]:
     """The valid version of an array; ``DataError`` if it is damaged."""
-    record = read_group(Path(store.root) / DERIVED / name)
-    values = np.asarray(open_array(store, f"{DERIVED}/{name}/v{record['version']}", writable=False)[:])
-    if _checksum(values) != record["checksum"]:
+    folder = Path(store.root) / DERIVED / name
+    record = read_group(folder)
+    chunks, rows = derived_chunks(store, name)
+    if rows // chunks.chunk_rows > chunks.count():
+        raise DataError(f"{folder} claims {rows} rows, but has files for {chunks.count() * chunks.chunk_rows} at most.")
+    values = chunks.read(0, rows)
+    if _checksum(values) != record.get("checksum"):
         raise DataError(f"The array {name!r} of {store.root} is damaged; compute it again.")
     return values
+
+
+def derived_chunks(store: DurableStore, name: str) -> tuple[Chunks, int]:
+    """The chunk files of the valid version of an array, and its number of rows."""
+    version = read_group(Path(store.root) / DERIVED / name).get("version")
+    path = f"{DERIVED}/{name}/v{version}"
+    array = open_array(store, path, writable=False)
+    return Chunks(Path(store.root), path, array), int(array.shape[0])
 
 
 def _checksum(values: NDArray[Any]) -> str:
@@ -59,4 +72,4 @@ def _checksum(values: NDArray[Any]) -> str:
 def _remove_versions(folder: Path, keep: int) -> None:
     for entry in folder.glob("v*"):
         if entry.name != f"v{keep}":
-            shutil.rmtree(entry)
+            remove_group(entry)

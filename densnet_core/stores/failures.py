@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from densnet_core.errors import DataError
-from densnet_core.stores.commit import read_group, write_group
+from densnet_core.stores.records import read_group, remove_group, write_group
 from densnet_core.structures import Structure
 
 
@@ -71,4 +70,4 @@ def remove_failure(folder: Path, structure_hash: bytes) -> None:
     """Forget the failure of a structure, if there is one."""
     entry = folder / structure_hash.hex()
     if entry.is_dir():
-        shutil.rmtree(entry)
+        remove_group(entry)

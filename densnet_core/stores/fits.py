@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, get_args
 
@@ -13,7 +12,9 @@ from densnet_core.basis.base import Basis, GaussianBasis
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import Metric
 from densnet_core.stores.arrays import Column
-from densnet_core.stores.commit import DurableStore, WriterLock, sync_folder
+from densnet_core.stores.commit import WriterLock, sync_folder
+from densnet_core.stores.durable import DurableStore
+from densnet_core.stores.records import remove_group
 from densnet_core.stores.table import Table
 
 Array = NDArray[np.float64]
@@ -64,8 +65,10 @@ class Fit:
             self.metric: Metric = attributes["metric"]
             self.prior: dict[str, Any] = attributes["prior"]
             self.constrained = bool(attributes["constrained"])
-        except KeyError as error:
-            raise DataError(f"The record of the fit {name!r} in {store.root} lacks {error}.") from error
+            if self.metric not in get_args(Metric) or not isinstance(self.prior, dict):
+                raise ValueError(f"metric {self.metric!r}, prior of type {type(self.prior).__name__}")
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"The record of the fit {name!r} in {store.root} is damaged: {error!r}.") from error
 
     def __len__(self) -> int:
         return len(self.table)
@@ -143,7 +146,7 @@ def create_fit_table(
         raise InputError(f"The metric of a fit is one of {', '.join(get_args(Metric))}, not {metric!r}.")
     folder = store.root / "fits" / name
     if folder.is_dir():
-        shutil.rmtree(folder)
+        remove_group(folder)
         sync_folder(folder.parent)
     record = {"basis": basis.to_dict(), "metric": metric, "prior": dict(prior), "constrained": constrained}
     Table.create(store, f"fits/{name}", COEFFICIENT_COLUMNS, lock, record)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from densnet_core.errors import DataError, InputError
-from densnet_core.stores.commit import (
-    LOCK_NAME,
-    DurableStore,
-    WriterLock,
-    read_group,
-    remove_partial,
-    sync_folder,
-    write_group,
-)
+from densnet_core.stores.commit import LOCK_NAME, WriterLock, remove_partial, sync_folder
+from densnet_core.stores.durable import DurableStore
+from densnet_core.stores.records import RECORD, read_group, write_group
 from densnet_core.stores.table import Table
 
 FORMAT_VERSION: Final = 1
@@ -31,11 +25,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 class StoreFolder:
     """Base of the stores: a Zarr v3 folder of one kind, open for reading or by the one writer.
 
-    Use ``create`` and ``open`` of the concrete store, best in a ``with`` statement. The root group's attributes are
+    Use ``create`` of the concrete store and ``open``, best in a ``with`` statement. The root group's attributes are
     ``attributes``; they are written last on creation, so an interrupted creation leaves no store.
     """
 
     kind: str
+    frame_table: Table
 
     def __init__(self, path: Path, lock: WriterLock | None) -> None:
         self.path = path
@@ -50,12 +45,64 @@ class StoreFolder:
                 f"{path} has format version {version!r}; this DenSNet reads version {FORMAT_VERSION}. Use the DenSNet "
                 "that wrote it, or import the data again."
             )
-        self._zarr = DurableStore(path, read_only=lock is None)
+        self.zarr = DurableStore(path, read_only=lock is None)
         self._tables: list[Table] = []
+
+    @classmethod
+    def open(cls, path: str | Path, writable: bool = False) -> Self:
+        """Open an existing store.
+
+        Raises
+        ------
+        DataError
+            If there is no store, it is of another kind or format version, damaged, or (to write) in use.
+        """
+        folder = Path(path)
+        if not (folder / RECORD).is_file():
+            raise DataError(f"There is no store at {folder}.")
+        if not writable:
+            return cls(folder, None)
+        lock = WriterLock(folder).acquire()
+        try:
+            remove_partial(folder)
+            return cls(folder, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _create(cls, path: str | Path, build: Callable[[DurableStore, WriterLock], Mapping[str, Any]]) -> Self:
+        """Create a store and open it for writing.
+
+        Parameters
+        ----------
+        path : path
+        build : callable
+            Given the Zarr store and the lock, makes all the parts and returns the attributes of the root, which is
+            written after it: from then on the folder is a store.
+
+        Raises
+        ------
+        DataError
+            If a store is there already, the folder holds other things, or another process is creating it.
+        """
+        folder, lock = _begin(path)
+        try:
+            attributes = build(DurableStore(folder), lock)
+            named = {"densnet_store": cls.kind, "format_version": FORMAT_VERSION, "sealed": True}
+            write_group(folder, {**named, **attributes})
+            (folder / UNFINISHED).unlink()
+            return cls(folder, lock)
+        except BaseException:
+            lock.release()
+            raise
 
     @property
     def writable(self) -> bool:
         return self._lock is not None
+
+    def __len__(self) -> int:
+        return len(self.frame_table)
 
     def close(self) -> None:
         """Give back the right to write; everything appended is already on the disk."""
@@ -112,14 +159,8 @@ class StoreFolder:
         self.attributes = merged
 
 
-def begin(path: str | Path) -> tuple[Path, WriterLock, DurableStore]:
-    """Take the lock of a store to be created and clear what an interrupted creation left.
-
-    Raises
-    ------
-    DataError
-        If a store is there already, the folder holds other things, or another process is creating it.
-    """
+def _begin(path: str | Path) -> tuple[Path, WriterLock]:
+    """Take the lock of a store to be created and clear what an interrupted creation left."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; choose another name for the store.")
@@ -140,33 +181,15 @@ def begin(path: str | Path) -> tuple[Path, WriterLock, DurableStore]:
     except BaseException:
         lock.release()
         raise
-    return folder, lock, DurableStore(folder)
-
-
-def finish(folder: Path, kind: str, attributes: Mapping[str, Any]) -> None:
-    """Write the root group: from now on the folder is a store."""
-    write_group(folder, {"densnet_store": kind, "format_version": FORMAT_VERSION, **attributes})
-    (folder / UNFINISHED).unlink()
+    return folder, lock
 
 
 def _refuse_used(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()}
-    if "zarr.json" in names:
+    if RECORD in names:
         raise DataError(f"{folder} is a store already; open it, or choose another name.")
     if UNFINISHED not in names and names - {LOCK_NAME}:
         raise DataError(f"{folder} is not empty; a new store needs a new or an empty folder.")
-
-
-def open_lock(path: str | Path, writable: bool) -> tuple[Path, WriterLock | None]:
-    """The folder of an existing store and, for a writer, its lock; ``DataError`` if there is no store."""
-    folder = Path(path)
-    if not (folder / "zarr.json").is_file():
-        raise DataError(f"There is no store at {folder}.")
-    if not writable:
-        return folder, None
-    lock = WriterLock(folder).acquire()
-    remove_partial(folder)
-    return folder, lock
 
 
 def checked_name(name: str) -> str:
@@ -183,4 +206,4 @@ def groups_in(folder: Path) -> list[str]:
     """Names of the finished groups in ``folder``, sorted."""
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if (entry / "zarr.json").is_file())
+    return sorted(entry.name for entry in folder.iterdir() if (entry / RECORD).is_file())

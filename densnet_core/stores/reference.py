@@ -14,12 +14,14 @@ from densnet_core.basis.base import Basis, GaussianBasis
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import LevelOfTheory, Metric, ReferenceResult
-from densnet_core.stores.commit import WriterLock, write_group
+from densnet_core.stores.commit import WriterLock
+from densnet_core.stores.durable import DurableStore
 from densnet_core.stores.failures import Failure, read_failure, remove_failure, write_failure
 from densnet_core.stores.fits import Fit, create_fit_table
-from densnet_core.stores.folder import FRAMES, StoreFolder, begin, checked_name, finish, groups_in, open_lock
+from densnet_core.stores.folder import FRAMES, StoreFolder, checked_name, groups_in
 from densnet_core.stores.labels import LABELS, MissingLabelError, partial_result
 from densnet_core.stores.layout import COLUMNS, frame_rows
+from densnet_core.stores.records import write_group
 from densnet_core.stores.table import Table
 from densnet_core.structures import Structure
 
@@ -38,7 +40,7 @@ class ReferenceStore(StoreFolder):
 
     def __init__(self, path: Path, lock: WriterLock | None) -> None:
         super().__init__(path, lock)
-        self.frame_table = Table(self._zarr, FRAMES, COLUMNS, lock)
+        self.frame_table = Table(self.zarr, FRAMES, COLUMNS, lock)
         self._tables.append(self.frame_table)
         self._index: dict[bytes, int] | None = None
         self._fits: dict[str, Fit] = {}
@@ -47,7 +49,12 @@ class ReferenceStore(StoreFolder):
             self.level = LevelOfTheory(level["method"], level["basis"], level["dispersion"])
             self.backend: str = self.attributes["backend"]
             self.versions: dict[str, str] = dict(self.attributes["versions"])
-        except (KeyError, TypeError, ValueError) as error:
+            programs = self.frame_table.attributes["provenance"]
+            if not isinstance(programs, list) or not all(isinstance(program, dict) for program in programs):
+                raise ValueError(f"provenance must be a list of tables, not {programs!r}")
+            if self.attributes["orbital_basis"] is not None:
+                GaussianBasis.from_dict(self.attributes["orbital_basis"])
+        except (KeyError, TypeError, ValueError, DataError) as error:
             raise DataError(f"The root attributes of {path} are damaged: {error!r}.") from error
 
     @classmethod
@@ -59,46 +66,20 @@ class ReferenceStore(StoreFolder):
         DataError
             If the folder is not empty or cannot be written.
         """
-        folder, lock, zarr_store = begin(path)
-        try:
-            write_group(folder / "fits", {})
-            write_group(folder / "failures", {})
+
+        def build(zarr_store: DurableStore, lock: WriterLock) -> dict[str, Any]:
+            for part in ("fits", "failures"):
+                write_group(Path(zarr_store.root) / part, {})
             Table.create(zarr_store, FRAMES, COLUMNS, lock, {"provenance": []})
-            finish(
-                folder,
-                cls.kind,
-                {
-                    "level_of_theory": {"method": level.method, "basis": level.basis, "dispersion": level.dispersion},
-                    "backend": backend,
-                    "versions": dict(versions),
-                    "orbital_basis": None,
-                    "units": "Hartree atomic units; every array names its own",
-                },
-            )
-            return cls(folder, lock)
-        except BaseException:
-            lock.release()
-            raise
+            return {
+                "level_of_theory": {"method": level.method, "basis": level.basis, "dispersion": level.dispersion},
+                "backend": backend,
+                "versions": dict(versions),
+                "orbital_basis": None,
+                "units": "Hartree atomic units; every array names its own",
+            }
 
-    @classmethod
-    def open(cls, path: str | Path, writable: bool = False) -> Self:
-        """Open an existing store.
-
-        Raises
-        ------
-        DataError
-            If there is no store, it is of another kind or format version, damaged, or (to write) in use.
-        """
-        folder, lock = open_lock(path, writable)
-        try:
-            return cls(folder, lock)
-        except BaseException:
-            if lock is not None:
-                lock.release()
-            raise
-
-    def __len__(self) -> int:
-        return len(self.frame_table)
+        return cls._create(path, build)
 
     def __repr__(self) -> str:
         mode = "writable" if self.writable else "reading"
@@ -240,7 +221,8 @@ class ReferenceStore(StoreFolder):
             values["energy"] = float(values["energy"])
         if "orbitals" in values:
             values["orbitals"] = values["orbitals"].reshape(-1, len(values["occupations"]))
-        provenance = self.frame_table.attributes["provenance"][int(self.frame_table.value("provenance", index))]
+        programs, program = self.frame_table.attributes["provenance"], int(self.frame_table.value("provenance", index))
+        provenance = programs[program] if 0 <= program < len(programs) else {}
         return partial_result(values, float(self.frame_table.value("seconds", index)), provenance)
 
     def frames(
@@ -252,7 +234,14 @@ class ReferenceStore(StoreFolder):
     def failures(self) -> list[Failure]:
         """Failed calculations whose structure has not been labelled since."""
         folder = self.path / "failures"
-        return [read_failure(folder, name) for name in groups_in(folder) if bytes.fromhex(name) not in self]
+        return [failure for name in groups_in(folder) if (failure := self.failure(name)).hash not in self]
+
+    def failure(self, name: str) -> Failure:
+        """The record of a failure by the hexadecimal content hash; ``DataError`` if it is damaged."""
+        failure = read_failure(self.path / "failures", name)
+        if failure.hash.hex() != name:
+            raise DataError(f"The record {self.path / 'failures' / name} is of another structure.")
+        return failure
 
     # Fits
 
@@ -279,7 +268,7 @@ class ReferenceStore(StoreFolder):
         lock = self._writer()
         if checked_name(name) in self.fit_names():
             raise InputError(f"{self.path} has a fit {name!r} already: {self.fit(name)!r}.")
-        create_fit_table(self._zarr, name, lock, basis, metric, prior, constrained)
+        create_fit_table(self.zarr, name, lock, basis, metric, prior, constrained)
         return self.fit(name)
 
     def fit(self, name: str) -> Fit:
@@ -288,7 +277,7 @@ class ReferenceStore(StoreFolder):
             known = ", ".join(self.fit_names()) or "none"
             raise DataError(f"{self.path} has no fit {name!r}; it has: {known}.")
         if name not in self._fits:
-            self._fits[name] = Fit(self._zarr, name, self._lock, self.numbers, lambda: len(self))
+            self._fits[name] = Fit(self.zarr, name, self._lock, self.numbers, lambda: len(self))
             self._tables.append(self._fits[name].table)
         return self._fits[name]
 

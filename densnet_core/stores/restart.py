@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 
 from densnet_core.errors import DataError
 from densnet_core.stores.arrays import Column, create_array, open_array
-from densnet_core.stores.commit import DurableStore
+from densnet_core.stores.chunks import Chunks
+from densnet_core.stores.durable import DurableStore
 
 Array = NDArray[np.float64]
 SLOTS: Final = 2
 POSITIONS: Final = "restart_positions"
 VELOCITIES: Final = "restart_velocities"
+LOST: Final = "lost"
+"""In the place of the other keys of the record: why there is no state any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +59,29 @@ def write_restart(store: DurableStore, previous: Mapping[str, Any] | None, state
     return {"slot": slot, "step": int(state.step), "checksum": state.checksum()}
 
 
+def drop_unused_slots(store: DurableStore, record: Mapping[str, Any] | None) -> None:
+    """Remove the slots that the committed record does not name: nothing checks them."""
+    for name in (POSITIONS, VELOCITIES):
+        for slot in range(SLOTS):
+            if record is None or slot != record.get("slot"):
+                slot_chunks(store, name).file(slot).unlink(missing_ok=True)
+
+
+def slot_chunks(store: DurableStore, name: str) -> Chunks:
+    """The chunk files of ``POSITIONS`` or ``VELOCITIES``, one for each slot."""
+    return Chunks(Path(store.root), name, open_array(store, name, writable=False))
+
+
 def read_restart(store: DurableStore, record: Mapping[str, Any]) -> RestartState:
-    """The state that a committed record names; ``DataError`` if it is damaged."""
-    slot = int(record["slot"])
-    positions, velocities = (
-        np.asarray(open_array(store, name, writable=False)[slot]) for name in (POSITIONS, VELOCITIES)
-    )
-    state = RestartState(int(record["step"]), positions, velocities)
-    if state.checksum() != record["checksum"]:
+    """The state that a committed record names; ``DataError`` if it is damaged, or was lost in a repair."""
+    if LOST in record:
+        raise DataError(f"The restart state of {store.root} was lost: {record[LOST]}. Start the stage in a new store.")
+    try:
+        slot, step, checksum = int(record["slot"]), int(record["step"]), str(record["checksum"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"The record of the restart state of {store.root} is damaged: {error!r}.") from error
+    positions, velocities = (slot_chunks(store, name).read(slot, slot + 1)[0] for name in (POSITIONS, VELOCITIES))
+    state = RestartState(step, positions, velocities)
+    if state.checksum() != checksum:
         raise DataError(f"The restart state of {store.root} is damaged; restore the store from a copy.")
     return state

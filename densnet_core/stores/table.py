@@ -2,14 +2,16 @@
 
 A column has one row per frame, or is ragged: then its rows belong to another axis (atoms, orbital coefficients), and
 ``<axis>_offsets`` says that frame i owns the rows ``offsets[i]:offsets[i + 1]``. The attributes of the group hold the
-committed length of every axis; each frame carries a checksum of all its rows in all columns.
+committed length of every axis, and whether the table is tidy: nothing stands in the arrays beyond those lengths. Each
+frame carries a checksum of all its rows in all columns.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -19,14 +21,21 @@ import zarr
 
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.arrays import FRAME, AnyArray, Column, create_array, open_array
-from densnet_core.stores.commit import DurableStore, WriterLock, read_group, write_group
+from densnet_core.stores.chunks import Chunks
+from densnet_core.stores.commit import WriterLock
+from densnet_core.stores.durable import MAX_CHUNK_BYTES, DurableStore
+from densnet_core.stores.records import read_group, refresh_twin, write_group
 
 CHECKSUM: Final = "checksum"
 CHECKSUM_BYTES: Final = 16
+RESTORE: Final = "restore the store from a copy."
+REPAIR: Final = "'densnet data verify' names the frames, and with --repair keeps all others."
 CACHED_COLUMN_BYTES: Final = 256 * 2**20
 """A column up to this size is kept in memory whole after its first use; of a larger one, the last chunks used."""
 CACHED_CHUNKS: Final = 128
 WRITERS: Final = 8
+UNCHECKED_BYTES: Final = 64 * 2**20
+"""A column that claims more must have at least half of its chunks on the disk before memory is taken for it."""
 
 Frame = Mapping[str, AnyArray]
 
@@ -44,13 +53,28 @@ class Table:
     lock : WriterLock or None
         The store's lock; None opens for reading. When given, rows beyond the committed lengths (a killed writer left
         them) are removed.
+    sweep : callable or None
+        Called with the attributes before the table is called tidy; removes what else a killed writer left.
+
+    Raises
+    ------
+    DataError
+        If the commit record is missing or damaged.
     """
 
-    def __init__(self, store: DurableStore, name: str, columns: Sequence[Column], lock: WriterLock | None) -> None:
+    def __init__(
+        self,
+        store: DurableStore,
+        name: str,
+        columns: Sequence[Column],
+        lock: WriterLock | None,
+        sweep: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
         self.name = name
         self.folder = Path(store.root) / name
         self._store = store
         self._lock = lock
+        self._sweep = sweep
         self._data = {column.name: column for column in columns}
         self.columns = _with_bookkeeping(columns)
         self._arrays: dict[str, zarr.Array[Any]] = {}
@@ -60,6 +84,7 @@ class Table:
         self.committed: dict[str, int] = {}
         self._reload()
         if lock is not None:
+            refresh_twin(self.folder)
             self.trim()
 
     @classmethod
@@ -84,7 +109,7 @@ class Table:
             list(pool.map(make, _with_bookkeeping(columns).values()))
         store.flush()
         axes = {column.axis for column in columns} | {FRAME}
-        write_group(Path(store.root) / name, {**attributes, "committed": dict.fromkeys(sorted(axes), 0)})
+        write_group(Path(store.root) / name, {**attributes, "committed": dict.fromkeys(sorted(axes), 0), "tidy": True})
         return cls(store, name, columns, lock)
 
     def __len__(self) -> int:
@@ -98,6 +123,11 @@ class Table:
     @property
     def ragged_axes(self) -> tuple[str, ...]:
         return tuple(sorted({column.axis for column in self._data.values()} - {FRAME}))
+
+    @property
+    def tidy(self) -> bool:
+        """False while a writer works, or after it was killed: then rows may stand beyond the committed ones."""
+        return bool(self.attributes.get("tidy", False))
 
     def rows_of(self, column: str) -> int:
         """Committed rows of a column."""
@@ -119,6 +149,8 @@ class Table:
         """All committed rows of a column, not to be modified; kept in memory."""
         if column not in self._whole:
             values = self.read_uncached(column, 0, self.rows_of(column))
+            if column.endswith("_offsets"):
+                self._check_offsets(column, values)
             values.setflags(write=False)
             self._whole[column] = values
         return self._whole[column]
@@ -137,14 +169,53 @@ class Table:
         """Rows that frame ``index`` owns on an axis."""
         if axis == FRAME:
             return index, index + 1
-        start, stop = self.read(f"{axis}_offsets", index, index + 2)
-        return int(start), int(stop)
+        start, stop = map(int, self.read(f"{axis}_offsets", index, index + 2))
+        if not 0 <= start <= stop <= self.committed[axis]:
+            raise DataError(
+                f"{self.folder / axis}_offsets gives frame {index} the rows {start} to {stop} of "
+                f"{self.committed[axis]}; {REPAIR}"
+            )
+        return start, stop
 
     def value(self, column: str, index: int) -> AnyArray:
         """The rows of frame ``index``: the row itself for a column with one row per frame. Not to be modified."""
         axis = self.columns[column].axis
         rows = self.read(column, *self.span(axis, index))
         return np.asarray(rows[0]) if axis == FRAME else rows
+
+    def block(self, start: int, stop: int) -> list[dict[str, AnyArray]]:
+        """Rows of the frames ``start:stop`` by column, checksum included, straight from the chunk files.
+
+        Nothing is kept in memory, and nothing is checked: see ``is_sound``. What is missing reads as fill values.
+
+        Raises
+        ------
+        DataError
+            If an array's metadata is damaged.
+        """
+        spans = {FRAME: np.arange(start, stop + 1)}
+        for axis in self.ragged_axes:
+            offsets = self.chunks(f"{axis}_offsets").read(start, stop + 1)
+            # Damaged offsets must not ask for more than there is; the frames they harm have a wrong checksum.
+            spans[axis] = np.clip(offsets, 0, self.committed[axis])
+        frames: list[dict[str, AnyArray]] = [{} for _ in range(stop - start)]
+        for name in (*self._data, CHECKSUM):
+            column = self.columns[name]
+            for frame, rows in zip(frames, self._pieces(name, spans[column.axis]), strict=True):
+                frame[name] = rows[0] if column.axis == FRAME else rows
+        return frames
+
+    def is_sound(self, frame: Frame) -> bool:
+        """Whether a frame of ``block`` is what was once appended."""
+        return np.array_equal(self.checksum(frame), frame[CHECKSUM])
+
+    def chunks(self, column: str) -> Chunks:
+        """The chunk files of a column."""
+        return Chunks(Path(self._store.root), f"{self.name}/{column}", self._array(column))
+
+    def array_rows(self, column: str) -> int:
+        """Rows that the array of a column has, committed or not."""
+        return int(self._array(column).shape[0])
 
     def append(self, frames: Sequence[Frame], **attributes: Any) -> None:
         """Append frames and replace attributes in one commit.
@@ -158,6 +229,8 @@ class Table:
         """
         self._check_writable()
         try:
+            if self.tidy:
+                self._commit(self.committed, {"tidy": False})
             blocks, lengths = self._blocks(frames)
             with ThreadPoolExecutor(WRITERS) as pool:  # flushing files to a disk is faster side by side
                 list(pool.map(self._extend, blocks.keys(), blocks.values()))
@@ -169,19 +242,19 @@ class Table:
             raise
         self._forget()
 
-    def update(self, **attributes: Any) -> None:
-        """Replace attributes of the group in one commit."""
-        self._check_writable()
-        self._commit(self.committed, attributes)
-
     def trim(self) -> None:
         """Cut the arrays to their committed rows (a killed writer, or growing by whole chunks, left more)."""
         self._check_writable()
+        if self.tidy:
+            return
         for name, column in self.columns.items():
-            array = self._array(name)
-            if array.shape[0] > self.rows_of(name):
-                array.resize((self.rows_of(name), *column.shape))
-        self._store.flush()
+            array, rows = self._array(name), self.rows_of(name)
+            if array.shape[0] > rows:
+                array.resize((rows, *column.shape))
+            self.chunks(name).blank_tail(rows)
+        if self._sweep is not None:
+            self._sweep(self.attributes)
+        self._commit(self.committed, {"tidy": True})
 
     def checksum(self, values: Frame) -> AnyArray:
         """(16,) uint8 BLAKE2b digest over the bytes of a frame's rows in all columns, ordered by name."""
@@ -228,8 +301,8 @@ class Table:
         wanted = {column.axis for column in self.columns.values()}
         if not isinstance(committed, dict) or set(committed) != wanted:
             raise DataError(f"{self.folder}: the committed lengths must name {sorted(wanted)}, found {committed!r}.")
-        if not all(isinstance(length, int) and length >= 0 for length in committed.values()):
-            raise DataError(f"{self.folder}: the committed lengths must not be negative, found {committed!r}.")
+        if not all(isinstance(length, int) and 0 <= length < 2**48 for length in committed.values()):
+            raise DataError(f"{self.folder}: the committed lengths must be sensible, found {committed!r}.")
         self.committed = dict(committed)
         self._forget()
 
@@ -244,20 +317,35 @@ class Table:
 
     def _array(self, name: str) -> zarr.Array[Any]:
         if name not in self._arrays:
-            array = open_array(self._store, f"{self.name}/{name}", writable=self._lock is not None)
-            column = self.columns[name]
-            if array.dtype != np.dtype(column.dtype) or array.shape[1:] != column.shape:
-                found = f"{array.dtype}, rows of shape {array.shape[1:]}"
-                raise DataError(
-                    f"{self.folder / name} has type {found}; expected {np.dtype(column.dtype)}, {column.shape}."
-                )
-            if array.shape[0] < self.rows_of(name):
-                raise DataError(
-                    f"{self.folder / name} has {array.shape[0]} rows but {self.rows_of(name)} are committed; restore "
-                    "the store from a copy."
-                )
+            column, rows = self.columns[name], self.rows_of(name)
+            array = open_array(self._store, f"{self.name}/{name}", self._lock is not None, column)
+            if array.shape[0] < rows:
+                raise DataError(f"{self.folder / name} has {array.shape[0]} rows but {rows} are committed; {RESTORE}")
+            if rows * column.row_bytes > UNCHECKED_BYTES:
+                there = Chunks(Path(self._store.root), f"{self.name}/{name}", array).count() * array.chunks[0]
+                if there < rows // 2:
+                    raise DataError(
+                        f"{self.folder / name} claims {rows} rows, but its files hold {there} at most; {RESTORE}"
+                    )
             self._arrays[name] = array
         return self._arrays[name]
+
+    def _check_offsets(self, name: str, offsets: AnyArray) -> None:
+        wanted = self.committed[name.removesuffix("_offsets")]
+        if offsets[0] != 0 or offsets[-1] != wanted or (np.diff(offsets) < 0).any():
+            raise DataError(f"{self.folder / name} must ascend from 0 to the committed {wanted} and does not; {REPAIR}")
+
+    def _pieces(self, name: str, edges: AnyArray) -> Iterator[AnyArray]:
+        """The rows of a column between successive edges; none where damaged edges ask for an absurd number of them."""
+        chunks, row_bytes = self.chunks(name), self.columns[name].row_bytes
+        first, last = int(edges[0]), int(edges[-1])
+        together = (np.diff(edges) >= 0).all() and (last - first) * row_bytes <= CACHED_COLUMN_BYTES
+        rows = chunks.read(first, last) if together else None
+        for begin, end in itertools.pairwise(edges.tolist()):
+            if rows is not None:
+                yield rows[begin - first : end - first]
+            else:
+                yield chunks.read(begin, end if (end - begin) * row_bytes <= MAX_CHUNK_BYTES else begin)
 
     def _chunk(self, column: str, index: int) -> AnyArray:
         key = (column, index)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.arrays import Column
-from densnet_core.stores.commit import WriterLock, read_group, write_group
+from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.derived import DERIVED, read_derived, write_derived
-from densnet_core.stores.folder import FRAMES, StoreFolder, begin, checked_name, finish, groups_in, open_lock
-from densnet_core.stores.restart import RestartState, create_restart, read_restart, write_restart
+from densnet_core.stores.durable import DurableStore
+from densnet_core.stores.folder import FRAMES, StoreFolder, checked_name, groups_in
+from densnet_core.stores.records import read_group, write_group
+from densnet_core.stores.restart import RestartState, create_restart, drop_unused_slots, read_restart, write_restart
 from densnet_core.stores.table import Table
 from densnet_core.structures import Structure
 
@@ -51,7 +53,13 @@ class TrajectoryStore(StoreFolder):
             self.provenance: dict[str, Any] = dict(self.attributes["provenance"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"The root attributes of {path} are damaged: {error!r}.") from error
-        self.frame_table = Table(self._zarr, FRAMES, _columns(self.n_replicas, self.structure.n_atoms), lock)
+        self.frame_table = Table(
+            self.zarr,
+            FRAMES,
+            _columns(self.n_replicas, self.structure.n_atoms),
+            lock,
+            sweep=lambda attributes: drop_unused_slots(self.zarr, attributes["restart"]),
+        )
         self._tables.append(self.frame_table)
 
     @classmethod
@@ -83,46 +91,25 @@ class TrajectoryStore(StoreFolder):
         """
         if n_replicas < 1:
             raise InputError(f"A trajectory needs at least one replica, not {n_replicas}.")
-        folder, lock, zarr_store = begin(path)
-        try:
-            columns = _columns(n_replicas, structure.n_atoms)
+
+        def build(zarr_store: DurableStore, lock: WriterLock) -> dict[str, Any]:
             create_restart(zarr_store, n_replicas, structure.n_atoms)
-            write_group(folder / DERIVED, {})
-            Table.create(zarr_store, FRAMES, columns, lock, {"restart": None})
-            finish(
-                folder,
-                cls.kind,
-                {
-                    "structure": {
-                        "numbers": structure.numbers.tolist(),
-                        "positions_bohr": structure.positions.tolist(),
-                        "charge": structure.charge,
-                        "multiplicity": structure.multiplicity,
-                    },
-                    "n_replicas": int(n_replicas),
-                    "stage": asdict(stage),
-                    "provenance": dict(provenance),
-                    "units": "Hartree atomic units, temperature in kelvin; every array names its own",
+            write_group(Path(zarr_store.root) / DERIVED, {})
+            Table.create(zarr_store, FRAMES, _columns(n_replicas, structure.n_atoms), lock, {"restart": None})
+            return {
+                "structure": {
+                    "numbers": structure.numbers.tolist(),
+                    "positions_bohr": structure.positions.tolist(),
+                    "charge": structure.charge,
+                    "multiplicity": structure.multiplicity,
                 },
-            )
-            return cls(folder, lock)
-        except BaseException:
-            lock.release()
-            raise
+                "n_replicas": int(n_replicas),
+                "stage": asdict(stage),
+                "provenance": dict(provenance),
+                "units": "Hartree atomic units, temperature in kelvin; every array names its own",
+            }
 
-    @classmethod
-    def open(cls, path: str | Path, writable: bool = False) -> Self:
-        """Open an existing store; ``DataError`` if there is none, it is damaged or (to write) in use."""
-        folder, lock = open_lock(path, writable)
-        try:
-            return cls(folder, lock)
-        except BaseException:
-            if lock is not None:
-                lock.release()
-            raise
-
-    def __len__(self) -> int:
-        return len(self.frame_table)
+        return cls._create(path, build)
 
     def __repr__(self) -> str:
         mode = "writable" if self.writable else "reading"
@@ -145,7 +132,7 @@ class TrajectoryStore(StoreFolder):
         self._writer()
         self._check(frames)
         state = RestartState(int(frames.end.step), frames.end.positions, frames.end.velocities)
-        restart = write_restart(self._zarr, self.frame_table.attributes["restart"], state)
+        restart = write_restart(self.zarr, self.frame_table.attributes["restart"], state)
         rows = [
             {
                 "steps": np.asarray(step, np.int64),
@@ -180,7 +167,7 @@ class TrajectoryStore(StoreFolder):
         values = np.asarray(values)
         if values.ndim < 1 or len(values) != len(self):
             raise InputError(f"{name} needs a row for each of the {len(self)} frames; its shape is {values.shape}.")
-        write_derived(self._zarr, checked_name(name), values, unit, meaning)
+        write_derived(self.zarr, checked_name(name), values, unit, meaning)
 
     # Reading
 
@@ -217,8 +204,8 @@ class TrajectoryStore(StoreFolder):
         DataError
             If the stored state is damaged.
         """
-        record = self.frame_table.attributes["restart"]
-        return None if record is None else cast("MDState", read_restart(self._zarr, record))
+        record = self.frame_table.attributes.get("restart")
+        return None if record is None else cast("MDState", read_restart(self.zarr, record))
 
     def array(self, name: str) -> NDArray[Any]:
         """A quantity stored by ``set_array``, (n_frames at that time, ...).
@@ -231,7 +218,7 @@ class TrajectoryStore(StoreFolder):
         if name not in self.array_names():
             known = ", ".join(self.array_names()) or "none"
             raise DataError(f"{self.path} has no array {name!r}; it has: {known}.")
-        return read_derived(self._zarr, name)
+        return read_derived(self.zarr, name)
 
     def array_unit(self, name: str) -> str:
         """Unit of a quantity stored by ``set_array``."""

@@ -116,8 +116,8 @@ def test_damage_is_found(store: TrajectoryStore, tmp_path: Path) -> None:
     store.close()
     slot = json.loads((store.path / "frames" / "zarr.json").read_text())["attributes"]["restart"]["slot"]
     for name, expected in {
-        "frames/positions/c/0/0/0/0": "frame 0: its bytes differ",
-        "frames/kinetic_energy/c/0": "frame 0: its bytes differ",
+        "frames/positions/c/0/0/0/0": "frame 0 (step 0): its bytes differ",
+        "frames/kinetic_energy/c/0": "frame 0 (step 0): its bytes differ",
         f"restart_velocities/c/{slot}/0/0/0": "restart state",
         "derived/dipole/v0/c/0/0": "'dipole'",
     }.items():

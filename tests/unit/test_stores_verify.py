@@ -10,6 +10,7 @@ import pytest
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.errors import DataError
 from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.stores.records import sealed
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.table import Table
 from densnet_core.stores.verify import open_store, verify
@@ -69,8 +70,8 @@ def test_one_flipped_bit_in_any_array_is_found_and_its_frame_named(path: Path, p
         data[at] ^= 1 << int(values.integers(8))
         chunk.write_bytes(data)
         problems = verify(path)
-        assert any(f"frame {index}: its bytes differ from its checksum" in problem for problem in problems), name
-        assert not any(f"frame {other}: its bytes" in p for p in problems for other in set(range(N_FRAMES)) - {index})
+        assert any(f"frame {index} (" in problem for problem in problems), name
+        assert not any(f"frame {other} (" in p for p in problems for other in set(range(N_FRAMES)) - {index})
         shutil.copy(pristine / chunk.relative_to(path), chunk)
     assert verify(path) == []
 
@@ -100,7 +101,12 @@ def test_missing_rows_and_damaged_records_are_found(path: Path) -> None:
     node = json.loads(text)
     node["attributes"]["committed"]["frame"] += 1
     record.write_text(json.dumps(node))
-    assert any("6 are committed" in problem for problem in verify(path))
+    assert any("its seal is missing" in problem for problem in verify(path))
+    record.write_bytes(sealed(node))  # a wrong count that whoever wrote it sealed
+    assert any("rows but 7 are committed" in problem for problem in verify(path))
+    node["attributes"]["committed"]["frame"] -= 2
+    record.write_bytes(sealed(node))
+    assert any("has 5 rows, but 4 are committed" in problem for problem in verify(path))
     record.write_text(text[:-10])
     assert any("cannot be read" in problem for problem in verify(path))
     record.write_text(text)
