@@ -10,8 +10,9 @@ from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.splits import SPLIT
 from densnet_core.training.evaluation import ErrorSummary
-from densnet_core.workflow.labels import SPLIT, fit_name
+from densnet_core.workflow.labels import fit_name
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Advance
 

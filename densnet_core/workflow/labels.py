@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,9 +21,6 @@ from densnet_core.structures import Array, Structure
 from densnet_core.training.data import LabelledFrames
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.reporter import Advance
-
-SPLIT = "split"
-SPLIT_PARTS = ("train", "validation", "test")
 
 
 def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceStore:
@@ -151,40 +147,6 @@ def fit_into(
     if first < len(store):
         project_many(factory, frames, basis, metric, executor, keep, fail, progress)
     return fit
-
-
-def split_frames(
-    hashes: Sequence[str], counts: Mapping[str, int], seed: int, previous: Mapping[str, Any] | None
-) -> dict[str, list[str]]:
-    """Divide frames, given by content hash, into train, validation and test.
-
-    Frames that any earlier split held out for testing are never trained or validated on, whatever the new numbers and
-    however many splits lie between: ``held_out`` of the result lists them all.
-
-    Raises
-    ------
-    InputError
-        If there are too few frames; the message says how many there are.
-    """
-    order = [hashes[i] for i in np.random.default_rng(seed).permutation(len(hashes))]
-    held_out = {*previous.get("held_out", []), *previous["test"]} if previous else set()
-    test = [h for h in order if h in held_out][: counts["test"]]
-    free = [h for h in order if h not in held_out]
-    missing = counts["test"] - len(test)
-    test, free = test + free[:missing], free[missing:]
-    wanted = counts["train"] + counts["validation"]
-    if len(test) < counts["test"] or len(free) < wanted:
-        raise InputError(
-            f"[training] asks for {sum(counts.values())} frames, but only {len(hashes)} are labelled"
-            + (f" and {len(held_out)} of them are held out by an earlier split" if held_out else "")
-            + ". Sample more, or lower train, validation or test."
-        )
-    return {
-        "train": free[: counts["train"]],
-        "validation": free[counts["train"] : wanted],
-        "test": test,
-        "held_out": sorted(held_out.union(test)),
-    }
 
 
 def labelled_frames(store: ReferenceStore, fit: Fit, hashes: Sequence[str]) -> LabelledFrames:

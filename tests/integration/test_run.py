@@ -19,9 +19,9 @@ from tiny_run import CONFIG, HEATING_STEPS, PRODUCTION_STEPS, FinishedRun, densn
 from densnet_core.errors import DenSNetError
 from densnet_core.stores.models import load_checkpoint
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.splits import SPLIT
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.verify import verify
-from densnet_core.workflow.labels import SPLIT
 
 # A backend like any third party's, from its own distribution: it writes down every calculation that it finishes.
 COUNTING = """

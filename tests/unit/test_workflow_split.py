@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from densnet_core.errors import InputError
-from densnet_core.workflow.labels import split_frames
+from densnet_core.stores.splits import merged_split, split_frames
 
 FRAMES = [f"{i:02d}" for i in range(40)]
 
@@ -52,3 +52,29 @@ def test_too_few_frames_say_how_many_there_are() -> None:
     before = split_frames(FRAMES, counts(10, 5, 20), 0, None)
     with pytest.raises(InputError, match="20 of them are held out"):
         split_frames(FRAMES, counts(30, 5, 5), 0, before)
+
+
+def test_the_order_of_the_frames_does_not_matter_and_new_ones_leave_the_drawn_order_as_it_is() -> None:
+    split = split_frames(FRAMES, counts(20, 5, 10), 3, None)
+    assert split_frames(FRAMES[::-1], counts(20, 5, 10), 3, None) == split
+    before = split_frames(FRAMES[:30], counts(5, 5, 20), 3, None)
+    after = split_frames(FRAMES, counts(5, 5, 30), 3, None)
+    common = [content for content in after["test"] if content in before["test"]]
+    assert common == [content for content in before["test"] if content in common]
+
+
+def test_a_frame_held_out_in_any_store_is_held_out_after_a_merge() -> None:
+    first = split_frames(FRAMES[:25], counts(10, 5, 10), 1, None)
+    second = split_frames(FRAMES[15:], counts(10, 5, 10), 2, None)
+    merged = merged_split([first, second], FRAMES)
+    assert merged is not None
+    tested = {*first["test"], *second["test"]}
+    assert set(merged["test"]) == set(merged["held_out"]) == tested
+    assert not tested & {*merged["train"], *merged["validation"]}
+    assert not set(merged["train"]) & set(merged["validation"])
+    assert {*merged["train"], *merged["validation"]} == {
+        content for split in (first, second) for part in ("train", "validation") for content in split[part]
+    } - tested
+    again = split_frames(FRAMES, counts(15, 2, 12), 9, merged)
+    assert not tested & {*again["train"], *again["validation"]}
+    assert merged_split([], FRAMES) is None
