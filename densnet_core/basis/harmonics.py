@@ -76,3 +76,40 @@ def solid_harmonics(vectors: Tensor, l_max: int) -> list[Tensor]:
             product = (harmonics[l].unsqueeze(-1) * first.unsqueeze(-2)).reshape(*lead, 3 * (2 * l + 1))
             harmonics.append(product @ _raising(l, vectors.dtype, vectors.device))
     return harmonics
+
+
+@cache
+def _couplings(
+    pairs: tuple[tuple[int, int], ...], l3: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Gaunt coefficients (2 l3 + 1, sum of (2 l1 + 1) (2 l2 + 1)) of the pairs (l1, l2) that couple to l3."""
+    coupled = [(l1, l2) for l1, l2 in pairs if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 - l3) % 2 == 0]
+    columns = [gaunt(l1, l2, l3).reshape(-1, 2 * l3 + 1).T for l1, l2 in coupled]
+    with torch.inference_mode(False):  # kept for later calls, which may need derivatives
+        return torch.tensor(np.concatenate(columns, axis=1), dtype=dtype, device=device), coupled
+
+
+def coupled_harmonics(vectors: Tensor, pairs: tuple[tuple[int, int], ...]) -> dict[tuple[int, int], Tensor]:
+    """For pairs (l1, l2) the solid harmonics S_L coupled by Gaunt coefficients to products of l1 and l2.
+
+    Parameters
+    ----------
+    vectors : (..., 3)
+    pairs : tuple of (l1, l2)
+
+    Returns
+    -------
+    dict
+        For every pair (..., min(l1, l2) + 1, (2 l1 + 1) (2 l2 + 1)), terms t = 0, 1, ... with L = l1 + l2 - 2t.
+    """
+    highest = max(l1 + l2 for l1, l2 in pairs)
+    terms: dict[tuple[int, int], list[Tensor]] = {pair: [] for pair in pairs}
+    harmonics = solid_harmonics(vectors, highest)
+    for l3 in range(highest, -1, -1):
+        if not any(abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 - l3) % 2 == 0 for l1, l2 in pairs):
+            continue
+        matrix, coupled = _couplings(pairs, l3, vectors.dtype, vectors.device)
+        parts = torch.split(harmonics[l3] @ matrix, [(2 * l1 + 1) * (2 * l2 + 1) for l1, l2 in coupled], dim=-1)
+        for pair, part in zip(coupled, parts, strict=True):
+            terms[pair].append(part)
+    return {pair: torch.stack(parts, dim=-2) for pair, parts in terms.items()}

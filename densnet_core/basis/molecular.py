@@ -14,6 +14,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.harmonics import solid_harmonics
+from densnet_core.basis.species import species_of
 from densnet_core.errors import InputError
 
 
@@ -32,6 +33,11 @@ class ShellGroup:
         Bohr^-2; short contractions are padded with exponent 1 and coefficient 0. Leading dimensions are a batch.
     coefficients : (..., n_shells, n_primitives)
         Factors of r^l exp(-a r^2) in the normalised radial part.
+    sets : (n_shells,) int64
+        Shells of one atom with the same number have the same exponents, as in a generally contracted basis; integrals
+        over their primitives are computed once. Whoever replaces exponents keeps that.
+    widths : (n_shells,) int64
+        Number of primitives without the padding.
     """
 
     l: int  # noqa: E741
@@ -39,6 +45,8 @@ class ShellGroup:
     functions: Tensor
     exponents: Tensor
     coefficients: Tensor
+    sets: Tensor
+    widths: Tensor
 
 
 class MolecularBasis:
@@ -77,8 +85,9 @@ class MolecularBasis:
             atom_of[group.functions] = group.atoms[:, None]
         self.function_atoms = atom_of
         """(n_functions,) the atom of every function."""
-        self.places = torch.argsort(torch.cat([group.functions.reshape(-1) for group in self.groups]))
-        """(n_functions,) place of every function when they are sorted by group."""
+        self.species = species_of(self.numbers.tolist(), self.groups)
+        """The atoms of each element, with their distinct primitives."""
+        self._unscaled = self.groups
 
     def _group(
         self,
@@ -92,13 +101,22 @@ class MolecularBasis:
             exponents[index, : len(values)] = values
             coefficients[index, : len(values)] = factors
         functions = np.array([offset for _, offset, _, _ in rows])[:, None] + np.arange(2 * l + 1)
+        numbers: dict[tuple[int, bytes], int] = {}
+        sets = [numbers.setdefault((atom, values.tobytes()), len(numbers)) for atom, _, values, _ in rows]
         return ShellGroup(
             l,
             torch.tensor([atom for atom, _, _, _ in rows], device=self.device),
             torch.tensor(functions, device=self.device),
             torch.tensor(exponents, dtype=self.dtype, device=self.device),
             torch.tensor(coefficients, dtype=self.dtype, device=self.device),
+            torch.tensor(sets, device=self.device),
+            torch.tensor([len(values) for _, _, values, _ in rows], device=self.device),
         )
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether atoms of one element have the same functions: exponents were neither scaled nor replaced."""
+        return self.groups is self._unscaled
 
     def scaled(self, factors: Tensor) -> MolecularBasis:
         """The same functions with the exponents of every atom multiplied by factors, differentiable in these.

@@ -1,0 +1,144 @@
+"""The atoms of one element in a molecule, with their primitives: what the integrals loop over.
+
+Atoms of one element carry the same shells, so that integrals between two elements are one batch of equal blocks. Shells
+of one atom and angular momentum that share their exponents (a generally contracted basis) share their primitives: the
+integrals are computed once over these and contracted by a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from densnet_core.basis.molecular import ShellGroup
+
+
+@dataclass(frozen=True, eq=False)
+class Momentum:
+    """The shells of one angular momentum on the atoms of one element.
+
+    Parameters
+    ----------
+    l : int
+    group : int
+        Their place among the groups of the molecule.
+    rows : (n_atoms, n_shells) int64
+        Their rows in that group.
+    set_rows, columns : (n_primitives,) int64
+        Shell (of the n_shells) and column in the group where the exponent of each distinct primitive stands.
+    members : (n_shells, n_primitives) bool, or None
+        Which primitives a shell contracts; None if every shell is one primitive.
+    functions : slice
+        Their functions among those of the atom, when these are sorted by angular momentum.
+    primitives : slice
+        Their primitives among those of the atom.
+    """
+
+    l: int  # noqa: E741
+    group: int
+    rows: Tensor
+    set_rows: Tensor
+    columns: Tensor
+    members: Tensor | None
+    functions: slice
+    primitives: slice
+
+    @property
+    def n_shells(self) -> int:
+        return self.rows.shape[1]
+
+    def exponents(self, groups: Sequence[ShellGroup], atoms: slice) -> Tensor:
+        """(..., n_atoms, n_primitives) exponents of the distinct primitives of the atoms chosen."""
+        return groups[self.group].exponents[..., self.rows[atoms][:, self.set_rows], self.columns]
+
+    def factors(self, groups: Sequence[ShellGroup], atoms: slice) -> Tensor:
+        """(..., n_atoms, n_primitives) factors of shells that are one primitive each."""
+        return groups[self.group].coefficients[..., self.rows[atoms][:, self.set_rows], self.columns]
+
+    def contraction(self, groups: Sequence[ShellGroup], atoms: slice) -> Tensor | None:
+        """(..., n_atoms, n_shells, n_primitives) contraction of r^l exp(-a r^2); None for one primitive each."""
+        if self.members is None:
+            return None
+        return groups[self.group].coefficients[..., self.rows[atoms][:, :, None], self.columns] * self.members
+
+
+@dataclass(frozen=True, eq=False)
+class Species:
+    """The atoms of one element.
+
+    Parameters
+    ----------
+    atoms : (n_atoms,) int64
+    starts : sequence of int
+        First function of each of them; an atom's functions are contiguous.
+    size : int
+        Functions of one atom.
+    momenta : sequence of Momentum
+        Ascending in l.
+    order : (size,) int64, or None
+        Where the functions of the basis stand when sorted by angular momentum; None if they are sorted already.
+    primitive_l : sequence of int
+        Angular momentum of each primitive of one atom, ascending.
+    """
+
+    atoms: Tensor
+    starts: tuple[int, ...]
+    size: int
+    momenta: tuple[Momentum, ...]
+    order: Tensor | None
+    primitive_l: tuple[int, ...]
+
+
+def species_of(numbers: Sequence[int], groups: Sequence[ShellGroup]) -> tuple[Species, ...]:
+    """The species of a molecule with these atomic numbers, in the order in which elements first appear."""
+    return tuple(_species(numbers, groups, number) for number in dict.fromkeys(numbers))
+
+
+def _species(numbers: Sequence[int], groups: Sequence[ShellGroup], number: int) -> Species:
+    device = groups[0].atoms.device
+    atoms = [index for index, other in enumerate(numbers) if other == number]
+    momenta: list[Momentum] = []
+    local: list[int] = []
+    primitive_l: list[int] = []
+    starts = [min(int(g.functions[g.atoms == a].min()) for g in groups if bool((g.atoms == a).any())) for a in atoms]
+    for index, group in enumerate(groups):
+        of_atom = group.atoms.cpu().numpy()
+        rows = np.array([np.flatnonzero(of_atom == atom) for atom in atoms], dtype=np.int64)
+        if not rows.size:
+            continue
+        first = rows[0]
+        sets = group.sets.cpu().numpy()[first]
+        widths = group.widths.cpu().numpy()[first]
+        leaders = [int(np.flatnonzero(sets == s)[0]) for s in dict.fromkeys(sets.tolist())]
+        set_rows = np.concatenate([np.full(widths[i], i) for i in leaders])
+        columns = np.concatenate([np.arange(widths[i]) for i in leaders])
+        one_each = len(set_rows) == len(first) == len(leaders)
+        momenta.append(
+            Momentum(
+                group.l,
+                index,
+                torch.tensor(rows, device=device),
+                torch.tensor(set_rows, device=device),
+                torch.tensor(columns, device=device),
+                None if one_each else torch.tensor(sets[:, None] == sets[set_rows], device=device),
+                slice(len(local), len(local) + len(first) * (2 * group.l + 1)),
+                slice(len(primitive_l), len(primitive_l) + len(set_rows)),
+            )
+        )
+        local += (group.functions[first].reshape(-1) - starts[0]).tolist()
+        primitive_l += [group.l] * len(set_rows)
+    is_sorted = local == list(range(len(local)))
+    return Species(
+        torch.tensor(atoms, device=device),
+        tuple(starts),
+        len(local),
+        tuple(momenta),
+        None if is_sorted else torch.argsort(torch.tensor(local, device=device)),
+        tuple(primitive_l),
+    )
