@@ -8,6 +8,7 @@ from math import pi, sqrt
 import torch
 from torch import Tensor
 
+from densnet_core.basis.assembly import in_function_order
 from densnet_core.basis.harmonics import gaunt, solid_harmonics
 from densnet_core.basis.molecular import MolecularBasis
 
@@ -56,5 +57,5 @@ def function_gradients(functions: MolecularBasis, positions: Tensor, points: Ten
         direction = offsets[..., group.atoms, :, None] * harmonics[group.l][..., group.atoms, None, :]
         block = radial[..., None, None] * gradients[group.l][..., group.atoms, :, :]
         block = block + slope[..., None, None] * direction
-        blocks.append(block.transpose(-3, -2).flatten(-2))
-    return torch.cat(blocks, dim=-1).index_select(-1, functions.places)
+        blocks.append(block.transpose(-3, -2))
+    return in_function_order(functions, blocks)

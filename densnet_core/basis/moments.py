@@ -36,11 +36,10 @@ def second_moments(functions: MolecularBasis, positions: Tensor) -> Tensor:
 
 
 def _local_moments(functions: MolecularBasis) -> Tensor:
-    """(n_functions, 3, 3) second moments of the functions about their own centres."""
-    blocks = []
+    """(..., n_functions, 3, 3) second moments of the functions about their own centres."""
+    result = torch.zeros((functions.n_functions, 3, 3), dtype=functions.dtype, device=functions.device)
     for group in functions.groups:
         exponents, coefficients = group.exponents, group.coefficients
-        zero = torch.zeros((), dtype=functions.dtype, device=functions.device)
         if group.l == 0:
             # integral x^2 exp(-a r^2) = (pi/a)^(3/2) / 2a
             radial = (coefficients * (pi / exponents) ** 1.5 / (2.0 * exponents)).sum(-1) / sqrt(4.0 * pi)
@@ -51,10 +50,11 @@ def _local_moments(functions: MolecularBasis) -> Tensor:
             coupling = torch.tensor(gaunt(1, 1, 2), dtype=functions.dtype, device=functions.device)
             angular = coupling.permute(2, 0, 1) * (4.0 * pi / 3.0)
         else:
-            radial = coefficients.sum(-1) * zero
-            angular = zero.expand(2 * group.l + 1, 3, 3)
-        blocks.append((radial[..., :, None, None, None] * angular).flatten(-4, -3))
-    return torch.cat(blocks, dim=-3).index_select(-3, functions.places)
+            continue
+        local = radial.new_zeros((*radial.shape[:-1], functions.n_functions, 3, 3))
+        local[..., group.functions, :, :] = radial[..., None, None, None] * angular
+        result = result + local
+    return result
 
 
 def traceless(moments: Tensor) -> Tensor:

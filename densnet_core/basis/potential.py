@@ -15,6 +15,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from densnet_core.basis.assembly import in_function_order
 from densnet_core.basis.boys import boys
 from densnet_core.basis.gradients import harmonic_gradients
 from densnet_core.basis.harmonics import solid_harmonics
@@ -44,8 +45,8 @@ def potentials(functions: MolecularBasis, positions: Tensor, points: Tensor) -> 
         primitives = (2.0 * pi) * group.coefficients.unsqueeze(-3) / exponents
         values = boys(squares[..., group.atoms, None] * exponents, group.l)[group.l]
         radial = (primitives * values).sum(-1)
-        blocks.append((radial[..., None] * harmonics[group.l][..., group.atoms, :]).flatten(-2))
-    return torch.cat(blocks, dim=-1).index_select(-1, functions.places)
+        blocks.append(radial[..., None] * harmonics[group.l][..., group.atoms, :])
+    return in_function_order(functions, blocks)
 
 
 def fields(functions: MolecularBasis, positions: Tensor, points: Tensor) -> Tensor:
@@ -67,8 +68,8 @@ def fields(functions: MolecularBasis, positions: Tensor, points: Tensor) -> Tens
         direction = offsets[..., group.atoms, :, None] * harmonics[group.l][..., group.atoms, None, :]
         block = slope[..., None, None] * direction
         block = block - radial[..., None, None] * gradients[group.l][..., group.atoms, :, :]
-        blocks.append(block.transpose(-3, -2).flatten(-2))
-    return torch.cat(blocks, dim=-1).index_select(-1, functions.places)
+        blocks.append(block.transpose(-3, -2))
+    return in_function_order(functions, blocks)
 
 
 def nuclear_attractions(functions: MolecularBasis, positions: Tensor, nuclei: Tensor, charges: Tensor) -> Tensor:
