@@ -41,13 +41,13 @@ def optimize(
     iterations: Annotated[int, typer.Option(min=1, help="L-BFGS iterations.")] = 60,
     seed: Annotated[int, typer.Option(help="Seed of the choice of frames.")] = 0,
 ) -> None:
-    """Optimise exponents for the difference density: few functions, small fit floor."""
+    """Optimise contractions for the difference density: few functions, small fit floor."""
     from densnet_core.cli.progress import RichReporter
     from densnet_core.workflow.bases import optimize_basis
 
     with RichReporter() as reporter:
         basis, record = optimize_basis(stores, shells, name, output, frames, iterations, seed, reporter)
     print(basis)
-    print(f"missed share of the difference's Coulomb energy  {record['missed_share_geometric_mean']:.2e}")
-    print(f"largest condition number of the scaled metric    {record['largest_condition_number']:.1e}")
+    print(f"NMAE of the fits, geometric mean               {record['nmae_percent_geometric_mean']:.3f} %")
+    print(f"largest condition number of the scaled metric  {record['largest_condition_number']:.1e}")
     print(f"basis      {output}")

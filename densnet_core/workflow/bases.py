@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from densnet_core.basis.base import MAX_L, SHELL_LETTERS, GaussianBasis
-from densnet_core.density.fitting import fit_difference
-from densnet_core.density.optimize import ExponentOptimizer, TargetDensity, condition_number, large_basis
+from densnet_core.basis.integrals import two_center
+from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.electron import OrbitalDensity
+from densnet_core.density.optimize import ContractionOptimizer, TargetDensity, condition_number, large_basis
 from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.quadrature import quadrature
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.reference.runner import atomic_densities, project_many
@@ -20,6 +25,9 @@ from densnet_core.stores.reference import ReferenceStore
 from densnet_core.workflow.folder import write_json
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stores import backend_factory, default_executor
+
+_RADIAL, _DEGREE = 26, 15
+"""Quadrature of the loss: within 1 % of the NMAE on the usual one, with a quarter of its points."""
 
 
 def parse_shells(text: str) -> dict[int, tuple[int, ...]]:
@@ -48,7 +56,7 @@ def parse_shells(text: str) -> dict[int, tuple[int, ...]]:
 
 
 def targets_of(path: Path, count: int, seed: int, reporter: Reporter) -> list[TargetDensity]:
-    """Difference densities of ``count`` frames of a store, chosen at random, in the large set."""
+    """Difference densities of ``count`` frames of a store, chosen at random; together they have weight 1."""
     with ReferenceStore.open(path) as store:
         chosen = sorted(np.random.default_rng(seed).permutation(len(store))[:count].tolist())
         if not chosen:
@@ -59,17 +67,19 @@ def targets_of(path: Path, count: int, seed: int, reporter: Reporter) -> list[Ta
             for result in [store.result(i, labels=("orbitals", "occupations"))]
         ]
         factory = backend_factory(store.backend, store.level)
+        orbital_basis = store.orbital_basis
+    if orbital_basis is None:
+        raise InputError(f"{path} holds no orbitals; bases are optimised on frames with orbitals.")
     elements = sorted({int(z) for structure, _, _ in frames for z in structure.numbers})
     executor = default_executor()
     prior = AtomicPrior.fit(atomic_densities(factory, elements, executor))
     large = large_basis(elements)
     targets: dict[int, TargetDensity] = {}
 
-    def keep(index: int, projection: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        structure = frames[index][0]
-        targets[index] = TargetDensity(
-            structure, large, fit_difference(structure, projection, large, prior).coefficients
-        )
+    def keep(index: int, projection: NDArray[np.float64]) -> None:
+        structure, orbitals, occupations = frames[index]
+        density = OrbitalDensity(structure, orbital_basis, orbitals, occupations)
+        targets[index] = _target(density, projection, large, prior, 1.0 / len(frames))
 
     def fail(index: int, error: Exception) -> None:
         raise DenSNetError(f"Frame {chosen[index]} of {path} could not be projected: {error}") from error
@@ -77,6 +87,21 @@ def targets_of(path: Path, count: int, seed: int, reporter: Reporter) -> list[Ta
     advance = reporter.task(f"densities of {path.name}", len(frames))
     project_many(factory, frames, large, "coulomb", executor, keep, fail, lambda done: advance(done, "frames"))
     return [targets[index] for index in sorted(targets)]
+
+
+def _target(
+    density: OrbitalDensity, projection: NDArray[np.float64], basis: GaussianBasis, prior: AtomicPrior, weight: float
+) -> TargetDensity:
+    """The difference of a density to the superposed atoms, from the projection of the density itself."""
+    structure = density.structure
+    positions = torch.tensor(structure.positions)
+    atoms = MolecularBasis(prior.basis, structure.numbers)
+    coefficients = prior.coefficients(structure.numbers)
+    functions = MolecularBasis(basis, structure.numbers)
+    from_atoms = two_center("coulomb", functions, positions, atoms, positions) @ coefficients
+    points, weights = quadrature(structure, _RADIAL, _DEGREE)
+    values = density.evaluate(points) - atoms.density(positions, coefficients, torch.tensor(points)).numpy()
+    return TargetDensity(structure, basis, projection - from_atoms.numpy(), points, weights, values, weight)
 
 
 def optimize_basis(
@@ -89,9 +114,10 @@ def optimize_basis(
     seed: int,
     reporter: Reporter,
 ) -> tuple[GaussianBasis, dict[str, Any]]:
-    """Optimise exponents on frames of stores and write the basis as JSON, with how it was made.
+    """Optimise contractions on frames of stores and write the basis as JSON, with how it was made.
 
-    The file holds ``GaussianBasis.to_dict`` and a record ``made_by``; ``[basis] name`` takes its path.
+    Every store has the same weight, whatever the number of its frames. The file holds ``GaussianBasis.to_dict`` and a
+    record ``made_by``; ``[basis] name`` takes its path.
     """
     counts = parse_shells(shells)
     targets = [target for path in stores for target in targets_of(path, frames, seed, reporter)]
@@ -99,16 +125,16 @@ def optimize_basis(
     unused = set(counts) - present
     if unused:
         raise InputError(f"No frame holds {', '.join(symbol(z) for z in sorted(unused))}; leave it out or add a store.")
-    optimizer = ExponentOptimizer(targets, counts)
-    advance = reporter.task("optimising the exponents", 0)
-    loss = optimizer.run(iterations, lambda call, value: advance(call, f"missed {np.exp(value):.2e}"))
+    optimizer = ContractionOptimizer(targets, counts)
+    advance = reporter.task("optimising the contractions", 0)
+    loss = optimizer.run(iterations, lambda call, value: advance(call, f"NMAE {np.exp(value):.3f} %"))
     basis = optimizer.basis(name)
     record = {
         "command": f"densnet basis optimize {' '.join(path.name for path in stores)} --shells '{shells}' --frames "
         f"{frames} --iterations {iterations} --seed {seed} --name {name}",
         "stores": [path.name for path in stores],
         "frames_hashes": [target.structure.content_hash().hex() for target in targets],
-        "missed_share_geometric_mean": float(np.exp(loss)),
+        "nmae_percent_geometric_mean": float(np.exp(loss)),
         "largest_condition_number": max(condition_number(basis, target.structure) for target in targets),
     }
     write_json(output, {**basis.to_dict(), "made_by": record})

@@ -23,7 +23,7 @@ def test_optimised_on_imported_frames_it_misses_less_with_every_iteration(tmp_pa
                        "--iterations", iterations, "--output", out, cwd=tmp_path)  # fmt: skip
         assert done.returncode == 0, done.stderr
         record = json.loads((tmp_path / out).read_text())["made_by"]
-        missed[iterations] = record["missed_share_geometric_mean"]
+        missed[iterations] = record["nmae_percent_geometric_mean"]
         assert len(record["frames_hashes"]) == 1
     assert math.log(missed[12]) < math.log(missed[1]) - 0.5
     basis = basis_from_file(tmp_path / "basis12.json")
