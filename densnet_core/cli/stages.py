@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +48,7 @@ def _record(run: Any, result: Any) -> Any:
     if isinstance(result, Path):
         return {"path": str(result)}
     if isinstance(result, list):
-        return {"path": str(run.folder.samples), "geometries": len(result)}
+        return {"path": str(run.folder.samples), **json.loads(run.folder.sampling.read_text(encoding="utf-8"))}
     return {"path": str(run.folder.model)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ class Selection:
     energy_model: Chosen
     energy_backbone: Chosen
     engine: Chosen
+    sampling_start: Chosen | None = None
 
 
 # Field of Selection: kind, section, key that names the component, key of its options. No key: the options are what
@@ -117,9 +119,12 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
     manager = get_manager() if manager is None else manager
     chosen: dict[str, Chosen] = {}
     problems: list[str] = []
-    for slot in _SLOTS:
+    slots = dict(_SLOTS)
+    if config.sampling.start is not None:
+        slots["sampling_start"] = (Kind.SAMPLER, "sampling.start", "method", None)
+    for slot, place in slots.items():
         try:
-            chosen[slot] = _choose(config, manager, *_SLOTS[slot])
+            chosen[slot] = _choose(config, manager, *place)
         except DenSNetError as error:
             problems.append(str(error))
     if problems:
@@ -130,7 +135,7 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
 def _choose(
     config: Config, manager: Manager, kind: Kind, section: str, name_key: str, options_key: str | None
 ) -> Chosen:
-    table = getattr(config, section)
+    table = attrgetter(section)(config)
     source = config.source.name
     try:
         component = manager.find(kind, getattr(table, name_key))
@@ -141,7 +146,7 @@ def _choose(
         getattr(table, options_key or "options"),
         where=f"{source}: {section}" + (f".{options_key}" if options_key else ""),
         base=config.source.parent,
-        also_known=() if options_key else (name_key,),
+        also_known=() if options_key else tuple(type(table).model_fields),
     )
     return Chosen(component, options)
 
@@ -157,19 +162,48 @@ def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
     ConfigError
     """
     source = config.source.name
-    try:
-        structure = read_xyz(config.system.geometry, config.system.charge, config.system.multiplicity)[0]
-    except DenSNetError as error:
-        raise ConfigError(f"{source}: system.geometry: {error}") from error
+    structure = _molecule(config, get_manager() if manager is None else manager)
     try:
         config.basis.build(int(number) for number in structure.numbers)
     except DenSNetError as error:
         raise ConfigError(f"{source}: basis: {error}") from error
-    # Samplers that read their frames from elsewhere have no count.
-    count = getattr(select(config, manager).sampler.options, "count", None)
-    if isinstance(count, int) and count < config.training.frames:
-        raise ConfigError(
-            f"{source}: training: train + validation + test = {config.training.frames} frames, but sampling.count = "
-            f"{count}. Sample more or train on fewer."
-        )
+    _check_counts(config, select(config, manager))
     return structure
+
+
+SMILES_SAMPLER: Final = "conformers"
+"""The sampler that turns [system] smiles into a geometry."""
+
+
+def _molecule(config: Config, manager: Manager) -> Structure:
+    system, source = config.system, config.source.name
+    try:
+        if system.geometry is not None:
+            return read_xyz(system.geometry, system.charge, system.multiplicity)[0]
+    except DenSNetError as error:
+        raise ConfigError(f"{source}: system.geometry: {error}") from error
+    try:
+        component = manager.find(Kind.SAMPLER, SMILES_SAMPLER)
+        options = manager.options(component, {"smiles": system.smiles, "count": 1})
+        built: list[Structure] = manager.load(component)(options).build(system.charge, system.multiplicity)
+        return built[0]
+    except DenSNetError as error:
+        raise ConfigError(f"{source}: system.smiles: {error}") from error
+
+
+def _check_counts(config: Config, selection: Selection) -> None:
+    """The sampler makes at least as many frames as training needs, as far as that can be known beforehand."""
+    name, wanted, keep = config.source.name, config.training.frames, config.sampling.select
+    # Samplers that read their frames from elsewhere have no count; with several starts it is the count of each.
+    count = getattr(selection.sampler.options, "count", None)
+    limits = {"sampling.count": count if isinstance(count, int) and config.sampling.start is None else None}
+    limits["sampling.select.count"] = None if keep is None else keep.count
+    for key, limit in limits.items():
+        if limit is not None and limit < wanted:
+            raise ConfigError(
+                f"{name}: training: train + validation + test = {wanted} frames, but {key} = {limit}. Sample more or "
+                "train on fewer."
+            )
+    made = limits["sampling.count"]
+    if keep is not None and made is not None and made < keep.count:
+        raise ConfigError(f"{name}: sampling.select.count = {keep.count}, but sampling.count = {made}. Sample more.")

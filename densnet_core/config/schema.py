@@ -21,12 +21,26 @@ SCHEMA_VERSION: Final = 1
 class SystemSection(Options):
     """The molecule."""
 
-    geometry: FilePath = Field(
+    geometry: FilePath | None = Field(
+        default=None,
         description="Starting geometry, an XYZ file (angstrom); the path is relative to this file.",
         examples=["molecule.xyz"],
     )
+    smiles: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The molecule as SMILES, in place of a geometry; needs densnet-rdkit.",
+        examples=["CCO"],
+    )
     charge: int = Field(default=0, description="Total charge, e.")
     multiplicity: int = Field(default=1, ge=1, description="Spin multiplicity 2S+1.")
+
+    @model_validator(mode="after")
+    def _one_molecule(self) -> SystemSection:
+        if (self.geometry is None) == (self.smiles is None):
+            found = "neither" if self.geometry is None else "both"
+            raise ValueError(f"expected either geometry or smiles, found {found}")
+        return self
 
 
 class _OpenSection(Options):
@@ -40,10 +54,29 @@ class _OpenSection(Options):
         return dict(self.model_extra or {})
 
 
+class SelectSection(Options):
+    """Keep a diverse part of the geometries, by farthest points."""
+
+    count: int = Field(ge=1, description="Number of geometries to keep.", examples=[100])
+
+
+class StartSection(_OpenSection):
+    """Another sampler whose geometries [sampling] starts from, instead of the molecule; further keys are its own."""
+
+    method: str = Field(description="The sampler.", examples=["langevin"])
+
+
 class SamplingSection(_OpenSection):
     """How the geometries of the reference calculations are made; further keys are the sampler's own."""
 
     method: str = Field(default="normal-modes", description="The sampler.")
+    min_difference: float = Field(
+        default=1e-4,
+        ge=0,
+        description="Geometries whose distances differ by less than this part of them (root mean square) count as one.",
+    )
+    start: StartSection | None = None
+    select: SelectSection | None = None
 
 
 class ExecutorSection(_OpenSection):

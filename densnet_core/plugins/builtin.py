@@ -42,6 +42,22 @@ def densnet_components() -> list[Component]:
             install=_INSTALL,
         ),
         Component(
+            kind=Kind.SAMPLER,
+            name="langevin",
+            target="densnet_core.sampling.langevin:LangevinSampler",
+            config="densnet_core.sampling.config:LangevinOptions",
+            summary="Langevin dynamics with the reference backend's own forces",
+            install=_INSTALL,
+        ),
+        Component(
+            kind=Kind.SAMPLER,
+            name="torsion-scan",
+            target="densnet_core.sampling.torsions:TorsionScanSampler",
+            config="densnet_core.sampling.config:TorsionScanOptions",
+            summary="Rigid rotations about given bonds",
+            install=_INSTALL,
+        ),
+        Component(
             kind=Kind.EXECUTOR,
             name="local",
             target="densnet_core.reference.local:LocalExecutor",

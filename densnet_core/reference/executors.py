@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -38,7 +38,7 @@ class Executor(ABC):
         self.options = options
 
     @abstractmethod
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Result]]:
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Outcome[Result], None, None]:
         """Outcomes in the order of completion.
 
         ``function`` and tasks are importable/picklable by the executor's own workers. An exception in one task never

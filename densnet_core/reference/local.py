@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any, Final, Generic, TypeVar
@@ -61,7 +61,7 @@ class LocalExecutor(Executor):
     def __init__(self, options: LocalExecutorOptions | None = None) -> None:
         super().__init__(LocalExecutorOptions() if options is None else options)
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Result]]:
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Outcome[Result], None, None]:
         """Outcomes in the order of completion; ``tasks`` is read no faster than workers become free.
 
         Raises
@@ -190,7 +190,7 @@ class _Run(Generic[Task, Result]):
         self._failed_starts = 0
         self._finished: deque[Outcome[Result]] = deque()
 
-    def outcomes(self) -> Iterator[Outcome[Result]]:
+    def outcomes(self) -> Generator[Outcome[Result], None, None]:
         try:
             while True:
                 self._hand_out()

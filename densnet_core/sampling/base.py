@@ -3,12 +3,57 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from densnet_core.reference.executors import Executor
+from densnet_core.reference.runner import BackendFactory
+from densnet_core.sampling.refusals import Refusals
 from densnet_core.spectra.harmonic import HarmonicReference
 from densnet_core.structures import Structure
 
-__all__ = ["HarmonicReference", "Sampler"]
+__all__ = ["HarmonicReference", "MoleculeSampler", "Sampler", "SamplingContext"]
+
+Advance = Callable[[int, str], None]
+"""Called with the number of steps done so far and a short note."""
+
+
+def _silent(description: str, total: int) -> Advance:
+    return lambda done, note: None
+
+
+@dataclass(frozen=True)
+class SamplingContext:
+    """What a run lends to a sampler besides the molecule.
+
+    Parameters
+    ----------
+    harmonic : HarmonicReference or None
+        Minimum and Hessian; there for samplers with ``needs_harmonic``.
+    factory : BackendFactory or None
+        Makes the reference backend; there for samplers with ``needs_backend``.
+    executor : Executor or None
+        Where independent pieces of work may run; None: in this process.
+    folder : Path or None
+        Empty, or as the same sampler with the same options and molecule left it when it was killed. A sampler that
+        costs more than seconds keeps there what it needs to go on. None: nothing is kept.
+    stream : int
+        Number of the starting geometry among several. Samplers draw independent random numbers for each.
+    task : callable
+        Announces work of so many steps; what it returns is told the progress.
+    refused : Refusals
+        Where a sampler records geometries that it made and did not take.
+    """
+
+    harmonic: HarmonicReference | None = None
+    factory: BackendFactory | None = None
+    executor: Executor | None = None
+    folder: Path | None = None
+    stream: int = 0
+    task: Callable[[str, int], Advance] = _silent
+    refused: Refusals = field(default_factory=Refusals)
 
 
 class Sampler(ABC):
@@ -22,10 +67,24 @@ class Sampler(ABC):
 
     needs_harmonic: bool = False
     """True if ``sample`` must be given the harmonic reference."""
+    needs_backend: bool = False
+    """True if ``sample`` must be given a factory of the reference backend."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = options
 
     @abstractmethod
-    def sample(self, structure: Structure, harmonic: HarmonicReference | None = None) -> list[Structure]:
+    def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """Geometries, every one checked by ``densnet_core.sampling.checks``; equal seeds give equal lists."""
+
+
+class MoleculeSampler(Sampler):
+    """Makes molecules from a description, such as SMILES, and not from a geometry."""
+
+    @abstractmethod
+    def build(self, charge: int, multiplicity: int, context: SamplingContext | None = None) -> list[Structure]:
+        """The molecules; ``InputError`` if the description is of another charge."""
+
+    def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
+        """The molecules, with charge and multiplicity of ``structure`` and nothing else from it."""
+        return self.build(structure.charge, structure.multiplicity, context)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,25 @@ TOO_CLOSE = 0.6
 """Nearer than this times the sum of the radii two atoms have run into each other."""
 
 
+@dataclass(frozen=True)
+class Defect:
+    """Why a geometry is refused.
+
+    Parameters
+    ----------
+    kind : str
+        What such geometries are counted under, for example ``"atoms too close"``.
+    detail : str
+        This geometry's case, with the atoms; what ``str`` gives.
+    """
+
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
 def relative_distances(structure: Structure) -> NDArray[np.float64]:
     """(n_atoms, n_atoms) interatomic distances divided by the sum of the covalent radii; zero on the diagonal."""
     radii = np.array([covalent_radius(int(z)) for z in structure.numbers])
@@ -29,8 +50,8 @@ def fragments(structure: Structure, reach: float = BONDED) -> list[list[int]]:
     return _components(relative_distances(structure) < reach)
 
 
-def defect(structure: Structure, start: Structure) -> str | None:
-    """What is broken in a geometry, in words, or None.
+def defect(structure: Structure, start: Structure) -> Defect | None:
+    """What is broken in a geometry, or None.
 
     Parameters
     ----------
@@ -53,12 +74,12 @@ def defect(structure: Structure, start: Structure) -> str | None:
     np.fill_diagonal(relative, np.inf)
     nearest = np.unravel_index(int(np.argmin(relative)), relative.shape)
     if relative[nearest] < TOO_CLOSE:
-        return f"{_pair(structure, int(nearest[0]), int(nearest[1]))} is too short"
+        return Defect("atoms too close", f"{_pair(structure, int(nearest[0]), int(nearest[1]))} is too short")
     connected = relative < BROKEN
     for atoms in fragments(start):
         parts = _components(connected[np.ix_(atoms, atoms)])
         if len(parts) > 1:
-            return "the molecule has come apart: " + _gap(structure, atoms, parts)
+            return Defect("come apart", "the molecule has come apart: " + _gap(structure, atoms, parts))
     return None
 
 

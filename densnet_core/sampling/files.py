@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from densnet_core.errors import InputError
-from densnet_core.sampling.base import Sampler
+from densnet_core.sampling.base import Sampler, SamplingContext
 from densnet_core.sampling.checks import defect
 from densnet_core.sampling.config import FileOptions
 from densnet_core.sampling.distinct import distinct, on_hash_grid
-from densnet_core.spectra.harmonic import HarmonicReference
 from densnet_core.structures import Structure, read_xyz
 
 _READABLE = re.compile(r"(species:S:1|Z:I:1):pos:R:3(:|$)")
@@ -34,7 +33,7 @@ class FileSampler(Sampler):
         self.path = Path(options.path)
         self.stride = options.stride
 
-    def sample(self, structure: Structure, harmonic: HarmonicReference | None = None) -> list[Structure]:
+    def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """Frames of the file with charge and multiplicity of ``structure``; repeated frames are dropped.
 
         Raises

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from densnet_core.errors import InputError
-from densnet_core.sampling.base import Sampler
-from densnet_core.sampling.checks import defect
+from densnet_core.sampling.base import Sampler, SamplingContext
+from densnet_core.sampling.checks import Defect, defect
 from densnet_core.sampling.config import NormalModeOptions
 from densnet_core.sampling.distinct import on_hash_grid
-from densnet_core.spectra.harmonic import HarmonicReference, NormalModes, normal_modes
+from densnet_core.sampling.refusals import Refusals
+from densnet_core.spectra.harmonic import NormalModes, normal_modes
 from densnet_core.structures import Structure
 from densnet_core.units import BOLTZMANN
 
@@ -40,7 +39,7 @@ class NormalModeSampler(Sampler):
         self.count = options.count
         self.seed = options.seed
 
-    def sample(self, structure: Structure, harmonic: HarmonicReference | None = None) -> list[Structure]:
+    def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """``count`` different geometries, in the order drawn.
 
         Raises
@@ -49,6 +48,8 @@ class NormalModeSampler(Sampler):
             Without a harmonic reference of this molecule, if it is not at a minimum, or if more than half of the
             draws are refused.
         """
+        context = context or SamplingContext()
+        harmonic = context.harmonic
         if harmonic is None:
             raise InputError("Normal-mode sampling needs the harmonic reference of the molecule; none was given.")
         minimum = harmonic.structure
@@ -61,7 +62,7 @@ class NormalModeSampler(Sampler):
         amplitudes = np.sqrt(BOLTZMANN * self.temperature) / modes.frequencies
         generator = np.random.default_rng(self.seed)
         accepted: dict[bytes, Structure] = {}
-        refused: Counter[str] = Counter()
+        refused = Refusals()
         while len(accepted) < self.count:
             coordinates = amplitudes * generator.standard_normal(modes.n_modes)
             shift = np.tensordot(coordinates, modes.displacements, axes=1)
@@ -69,20 +70,21 @@ class NormalModeSampler(Sampler):
             reason = defect(geometry, minimum)
             identity = geometry.content_hash()
             if reason is None and identity in accepted:
-                reason = "equal to an earlier one within 1e-9 bohr"
+                reason = Defect("repeated", "equal to an earlier one within 1e-9 bohr")
             if reason is None:
                 accepted[identity] = geometry
             else:
-                refused[reason] += 1
+                refused.add(reason)
                 self._stop_if_hopeless(len(accepted), refused)
+        context.refused.add_records(refused.records())
         return list(accepted.values())
 
-    def _stop_if_hopeless(self, n_accepted: int, refused: Counter[str]) -> None:
-        n_refused = refused.total()
+    def _stop_if_hopeless(self, n_accepted: int, refused: Refusals) -> None:
+        n_refused = len(refused)
         if n_refused >= 20 and n_refused > n_accepted:
             raise InputError(
                 f"At {self.temperature:g} K {n_refused} of {n_refused + n_accepted} geometries were refused, for "
-                f"example because {next(iter(refused))}. Where molecules break, the harmonic approximation does not "
+                f"example because {refused.example}. Where molecules break, the harmonic approximation does not "
                 "hold: lower the temperature, or sample by molecular dynamics."
             )
 

@@ -52,6 +52,8 @@ class RunFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.samples = root / "samples.xyz"
+        self.sampling = root / "sampling.json"
+        self.unfinished_sampling = root / "sampling"
         self.harmonic = root / "harmonic.json"
         self.training = root / "training"
         self.model = root / "model"

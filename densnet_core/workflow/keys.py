@@ -21,13 +21,16 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
 
     The executor is not part of any: where a calculation ran does not change its result.
     """
-    start = [structure.content_hash().hex(), str(config.reference.level), plain(chosen.backend)]
+    # A geometry made from SMILES may differ in the last digits from one machine to the next; the molecule does not.
+    system = config.system
+    molecule = structure.content_hash().hex() if system.smiles is None else [system.smiles, system.charge]
+    start = [molecule, str(config.reference.level), plain(chosen.backend)]
     training = config.training
     common = [training.seed, training.train, training.validation, training.test, training.batch_size]
     density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
     energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
     keys = {"harmonic": key_of("harmonic", start)}
-    keys["sample"] = key_of("sample", start, plain(chosen.sampler))
+    keys["sample"] = key_of("sample", start, plain(chosen.sampler), *_pool(config, chosen))
     keys["reference"] = key_of("reference", keys["sample"])
     keys["density"] = key_of("density", keys["reference"], fit_name(basis, config.basis.metric), common, density)
     keys["train"] = key_of("train", keys["density"], energy)
@@ -36,3 +39,12 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     keys["md"] = key_of("md", keys["train"], config.md.model_dump(mode="json"), plain(chosen.engine))
     keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
     return keys
+
+
+def _pool(config: Config, chosen: Selection) -> list[Any]:
+    """What becomes of the sampler's geometries, as far as it differs from the defaults."""
+    sampling = config.sampling
+    start = None if chosen.sampling_start is None else plain(chosen.sampling_start)
+    keep = None if sampling.select is None else sampling.select.model_dump(mode="json")
+    usual = sampling.min_difference == type(sampling).model_fields["min_difference"].default
+    return [] if start is None and keep is None and usual else [start, keep, sampling.min_difference]

@@ -6,6 +6,7 @@ goes on where it was killed: labels and fits frame by frame, training by checkpo
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,9 +26,11 @@ from densnet_core.md.base import MDEngine
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory
+from densnet_core.sampling.base import SamplingContext
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.harmonic import HarmonicReference, harmonic_reference
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
 from densnet_core.training.loop import LoopOptions
 from densnet_core.workflow.dynamics import (
@@ -45,18 +48,17 @@ from densnet_core.workflow.folder import RunFolder, key_of, read_json, write_jso
 from densnet_core.workflow.harmonic import harmonic_from, harmonic_record
 from densnet_core.workflow.keys import plain, stage_keys
 from densnet_core.workflow.labels import (
-    SPLIT,
     calculator,
     fit_into,
     fit_name,
     label_into,
     labelled_frames,
     open_store,
-    split_frames,
 )
 from densnet_core.workflow.learning import TrainingTask, train_density, train_energy
 from densnet_core.workflow.model import NetworkChoice, TrainedModel
 from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.sampling import SamplingPlan, summary
 
 Result = TypeVar("Result")
 
@@ -181,13 +183,32 @@ class Run:
         """The geometries that are to be labelled."""
         path = self.folder.samples
         if not self._is_current("sample", path):
-            chosen = self.selection.sampler
-            sampler = self.manager.load(chosen.component)(chosen.options)
-            harmonic = self.harmonic() if sampler.needs_harmonic else None
-            with self._stage("sample", f"geometries by {chosen.component.name}"):
-                self._own(path, "sample")
-                write_xyz(path, sampler.sample(self.structure, harmonic))
+            plan = self._sampling_plan()
+            harmonic = self.harmonic() if plan.needs_harmonic else None
+            with self._stage("sample", f"geometries by {self.selection.sampler.component.name}"):
+                for result in (path, self.folder.sampling, self.folder.unfinished_sampling):
+                    self._own(result, "sample")
+                factory = self.factory if plan.needs_backend else None
+                context = SamplingContext(
+                    harmonic, factory, self.executor, self.folder.unfinished_sampling, task=self.reporter.task
+                )
+                structures, record = plan.carry_out(self.structure, context)
+                write_json(self.folder.sampling, record)
+                write_xyz(path, structures)
+                shutil.rmtree(self.folder.unfinished_sampling, ignore_errors=True)
+                if told := summary(record):
+                    self.reporter.note(told)
         return read_xyz(path, self.structure.charge, self.structure.multiplicity)
+
+    def _sampling_plan(self) -> SamplingPlan:
+        section, chosen = self.config.sampling, self.selection
+        first = chosen.sampling_start
+        return SamplingPlan(
+            self.manager.load(chosen.sampler.component)(chosen.sampler.options),
+            None if first is None else self.manager.load(first.component)(first.options),
+            section.min_difference,
+            None if section.select is None else section.select.count,
+        )
 
     @_alone
     def reference(self) -> Path:
@@ -232,10 +253,7 @@ class Run:
         training = self.config.training
         counts = {"train": training.train, "validation": training.validation, "test": training.test}
         hashes = [h.hex() for h in (s.content_hash() for s in structures) if h in store]
-        previous = store.read_document(SPLIT) if SPLIT in store.document_names() else None
-        split = split_frames(hashes, counts, training.seed, previous)
-        if previous != split:
-            store.write_document(SPLIT, split)
+        split_store(store, counts, training.seed, hashes)
 
     @_alone
     def train(self) -> TrainedModel:

@@ -45,8 +45,8 @@ def test_every_first_party_component_loads_as_a_subclass_of_its_interface_with_d
     manager = Manager(environment={})
     for _, component in first_party():
         manager.load(component)
-        required = {n for n, f in manager.options_model(component).model_fields.items() if f.is_required()}
-        manager.options(component, dict.fromkeys(required, "a-file.xyz"))
+        fields = manager.options_model(component).model_fields
+        manager.options(component, {n: f.examples[0] for n, f in fields.items() if f.is_required() and f.examples})
         undescribed = [n for n, f in manager.options_model(component).model_fields.items() if not f.description]
         assert not undescribed
 

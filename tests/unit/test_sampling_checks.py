@@ -46,7 +46,7 @@ def test_broken_molecules_are_described(hydrogen, reason):
     broken[1] = hydrogen
     found = defect(water(broken), water())
     assert found is not None
-    assert re.search(reason, found)
+    assert re.search(reason, str(found))
 
 
 def test_molecules_that_were_apart_may_move_apart():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from densnet_core.errors import InputError
+from densnet_core.sampling.base import SamplingContext
 from densnet_core.sampling.checks import defect
 from densnet_core.sampling.config import NormalModeOptions
 from densnet_core.sampling.normal_modes import NormalModeSampler
@@ -33,7 +34,7 @@ HARMONIC = springs(WATER)
 
 def sample(temperature=300.0, count=20, seed=0, harmonic=HARMONIC):
     options = NormalModeOptions(temperature=temperature, count=count, seed=seed)
-    return NormalModeSampler(options).sample(harmonic.structure, harmonic)
+    return NormalModeSampler(options).sample(harmonic.structure, SamplingContext(harmonic))
 
 
 def test_every_mode_has_its_thermal_variance():
@@ -66,8 +67,11 @@ def test_a_longer_list_begins_with_the_shorter_one():
 
 
 def test_broken_geometries_are_drawn_again():
-    hot = sample(temperature=8000.0, count=300)
+    context = SamplingContext(HARMONIC)
+    hot = NormalModeSampler(NormalModeOptions(temperature=20000.0, count=300)).sample(WATER, context)
     assert len(hot) == 300
+    assert len(context.refused) > 0
+    assert {entry["reason"] for entry in context.refused.records()} <= {"atoms too close", "come apart"}
     assert all(defect(geometry, WATER) is None for geometry in hot)
 
 
@@ -78,7 +82,7 @@ def test_a_hopeless_temperature_is_refused():
 
 def test_the_molecule_keeps_charge_and_multiplicity():
     hydronium = Structure(WATER.numbers, WATER.positions, charge=1, multiplicity=2)
-    geometry = NormalModeSampler(NormalModeOptions(count=1)).sample(hydronium, HARMONIC)[0]
+    geometry = NormalModeSampler(NormalModeOptions(count=1)).sample(hydronium, SamplingContext(HARMONIC))[0]
     assert (geometry.charge, geometry.multiplicity) == (1, 2)
 
 
@@ -95,12 +99,12 @@ def test_what_cannot_be_sampled_is_explained():
     with pytest.raises(InputError, match="needs the harmonic reference"):
         sampler.sample(WATER)
     with pytest.raises(InputError, match="another order"):
-        sampler.sample(Structure(WATER.numbers[[1, 0, 2]], WATER.positions), HARMONIC)
+        sampler.sample(Structure(WATER.numbers[[1, 0, 2]], WATER.positions), SamplingContext(HARMONIC))
     with pytest.raises(InputError, match=r"imaginary frequency [0-9]+i cm"):
-        sampler.sample(WATER, springs(WATER, cross=-0.1))
+        sampler.sample(WATER, SamplingContext(springs(WATER, cross=-0.1)))
     atom = Structure(np.array([18]), np.zeros((1, 3)))
     free = HarmonicReference(atom, 0.0, np.zeros((3, 3)), np.zeros((3, 3)))
     with pytest.raises(InputError, match="no vibrations"):
-        sampler.sample(atom, free)
+        sampler.sample(atom, SamplingContext(free))
     with pytest.raises(InputError, match="equal to an earlier one"):
         sample(temperature=1e-25)

@@ -1,0 +1,3 @@
+"""Samplers with GFN2-xTB for DenSNet."""
+
+__version__ = "0.1.0"
