@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from densnet_core.cli.output import print_json, print_table
+from densnet_core.cli.output import print_json
+
+if TYPE_CHECKING:
+    from densnet_core.workflow.model import Prediction
 
 app = typer.Typer(add_completion=False)
+
+
+class Quantity(StrEnum):
+    """What a picture shows."""
+
+    DENSITY = "density"
+    DIFFERENCE = "difference"
+    POTENTIAL = "potential"
 
 
 @app.command()
@@ -18,45 +30,85 @@ def predict(
     geometry: Annotated[Path, typer.Argument(help="XYZ file (angstrom), one or more frames.")],
     charge: Annotated[int, typer.Option(help="Total charge, e.")] = 0,
     multiplicity: Annotated[int, typer.Option(help="Spin multiplicity 2S+1.")] = 1,
-    cube: Annotated[
-        Path | None, typer.Option(help="Write the electron density of the first frame as a Gaussian cube file.")
+    properties: Annotated[
+        str,
+        typer.Option(
+            help="Of every frame, separated by commas: charges, quadrupole, hartree_energy, nuclear_attraction_energy, "
+            "hellmann_feynman_forces, surface_potential; or all."
+        ),
+    ] = "",
+    potential_at: Annotated[
+        Path | None,
+        typer.Option(help="Electrostatic potential of every frame at these points: XYZ or lines 'x, y, z', angstrom."),
     ] = None,
+    frame: Annotated[
+        int, typer.Option(min=0, help="The frame, counted from 0, that the options below write files of.")
+    ] = 0,
+    cube: Annotated[Path | None, typer.Option(help="Cube file of the electron density, electrons/bohr^3.")] = None,
+    cube_difference: Annotated[
+        Path | None, typer.Option(help="Cube file of the density minus that of the free atoms, electrons/bohr^3.")
+    ] = None,
+    cube_potential: Annotated[
+        Path | None, typer.Option(help="Cube file of the electrostatic potential, hartree/e.")
+    ] = None,
+    spacing: Annotated[float, typer.Option(help="Distance of the points of a cube file, bohr.")] = 0.2,
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG of a slice through the plane along which the atoms spread most.")
+    ] = None,
+    picture_of: Annotated[Quantity, typer.Option(help="What the picture shows.")] = Quantity.DENSITY,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
 ) -> None:
-    """Energy, forces, dipole and electron count of geometries."""
-    from densnet_core.density.cube import write_cube
+    """Energy, forces, dipole and electron count of geometries, and what else follows from their densities."""
+    from densnet_core.cli.observables import show_predictions
+    from densnet_core.errors import InputError
     from densnet_core.structures import read_xyz
-    from densnet_core.units import AU_TO_DEBYE, EV_PER_ANGSTROM, HARTREE_TO_EV
     from densnet_core.workflow.model import TrainedModel
+    from densnet_core.workflow.observables import (
+        chosen_properties,
+        potential_record,
+        prediction_record,
+        read_points,
+    )
 
+    names = chosen_properties(properties)
+    points = None if potential_at is None else read_points(potential_at)
     structures = read_xyz(geometry, charge, multiplicity)
+    if frame >= len(structures):
+        raise InputError(f"{geometry} has {len(structures)} frames, counted from 0; there is no frame {frame}.")
     trained = TrainedModel.load(model)
     predictions = trained.predict(structures)
-    if cube is not None:
-        write_cube(cube, predictions[0].density)
-    records = [
-        {
-            "formula": structure.formula,
-            "energy_hartree": prediction.energy,
-            "energy_ev": prediction.energy * HARTREE_TO_EV,
-            "forces_ev_per_angstrom": (prediction.forces * EV_PER_ANGSTROM).tolist(),
-            "dipole_debye": (prediction.dipole * AU_TO_DEBYE).tolist(),
-            "electron_count": prediction.density.electron_count(),
-        }
-        for structure, prediction in zip(structures, predictions, strict=True)
-    ]
+    written: dict[str, Path] = {}
+    cubes = {Quantity.DENSITY: cube, Quantity.DIFFERENCE: cube_difference, Quantity.POTENTIAL: cube_potential}
+    for quantity, path in cubes.items():
+        if path is not None:
+            _write_cube(predictions[frame], quantity, path, spacing)
+            written[f"{quantity.value} cube"] = path
+    if picture is not None:
+        _write_picture(predictions[frame], picture_of, picture)
+        written[f"{picture_of.value} picture"] = picture
+    records = []
+    for prediction in predictions:
+        record = prediction_record(prediction, names)
+        if points is not None:
+            record["potential_at_points"] = potential_record(prediction.density, points)
+        records.append(record)
     if as_json:
-        print_json({"model": str(model), "level_of_theory": trained.document.get("level_of_theory"), "frames": records})
+        files = {"files": {name: str(path) for name, path in written.items()}, "files_of_frame": frame}
+        level = trained.document.get("level_of_theory")
+        print_json({"model": str(model), "level_of_theory": level, "frames": records} | (files if written else {}))
         return
-    rows = []
-    for index, (structure, prediction) in enumerate(zip(structures, predictions, strict=True)):
-        forces = abs(prediction.forces).max() * EV_PER_ANGSTROM
-        dipole = (prediction.dipole**2).sum() ** 0.5 * AU_TO_DEBYE
-        electrons = prediction.density.electron_count()
-        rows.append([
-            str(index), structure.formula, f"{prediction.energy:.6f}", f"{forces:.3f}", f"{dipole:.3f}",
-            f"{electrons:.6f}",
-        ])  # fmt: skip
-    print_table(["frame", "formula", "energy Ha", "largest force eV/\u00c5", "dipole D", "electrons"], rows)
-    if cube is not None:
-        print(f"density    {cube}")
+    show_predictions(structures, records)
+    for name, path in written.items():
+        print(f"{name} of frame {frame}: {path}")
+
+
+def _write_cube(prediction: Prediction, quantity: Quantity, path: Path, spacing: float) -> None:
+    from densnet_core.density.cube import write_cube
+
+    write_cube(path, prediction.density, quantity.value, spacing=spacing)
+
+
+def _write_picture(prediction: Prediction, quantity: Quantity, path: Path) -> None:
+    from densnet_core.density.picture import plot_slice
+
+    plot_slice(path, prediction.density, quantity.value)
