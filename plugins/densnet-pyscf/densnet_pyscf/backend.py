@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import pyscf
@@ -13,21 +16,32 @@ from pyscf.dft import libxc
 from densnet_core.basis.base import Basis, GaussianBasis
 from densnet_core.errors import InputError
 from densnet_core.reference.base import (
+    PROPERTIES,
     LevelOfTheory,
     Metric,
     RadialDensity,
     ReferenceBackend,
     ReferenceResult,
 )
+from densnet_core.reference.finite_field import field_response
 from densnet_core.structures import Structure
 from densnet_pyscf import mean_field
 from densnet_pyscf.atom import atomic_density
 from densnet_pyscf.config import PySCFOptions
+from densnet_pyscf.field import add_field
 from densnet_pyscf.functional import check_method
+from densnet_pyscf.guess import scf_guess
 from densnet_pyscf.molecule import bare_molecule, check_basis_name, make_molecule, orbital_basis
 from densnet_pyscf.projection import project_density
+from densnet_pyscf.properties import quadrupole
+from densnet_pyscf.response import first_order_orbitals, has_analytic_response
+
+if TYPE_CHECKING:
+    from densnet_core.density.electron import ExpandedDensity
 
 Array = NDArray[np.float64]
+FINITE_FIELD_CONV_TOL: Final = 1e-12
+"""hartree; the error of a density goes as its root, and differences in a small field magnify it."""
 
 
 class PySCFBackend(ReferenceBackend):
@@ -53,6 +67,7 @@ class PySCFBackend(ReferenceBackend):
     """
 
     options: PySCFOptions
+    properties: ClassVar[frozenset[str]] = frozenset(PROPERTIES)
 
     def __init__(self, level: LevelOfTheory, options: PySCFOptions | None = None) -> None:
         super().__init__(level, PySCFOptions() if options is None else options)
@@ -64,21 +79,47 @@ class PySCFBackend(ReferenceBackend):
         start = time.perf_counter()
         label = f"{structure.formula} at {self.level}"
         with lib.with_omp_threads(self.options.threads):
-            molecule = make_molecule(structure, self.level.basis, self.options.max_memory_mb)
-            mean_field.check_auxiliary(molecule, self._auxiliary)
-            solver = mean_field.make_solver(molecule, self.level.method, self.options)
-            mean_field.solve(solver, label)
+            solver = self._converged(structure, label, self.options.electric_field)
             forces = mean_field.forces(solver, label)
-            dipole = mean_field.dipole(solver)
+            result = replace(self._result(solver), forces=forces, provenance=self._provenance())
+            if "quadrupole" in properties:
+                result = replace(result, quadrupole=quadrupole(solver))
+            if properties & {"polarizability", "density_response"}:
+                polarizability, response = self._response(structure, solver, result, label)
+                result = replace(
+                    result,
+                    polarizability=polarizability if "polarizability" in properties else None,
+                    response=response if "density_response" in properties else None,
+                )
+        return replace(result, seconds=time.perf_counter() - start)
+
+    def _converged(self, structure: Structure, label: str, field: Sequence[float] | None) -> Any:
+        molecule = make_molecule(structure, self.level.basis, self.options.max_memory_mb)
+        mean_field.check_auxiliary(molecule, self._auxiliary)
+        solver = mean_field.make_solver(molecule, self.level.method, self.options)
+        if field is not None:
+            add_field(solver, field)
+        mean_field.solve(solver, label)
+        return solver
+
+    def _result(self, solver: Any) -> ReferenceResult:
+        """What a calculation gives without any derivative; the forces are missing."""
         orbitals, occupations = mean_field.occupied_orbitals(solver)
-        return ReferenceResult(
-            energy=float(solver.e_tot),
-            forces=forces,
-            dipole=dipole,
-            orbitals=orbitals,
-            occupations=occupations,
-            seconds=time.perf_counter() - start,
-            provenance=self._provenance(),
+        forces = np.full((solver.mol.natm, 3), np.nan)
+        return ReferenceResult(float(solver.e_tot), forces, mean_field.dipole(solver), orbitals, occupations)
+
+    def _response(self, structure: Structure, solver: Any, result: ReferenceResult, label: str) -> tuple[Array, Array]:
+        """Polarizability and first-order orbitals: analytic, or by finite fields where PySCF's would be incomplete."""
+        if has_analytic_response(solver):
+            return first_order_orbitals(solver, label)
+        tight = PySCFBackend(self.level, self.options.model_copy(update={"conv_tol": FINITE_FIELD_CONV_TOL}))
+        present = np.zeros(3) if self.options.electric_field is None else np.array(self.options.electric_field)
+        return field_response(
+            lambda field: self._result(tight._converged(structure, label, (present + field).tolist())),
+            result.orbitals,
+            result.occupations,
+            int(solver.mol.nelec[0]),
+            solver.get_ovlp(),
         )
 
     def orbital_basis(self, numbers: NDArray[np.int64]) -> GaussianBasis:
@@ -106,6 +147,12 @@ class PySCFBackend(ReferenceBackend):
         with lib.with_omp_threads(self.options.threads):
             return atomic_density(make_molecule(atom, self.level.basis, self.options.max_memory_mb), self.level.method)
 
+    def starting_density_matrix(self, density: ExpandedDensity) -> Array:
+        """Start of an SCF from a density; see ``ReferenceBackend.starting_density_matrix`` and ``scf_guess``."""
+        with lib.with_omp_threads(self.options.threads):
+            molecule = make_molecule(density.structure, self.level.basis, self.options.max_memory_mb)
+            return scf_guess(mean_field.make_solver(molecule, self.level.method, self.options), density)
+
     def versions(self) -> dict[str, str]:
         """Versions of PySCF and of its library of functionals."""
         return {"pyscf": pyscf.__version__, "libxc": libxc.libxc_version()}
@@ -115,6 +162,7 @@ class PySCFBackend(ReferenceBackend):
         return self.options.auxiliary_basis if self.options.density_fitting else None
 
     def _provenance(self) -> dict[str, str]:
+        field = self.options.electric_field
         fitting = (self._auxiliary or "default of PySCF") if self.options.density_fitting else "none, exact integrals"
         return {
             "program": "PySCF",
@@ -122,4 +170,5 @@ class PySCFBackend(ReferenceBackend):
             "density_fitting": fitting,
             "grid_level": str(self.options.grid_level),
             "scf_tolerance": f"{self.options.conv_tol:g}",
+            **({} if field is None else {"electric_field": " ".join(f"{strength:g}" for strength in field)}),
         }

@@ -1,5 +1,7 @@
 """Options of the PySCF backend."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from densnet_core.options import Options
@@ -15,6 +17,11 @@ class PySCFOptions(Options):
         default=None,
         description="Auxiliary basis of the density fitting; absent: the one PySCF pairs with the orbital basis.",
         examples=["def2-universal-jkfit"],
+    )
+    electric_field: Annotated[tuple[float, float, float], Field(strict=False)] | None = Field(
+        default=None,
+        description="Uniform electric field F, hartree/(e bohr), with H = H_0 - F . dipole; absent: none.",
+        examples=[[0.0, 0.0, 0.001]],
     )
     grid_level: int = Field(default=3, ge=0, le=9, description="Fineness of the integration grid, PySCF's 0 to 9.")
     conv_tol: float = Field(default=1e-9, gt=0, description="Change of the energy at which the SCF ends, hartree.")

@@ -2,6 +2,8 @@
 
 from densnet_core.plugins import Component, Kind, hookimpl
 
+PROPERTIES = frozenset({"quadrupole", "polarizability", "density_response", "spin_density"})
+
 
 @hookimpl
 def densnet_components() -> list[Component]:
@@ -15,5 +17,6 @@ def densnet_components() -> list[Component]:
             install="pip install densnet-pyscf",
             api="1.0",
             requires=("pyscf",),
+            capabilities=PROPERTIES,
         )
     ]
