@@ -15,6 +15,8 @@ one small matrix product, (shell pairs x L) times (L x m1 m2), for every pair of
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -22,80 +24,113 @@ from torch import Tensor
 
 from densnet_core.basis.harmonics import coupled_harmonics
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.basis.pairs import Assemble, SpeciesPair, place, species_pairs
+from densnet_core.basis.pairs import Assemble, SpeciesPair, arrange, place, species_pairs
 from densnet_core.basis.radial import Metric, RadialTable
 from densnet_core.basis.species import Species
 from densnet_core.errors import InputError
 
 __all__ = ["Metric", "contracted_two_center", "two_center"]
 
-_CHUNK_BYTES = 16_000_000  # of the matrices of a part of the batch: what is computed for it stays in the cache
+_CHUNK_BYTES = 64_000_000  # of the matrices of a part of the batch: what is computed for it stays in the cache
 _HUGE_BYTES = 4_000_000
-_EVERY = slice(None)
-_FIRST = slice(0, 1)
 
 
 class _Side:
     """Exponents and contraction of the atoms of one species, one row for each pair of atoms or one for all."""
 
     def __init__(self, functions: MolecularBasis, species: Species, atoms: Tensor) -> None:
-        chosen = _FIRST if functions.is_uniform else _EVERY
+        uniform = functions.is_uniform
+        chosen = slice(0, 1) if uniform else slice(None)
         groups = functions.groups
 
         def rows(values: Tensor, dim: int) -> Tensor:
             """(n_batch or 1, n_pairs or 1, ...) from (..., n_atoms, ...)."""
             values = values.reshape(-1, *values.shape[dim:])
-            return values if functions.is_uniform else values[:, atoms]
+            return values if uniform else values[:, atoms]
 
-        self.exponents = rows(torch.cat([m.exponents(groups, chosen) for m in species.momenta], -1), -2)
+        exponents = [momentum.exponents(groups, chosen) for momentum in species.momenta]
         factors = [
-            m.factors(groups, chosen) if m.members is None else torch.ones_like(m.exponents(groups, chosen))
-            for m in species.momenta
+            momentum.factors(groups, chosen) if momentum.members is None else torch.ones_like(values)
+            for momentum, values in zip(species.momenta, exponents, strict=True)
         ]
-        self.factors = rows(torch.cat(factors, -1), -2)
-        self.contractions = []
+        self.exponents, self.factors = rows(torch.cat(exponents, -1), -2), rows(torch.cat(factors, -1), -2)
+        self.contractions: list[Tensor | None] = []
+        """For each momentum (n_batch or 1, n_pairs or 1, 1, n_shells, n_primitives), or two dimensions if uniform."""
         for momentum in species.momenta:
             contraction = momentum.contraction(groups, chosen)
-            self.contractions.append(None if contraction is None else rows(contraction, -3).unsqueeze(2))
+            if contraction is not None:
+                contraction = contraction[0] if uniform else rows(contraction, -3).unsqueeze(2)
+            self.contractions.append(contraction)
 
 
-def _radial_table(metric: Metric, pair: SpeciesPair, left: _Side, right: _Side) -> RadialTable:
-    return RadialTable(
-        metric,
-        pair.left.primitive_l,
-        pair.right.primitive_l,
-        left.exponents,
-        right.exponents,
-        left.factors,
-        right.factors,
-    )
+class _Radial:
+    """The radial integrals of a species pair at any distance."""
+
+    def __init__(self, metric: Metric, pair: SpeciesPair, left: MolecularBasis, right: MolecularBasis) -> None:
+        first, second = _Side(left, pair.left, pair.left_atoms), _Side(right, pair.right, pair.right_atoms)
+        self.table = RadialTable(
+            metric,
+            pair.left.primitive_l,
+            pair.right.primitive_l,
+            first.exponents,
+            second.exponents,
+            first.factors,
+            second.factors,
+        )
+        self.contractions = list(product(first.contractions, second.contractions))
+
+    def blocks(self, pair: SpeciesPair, offsets: Tensor) -> Iterator[Tensor]:
+        """For each pair of momenta (n_batch or 1, n_pairs or 1, shell pairs, (2 l1 + 1) (2 l2 + 1)).
+
+        Parameters
+        ----------
+        pair : SpeciesPair
+        offsets : (n_batch or 1, n_pairs or 1, 3)
+            Left minus right atom.
+        """
+        harmonics = coupled_harmonics(offsets, pair.degrees)
+        table = self.table.at((offsets**2).sum(-1))
+        lead = table.shape[:2]
+        for (first, second), degrees, (left, right) in zip(pair.momenta, pair.degrees, self.contractions, strict=True):
+            n_terms = min(degrees) + 1
+            radial = table[:, :, :n_terms, first.primitives, second.primitives]
+            if right is not None:
+                radial = radial @ right.transpose(-2, -1)
+            if left is not None:
+                radial = left @ radial
+            radial = radial.reshape(-1, n_terms, first.n_shells * second.n_shells)
+            angular = harmonics[degrees]
+            angular = angular.expand(*lead, *angular.shape[2:]).flatten(0, 1)
+            yield torch.bmm(radial.transpose(1, 2), angular).view(*lead, radial.shape[-1], -1)
 
 
-def _contracted(table: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """(..., n_terms, n_left, n_right) integrals between shells from those between primitives."""
-    if right is not None:
-        table = table @ (right.transpose(-2, -1) if right.shape[:3].numel() > 1 else right[0, 0, 0].T)
-    if left is not None:
-        table = (left if left.shape[:3].numel() > 1 else left[0, 0, 0]) @ table
-    return table
+@lru_cache(maxsize=128)
+def _fixed_radials(
+    metric: Metric, pairs: tuple[SpeciesPair, ...], left: MolecularBasis, right: MolecularBasis
+) -> list[_Radial]:
+    with torch.inference_mode(False):  # kept for later calls, which may need derivatives
+        return [_Radial(metric, pair, left, right) for pair in pairs]
 
 
-def _blocks(
-    metric: Metric,
-    pair: SpeciesPair,
-    left: _Side,
-    right: _Side,
-    offsets: Tensor,
-    harmonics: dict[tuple[int, int], Tensor],
-) -> Iterator[Tensor]:
-    """For all momenta of a species pair (n_batch or 1, n_pairs or 1, shell pairs, (2 l1 + 1) (2 l2 + 1))."""
-    table = _radial_table(metric, pair, left, right).at((offsets**2).sum(-1))
-    for index, (first, second) in enumerate(pair.momenta):
-        n_terms = min(first.l, second.l) + 1
-        radial = table[..., :n_terms, first.primitives, second.primitives]
-        i, j = divmod(index, len(pair.right.momenta))
-        radial = _contracted(radial, left.contractions[i], right.contractions[j])
-        yield radial.flatten(-2, -1).transpose(-2, -1) @ harmonics[first.l, second.l]
+def _radials(
+    metric: Metric, pairs: tuple[SpeciesPair, ...], left: MolecularBasis, right: MolecularBasis
+) -> list[_Radial]:
+    """One for each species pair, kept where nothing in them can change."""
+    if left.is_uniform and right.is_uniform:
+        return _fixed_radials(metric, pairs, left, right)
+    return [_Radial(metric, pair, left, right) for pair in pairs]
+
+
+@lru_cache(maxsize=128)
+def _one_centre(metric: Metric, pairs: tuple[SpeciesPair, ...], functions: MolecularBasis) -> dict[int, Tensor]:
+    """The integrals between the functions of one atom, by index of the species pair."""
+    with torch.inference_mode(False), torch.no_grad():
+        here = functions.groups[0].exponents.new_zeros((1, len(functions.numbers), 3))
+        return {
+            index: arrange(pair, blocks)
+            for index, (pair, blocks) in enumerate(_all_blocks(metric, pairs, functions, here, functions, here))
+            if pair.same_atom
+        }
 
 
 def _check(metric: str) -> None:
@@ -105,24 +140,21 @@ def _check(metric: str) -> None:
 
 def _all_blocks(
     metric: Metric,
-    pairs: list[SpeciesPair],
+    pairs: tuple[SpeciesPair, ...],
     left: MolecularBasis,
     left_positions: Tensor,
     right: MolecularBasis,
     right_positions: Tensor,
 ) -> Iterator[tuple[SpeciesPair, Iterator[Tensor]]]:
     """The blocks of each species pair, for positions (n_batch, n_atoms, 3)."""
-    for pair in pairs:
-        sides = _Side(left, pair.left, pair.left_atoms), _Side(right, pair.right, pair.right_atoms)
+    for pair, radial in zip(pairs, _radials(metric, pairs, left, right), strict=True):
         if pair.same_atom:
             rows = 1 if left.is_uniform else len(pair.corners)
             offsets = left_positions.new_zeros((1, rows, 3))
         else:
             offsets = left_positions[:, pair.left.atoms[pair.left_atoms]]
             offsets = offsets - right_positions[:, pair.right.atoms[pair.right_atoms]]
-        momenta = tuple((first.l, second.l) for first, second in pair.momenta)
-        harmonics = coupled_harmonics(offsets, momenta)
-        yield pair, _blocks(metric, pair, *sides, offsets, harmonics)
+        yield pair, radial.blocks(pair, offsets)
 
 
 def _empty(shape: tuple[int, int, int], like: Tensor) -> Tensor:
@@ -160,7 +192,7 @@ def two_center(
     right_positions = left_positions if right_positions is None else right_positions
     tensors = [left_positions, right_positions]
     tensors += [t for f in (left, right) for group in f.groups for t in (group.exponents, group.coefficients)]
-    batch = torch.broadcast_shapes(*(t.shape[:-2] for t in tensors))
+    batch = torch.broadcast_shapes(*(t.shape[:-2] for t in tensors))  # type: ignore[no-untyped-call]
     left_positions, right_positions = (
         positions.expand(*batch, *positions.shape[-2:]).reshape(-1, *positions.shape[-2:])
         for positions in (left_positions, right_positions)
@@ -168,16 +200,19 @@ def two_center(
     pairs = species_pairs(left.species, right.species, symmetric)
     shape = (left_positions.shape[0], left.n_functions, right.n_functions)
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        found = [list(b) for _, b in _all_blocks(metric, pairs, left, left_positions, right, right_positions)]
-        matrix: Tensor = Assemble.apply(pairs, shape, *[b for blocks in found for b in blocks])  # type: ignore[no-untyped-call]
+        found = _all_blocks(metric, pairs, left, left_positions, right, right_positions)
+        every = [block for _, blocks in found for block in blocks]
+        matrix: Tensor = Assemble.apply(pairs, shape, *every)  # type: ignore[no-untyped-call]
         return matrix.view(*batch, *shape[1:])
+    fixed = _one_centre(metric, pairs, left) if symmetric and left.is_uniform else {}
     result = _empty(shape, left_positions)
     is_batch_of_bases = any(t.dim() > 2 for t in tensors[2:])
     chunk = max(1, _CHUNK_BYTES // (shape[1] * shape[2] * result.element_size()))
     for start in range(0, shape[0], shape[0] if is_batch_of_bases else chunk):
         part = slice(start, shape[0] if is_batch_of_bases else start + chunk)
-        for pair, blocks in _all_blocks(metric, pairs, left, left_positions[part], right, right_positions[part]):
-            place(result[part], pair, blocks)
+        found = _all_blocks(metric, pairs, left, left_positions[part], right, right_positions[part])
+        for index, (pair, blocks) in enumerate(found):
+            place(result[part], pair, fixed[index] if index in fixed else arrange(pair, blocks))
     return result.view(*batch, *shape[1:])
 
 

@@ -115,8 +115,10 @@ class MolecularBasis:
 
     @property
     def is_uniform(self) -> bool:
-        """Whether atoms of one element have the same functions: exponents were neither scaled nor replaced."""
-        return self.groups is self._unscaled
+        """Whether atoms of one element have the same functions for good: exponents neither scaled nor variable."""
+        return self.groups is self._unscaled and not any(
+            group.exponents.requires_grad or group.coefficients.requires_grad for group in self.groups
+        )
 
     def scaled(self, factors: Tensor) -> MolecularBasis:
         """The same functions with the exponents of every atom multiplied by factors, differentiable in these.

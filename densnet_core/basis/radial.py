@@ -59,7 +59,9 @@ class RadialTable:
         scale = (left_factors.unsqueeze(-1) * (pi * inverse) ** 0.75) * (
             right_factors.unsqueeze(-2) * (pi * inverse) ** 0.75
         )
-        scale = scale * _power_of_blocks(0.5 * b * inverse, left_l, -2) * _power_of_blocks(0.5 * a * inverse, right_l, -1)
+        scale = (
+            scale * _power_of_blocks(0.5 * b * inverse, left_l, -2) * _power_of_blocks(0.5 * a * inverse, right_l, -1)
+        )
         coulomb = metric == "coulomb"
         n_terms = min(left_l[-1], right_l[-1]) + 1
         powers = [scale / self.reduced if coulomb else scale]
