@@ -1,0 +1,1 @@
+"""What runs inside Psi4's interpreter: standard library, numpy and psi4, nothing of DenSNet."""

@@ -1,0 +1,16 @@
+"""The Psi4 plugin passes the suite that every reference backend passes, with the Psi4 that is installed here."""
+
+from typing import Any, ClassVar
+
+from densnet_psi4.backend import Psi4Backend
+from densnet_psi4.config import Psi4Options
+
+from densnet_core.reference.base import LevelOfTheory
+from densnet_core.testing.reference import ReferenceBackendTests
+
+
+class TestPsi4(ReferenceBackendTests):
+    without_convergence: ClassVar = {"max_cycle": 1}
+
+    def make_backend(self, level: LevelOfTheory, **options: Any) -> Psi4Backend:
+        return Psi4Backend(level, Psi4Options(**options))
