@@ -16,17 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.basis.harmonics import coupled_harmonics
+from densnet_core.basis.blocks import PairIntegrals
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.basis.pairs import Assemble, SpeciesPair, arrange, place, species_pairs
-from densnet_core.basis.radial import Metric, RadialTable
-from densnet_core.basis.species import Species
+from densnet_core.basis.radial import Metric
 from densnet_core.errors import InputError
 
 __all__ = ["Metric", "contracted_two_center", "two_center"]
@@ -35,90 +33,25 @@ _CHUNK_BYTES = 64_000_000  # of the matrices of a part of the batch: what is com
 _HUGE_BYTES = 4_000_000
 
 
-class _Side:
-    """Exponents and contraction of the atoms of one species, one row for each pair of atoms or one for all."""
-
-    def __init__(self, functions: MolecularBasis, species: Species, atoms: Tensor) -> None:
-        uniform = functions.is_uniform
-        chosen = slice(0, 1) if uniform else slice(None)
-        groups = functions.groups
-
-        def rows(values: Tensor, dim: int) -> Tensor:
-            """(n_batch or 1, n_pairs or 1, ...) from (..., n_atoms, ...)."""
-            values = values.reshape(-1, *values.shape[dim:])
-            return values if uniform else values[:, atoms]
-
-        exponents = [momentum.exponents(groups, chosen) for momentum in species.momenta]
-        factors = [
-            momentum.factors(groups, chosen) if momentum.members is None else torch.ones_like(values)
-            for momentum, values in zip(species.momenta, exponents, strict=True)
-        ]
-        self.exponents, self.factors = rows(torch.cat(exponents, -1), -2), rows(torch.cat(factors, -1), -2)
-        self.contractions: list[Tensor | None] = []
-        """For each momentum (n_batch or 1, n_pairs or 1, 1, n_shells, n_primitives), or two dimensions if uniform."""
-        for momentum in species.momenta:
-            contraction = momentum.contraction(groups, chosen)
-            if contraction is not None:
-                contraction = contraction[0] if uniform else rows(contraction, -3).unsqueeze(2)
-            self.contractions.append(contraction)
-
-
-class _Radial:
-    """The radial integrals of a species pair at any distance."""
-
-    def __init__(self, metric: Metric, pair: SpeciesPair, left: MolecularBasis, right: MolecularBasis) -> None:
-        first, second = _Side(left, pair.left, pair.left_atoms), _Side(right, pair.right, pair.right_atoms)
-        self.table = RadialTable(
-            metric,
-            pair.left.primitive_l,
-            pair.right.primitive_l,
-            first.exponents,
-            second.exponents,
-            first.factors,
-            second.factors,
-        )
-        self.contractions = list(product(first.contractions, second.contractions))
-
-    def blocks(self, pair: SpeciesPair, offsets: Tensor) -> Iterator[Tensor]:
-        """For each pair of momenta (n_batch or 1, n_pairs or 1, shell pairs, (2 l1 + 1) (2 l2 + 1)).
-
-        Parameters
-        ----------
-        pair : SpeciesPair
-        offsets : (n_batch or 1, n_pairs or 1, 3)
-            Left minus right atom.
-        """
-        harmonics = coupled_harmonics(offsets, pair.degrees)
-        table = self.table.at((offsets**2).sum(-1))
-        lead = table.shape[:2]
-        for (first, second), degrees, (left, right) in zip(pair.momenta, pair.degrees, self.contractions, strict=True):
-            n_terms = min(degrees) + 1
-            radial = table[:, :, :n_terms, first.primitives, second.primitives]
-            if right is not None:
-                radial = radial @ right.transpose(-2, -1)
-            if left is not None:
-                radial = left @ radial
-            radial = radial.reshape(-1, n_terms, first.n_shells * second.n_shells)
-            angular = harmonics[degrees]
-            angular = angular.expand(*lead, *angular.shape[2:]).flatten(0, 1)
-            yield torch.bmm(radial.transpose(1, 2), angular).view(*lead, radial.shape[-1], -1)
-
-
 @lru_cache(maxsize=128)
-def _fixed_radials(
+def _fixed_integrals(
     metric: Metric, pairs: tuple[SpeciesPair, ...], left: MolecularBasis, right: MolecularBasis
-) -> list[_Radial]:
+) -> list[PairIntegrals]:
     with torch.inference_mode(False):  # kept for later calls, which may need derivatives
-        return [_Radial(metric, pair, left, right) for pair in pairs]
+        return [PairIntegrals(metric, pair, left, right, ()) for pair in pairs]
 
 
-def _radials(
-    metric: Metric, pairs: tuple[SpeciesPair, ...], left: MolecularBasis, right: MolecularBasis
-) -> list[_Radial]:
+def _pair_integrals(
+    metric: Metric,
+    pairs: tuple[SpeciesPair, ...],
+    left: MolecularBasis,
+    right: MolecularBasis,
+    batch: tuple[int, ...],
+) -> list[PairIntegrals]:
     """One for each species pair, kept where nothing in them can change."""
     if left.is_uniform and right.is_uniform:
-        return _fixed_radials(metric, pairs, left, right)
-    return [_Radial(metric, pair, left, right) for pair in pairs]
+        return _fixed_integrals(metric, pairs, left, right)
+    return [PairIntegrals(metric, pair, left, right, batch) for pair in pairs]
 
 
 @lru_cache(maxsize=128)
@@ -128,7 +61,7 @@ def _one_centre(metric: Metric, pairs: tuple[SpeciesPair, ...], functions: Molec
         here = functions.groups[0].exponents.new_zeros((1, len(functions.numbers), 3))
         return {
             index: arrange(pair, blocks)
-            for index, (pair, blocks) in enumerate(_all_blocks(metric, pairs, functions, here, functions, here))
+            for index, (pair, blocks) in enumerate(_all_blocks(metric, pairs, functions, here, functions, here, ()))
             if pair.same_atom
         }
 
@@ -145,16 +78,34 @@ def _all_blocks(
     left_positions: Tensor,
     right: MolecularBasis,
     right_positions: Tensor,
+    batch: tuple[int, ...],
 ) -> Iterator[tuple[SpeciesPair, Iterator[Tensor]]]:
     """The blocks of each species pair, for positions (n_batch, n_atoms, 3)."""
-    for pair, radial in zip(pairs, _radials(metric, pairs, left, right), strict=True):
+    for pair, integrals in zip(pairs, _pair_integrals(metric, pairs, left, right, batch), strict=True):
         if pair.same_atom:
-            rows = 1 if left.is_uniform else len(pair.corners)
-            offsets = left_positions.new_zeros((1, rows, 3))
+            offsets = left_positions.new_zeros((1, 1 if left.is_uniform else len(pair.corners), 3))
         else:
-            offsets = left_positions[:, pair.left.atoms[pair.left_atoms]]
-            offsets = offsets - right_positions[:, pair.right.atoms[pair.right_atoms]]
-        yield pair, radial.blocks(pair, offsets)
+            offsets = _offsets(pair, left_positions, right_positions)
+        yield pair, integrals.blocks(pair, offsets)
+
+
+def _offsets(pair: SpeciesPair, left_positions: Tensor, right_positions: Tensor) -> Tensor:
+    """(n_batch, n_pairs, 3) from right to left atoms."""
+    left = left_positions[:, pair.left.atoms[pair.left_atoms]]
+    return left - right_positions[:, pair.right.atoms[pair.right_atoms]]
+
+
+def _batch_of(*tensors: tuple[Tensor, int], bases: tuple[MolecularBasis, ...]) -> tuple[int, ...]:
+    """Leading dimensions of tensors, each with its number of other dimensions, and of the exponents of bases."""
+    shapes = [tensor.shape[: tensor.dim() - n_dims] for tensor, n_dims in tensors]
+    shapes += [group.exponents.shape[:-2] for functions in bases for group in functions.groups]
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
+
+
+def _flat(tensor: Tensor, n_dims: int, batch: tuple[int, ...]) -> Tensor:
+    """(n_batch, ...) with n_dims dimensions after the batch."""
+    rest = tensor.shape[tensor.dim() - n_dims :]
+    return tensor.expand(*batch, *rest).reshape(-1, *rest)
 
 
 def _empty(shape: tuple[int, int, int], like: Tensor) -> Tensor:
@@ -190,27 +141,26 @@ def two_center(
     symmetric = right is None
     right = left if right is None else right
     right_positions = left_positions if right_positions is None else right_positions
-    tensors = [left_positions, right_positions]
-    tensors += [t for f in (left, right) for group in f.groups for t in (group.exponents, group.coefficients)]
-    batch = torch.broadcast_shapes(*(t.shape[:-2] for t in tensors))  # type: ignore[no-untyped-call]
-    left_positions, right_positions = (
-        positions.expand(*batch, *positions.shape[-2:]).reshape(-1, *positions.shape[-2:])
-        for positions in (left_positions, right_positions)
-    )
+    bases = (left, right)
+    batch = _batch_of((left_positions, 2), (right_positions, 2), bases=bases)
+    variables = [left_positions, right_positions]
+    variables += [t for functions in bases for group in functions.groups for t in (group.exponents, group.coefficients)]
+    left_positions, right_positions = _flat(left_positions, 2, batch), _flat(right_positions, 2, batch)
     pairs = species_pairs(left.species, right.species, symmetric)
     shape = (left_positions.shape[0], left.n_functions, right.n_functions)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        found = _all_blocks(metric, pairs, left, left_positions, right, right_positions)
+    if torch.is_grad_enabled() and any(variable.requires_grad for variable in variables):
+        found = _all_blocks(metric, pairs, left, left_positions, right, right_positions, batch)
         every = [block for _, blocks in found for block in blocks]
         matrix: Tensor = Assemble.apply(pairs, shape, *every)  # type: ignore[no-untyped-call]
         return matrix.view(*batch, *shape[1:])
     fixed = _one_centre(metric, pairs, left) if symmetric and left.is_uniform else {}
     result = _empty(shape, left_positions)
-    is_batch_of_bases = any(t.dim() > 2 for t in tensors[2:])
     chunk = max(1, _CHUNK_BYTES // (shape[1] * shape[2] * result.element_size()))
-    for start in range(0, shape[0], shape[0] if is_batch_of_bases else chunk):
-        part = slice(start, shape[0] if is_batch_of_bases else start + chunk)
-        found = _all_blocks(metric, pairs, left, left_positions[part], right, right_positions[part])
+    if any(group.exponents.dim() > 2 for functions in bases for group in functions.groups):
+        chunk = shape[0]
+    for start in range(0, shape[0], max(chunk, 1)):
+        part = slice(start, start + chunk)
+        found = _all_blocks(metric, pairs, left, left_positions[part], right, right_positions[part], batch)
         for index, (pair, blocks) in enumerate(found):
             place(result[part], pair, fixed[index] if index in fixed else arrange(pair, blocks))
     return result.view(*batch, *shape[1:])
@@ -240,5 +190,17 @@ def contracted_two_center(
     InputError
         For an unknown metric.
     """
-    matrix = two_center(metric, left, left_positions, right, right_positions)
-    return (matrix @ right_coefficients.unsqueeze(-1)).squeeze(-1)
+    _check(metric)
+    batch = _batch_of((left_positions, 2), (right_positions, 2), (right_coefficients, 1), bases=(left, right))
+    left_positions, right_positions = _flat(left_positions, 2, batch), _flat(right_positions, 2, batch)
+    right_coefficients = _flat(right_coefficients, 1, batch)
+    pairs = species_pairs(left.species, right.species, False)
+    found: dict[int, Tensor] = {}
+    for pair, integrals in zip(pairs, _pair_integrals(metric, pairs, left, right, batch), strict=True):
+        offsets = _offsets(pair, left_positions, right_positions)
+        index = left.species.index(pair.left)
+        values = integrals.with_density(pair, offsets, right_coefficients[:, pair.right.functions])
+        found[index] = found[index] + values if index in found else values
+    places = torch.argsort(torch.cat([species.functions.reshape(-1) for species in left.species]))
+    result = torch.cat([found[index].flatten(1) for index in range(len(left.species))], dim=-1)
+    return result[:, places].view(*batch, left.n_functions)

@@ -58,8 +58,9 @@ class Momentum:
         return groups[self.group].exponents[..., self.rows[atoms][:, self.set_rows], self.columns]
 
     def factors(self, groups: Sequence[ShellGroup], atoms: slice) -> Tensor:
-        """(..., n_atoms, n_primitives) factors of shells that are one primitive each."""
-        return groups[self.group].coefficients[..., self.rows[atoms][:, self.set_rows], self.columns]
+        """(..., n_atoms, n_primitives) factors of r^l exp(-a r^2); ones where a contraction has them."""
+        factors = groups[self.group].coefficients[..., self.rows[atoms][:, self.set_rows], self.columns]
+        return factors if self.members is None else torch.ones_like(factors)
 
     def contraction(self, groups: Sequence[ShellGroup], atoms: slice) -> Tensor | None:
         """(..., n_atoms, n_shells, n_primitives) contraction of r^l exp(-a r^2); None for one primitive each."""
@@ -81,6 +82,8 @@ class Species:
         Functions of one atom.
     momenta : sequence of Momentum
         Ascending in l.
+    functions : (n_atoms, size) int64
+        The functions of each atom, sorted by angular momentum, among all of the molecule.
     order : (size,) int64, or None
         Where the functions of the basis stand when sorted by angular momentum; None if they are sorted already.
     primitive_l : sequence of int
@@ -91,6 +94,7 @@ class Species:
     starts: tuple[int, ...]
     size: int
     momenta: tuple[Momentum, ...]
+    functions: Tensor
     order: Tensor | None
     primitive_l: tuple[int, ...]
 
@@ -139,6 +143,7 @@ def _species(numbers: Sequence[int], groups: Sequence[ShellGroup], number: int) 
         tuple(starts),
         len(local),
         tuple(momenta),
+        torch.tensor(np.array(starts)[:, None] + np.array(local), device=device),
         None if is_sorted else torch.argsort(torch.tensor(local, device=device)),
         tuple(primitive_l),
     )
