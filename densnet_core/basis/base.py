@@ -84,6 +84,11 @@ def _radial_coefficients(shell: Shell) -> NDArray[np.float64]:
     return result
 
 
+def _shell_counts(counts: Iterable[int]) -> str:
+    """As in the literature, for example ``6s4p2d``."""
+    return "".join(f"{n}{SHELL_LETTERS[l_]}" for l_, n in enumerate(counts) if n)
+
+
 class Basis(ABC):
     """Atom-centred basis: the shells of every element it covers.
 
@@ -132,7 +137,10 @@ class Basis(ABC):
         rows = [f"{self.name}:"]
         for z in self.elements:
             counts = [sum(s.l == l_ for s in self.shells(z)) for l_ in range(MAX_L + 1)]
-            shells = " ".join(f"{n}{SHELL_LETTERS[l_]}" for l_, n in enumerate(counts) if n)
+            primitives = [len({a for s in self.shells(z) if s.l == l_ for a in s.exponents}) for l_ in range(MAX_L + 1)]
+            shells = _shell_counts(counts)
+            if primitives != counts:
+                shells = f"({_shell_counts(primitives)})/[{shells}]"
             smallest = min(min(s.exponents) for s in self.shells(z))
             largest = max(max(s.exponents) for s in self.shells(z))
             rows.append(
