@@ -22,12 +22,12 @@ class EvenTemperedSeries(Options):
     count: int = Field(ge=1, description="Number of exponents.", examples=[6])
 
 
-def _implemented(value: object) -> object:
-    if value in ("element", "atom"):
-        raise ValueError(
-            f"exponents = {value!r} (exponents that the network adapts) is not implemented yet; use 'fixed'"
-        )
-    return value
+class BasisOptimization(Options):
+    """How the exponents and contractions of a basis are optimised on the training frames (exponents = 'element')."""
+
+    frames: int = Field(default=8, ge=1, description="Training frames that the basis is optimised on, drawn at random.")
+    iterations: int = Field(default=60, ge=1, description="L-BFGS iterations.")
+    seed: int = Field(default=0, ge=0, description="Seed of the choice of frames.")
 
 
 def _elements_and_shells(value: Any) -> Any:
@@ -69,12 +69,31 @@ class BasisSection(Options):
             examples=[{"H": {"s": {"smallest": 0.15, "ratio": 2.2, "count": 4}}}],
         )
     )
-    metric: Literal["coulomb", "overlap"] = Field(
-        default="coulomb", description="Metric of the fit that makes the training targets."
+    metric: Literal["coulomb", "overlap", "weighted"] = Field(
+        default="coulomb",
+        description="Metric of the fits that training learns from: 'coulomb', 'overlap', or 'weighted' (real space, by "
+        "the inverse of the atoms' density).",
     )
-    exponents: Annotated[Literal["fixed"], BeforeValidator(_implemented)] = Field(
-        default="fixed", description="Whether the exponents are adapted; only 'fixed' is implemented."
+    tikhonov: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e-2,
+        description="Tikhonov parameter of the fits, in units of each function's norm; absent: nearly dependent "
+        "functions are left out instead.",
+        examples=[1e-8],
     )
+    exponents: Literal["fixed", "element", "atom"] = Field(
+        default="fixed",
+        description="'fixed': as given; 'element': shells as given, optimised on the training frames; 'atom': the "
+        "network scales the exponents of every atom.",
+    )
+    largest_factor: float = Field(
+        default=1.5,
+        gt=1,
+        le=2,
+        description="With exponents = 'atom': the network may scale exponents by factors between 1/f and f.",
+    )
+    optimization: BasisOptimization = Field(default_factory=BasisOptimization)
 
     @model_validator(mode="after")
     def _one_definition(self) -> BasisSection:
@@ -87,6 +106,32 @@ class BasisSection(Options):
         if self.even_tempered is not None and not self.even_tempered:
             raise ValueError("[basis.even_tempered] names no element")
         return self
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> BasisSection:
+        if self.exponents == "atom" and self.metric == "weighted":
+            raise ValueError(
+                "exponents = 'atom' learns from densities, not from fits, so metric = 'weighted' has no meaning; use "
+                "'coulomb' or 'overlap'"
+            )
+        for key, mode in (("largest_factor", "atom"), ("optimization", "element")):
+            if key in self.model_fields_set and self.exponents != mode and not self._is_default(key):
+                raise ValueError(f"{key} is for exponents = {mode!r}; exponents is {self.exponents!r}")
+        return self
+
+    def _is_default(self, key: str) -> bool:
+        """A starter file and the record of a run write the defaults out, whatever else is chosen."""
+        return bool(getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True))
+
+    @property
+    def error_metric(self) -> Literal["coulomb", "overlap"]:
+        """Metric in which training measures densities: that of the fits, if it is one of two-centre integrals."""
+        return "coulomb" if self.metric == "weighted" else self.metric
+
+    @property
+    def range_of_factors(self) -> float:
+        """Largest factor of the exponents in the density model; 1 if they do not move."""
+        return self.largest_factor if self.exponents == "atom" else 1.0
 
     def build(self, elements: Iterable[int]) -> GaussianBasis:
         """The basis for these atomic numbers.

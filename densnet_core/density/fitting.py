@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +17,9 @@ from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
+
+FitMetric = Literal["coulomb", "overlap", "weighted"]
+"""Metrics of a fit; the real-space weighted one is that of ``densnet_core.density.weighted``."""
 
 EIGENVALUE_CUT = 1e-12
 """Relative to the largest eigenvalue of the metric scaled to unit diagonal; below it a direction is left out."""
@@ -29,39 +34,53 @@ class DensityFit:
     coefficients : (n_functions,) float64
     condition_number : float
         Of the metric scaled to unit diagonal.
+    solved_condition_number : float
+        Of what was inverted: without the directions that were left out, or with the Tikhonov term.
     dropped : int
         Directions left out because of near-linear dependence.
     """
 
     coefficients: NDArray[np.float64]
     condition_number: float
+    solved_condition_number: float
     dropped: int
 
 
-def fit_density(metric: Tensor, projection: Tensor, counts: Tensor, electrons: float | None = None) -> DensityFit:
+def fit_density(
+    metric: Tensor,
+    projection: Tensor,
+    counts: Tensor,
+    electrons: float | None = None,
+    tikhonov: float | None = None,
+) -> DensityFit:
     """Minimise (rho - rho_hat | M | rho - rho_hat), optionally with integral rho_hat = ``electrons``.
 
     Parameters
     ----------
     metric : (n, n)
-        <P|Q> or (P|Q).
+        <P|Q>, (P|Q) or <P|w|Q>.
     projection : (n,)
-        <P|rho> or (P|rho).
+        <P|rho>, (P|rho) or <P|w|rho>.
     counts : (n,)
         Integrals of the functions.
     electrons : float or None
         The constraint; None leaves it out.
+    tikhonov : float or None
+        Add this multiple of sum_P M_PP c_P^2 to what is minimised, instead of leaving directions out: all coefficients
+        then stay small and change smoothly with the density, at the cost of a small bias.
 
     Raises
     ------
     InputError
-        Shapes that do not match, values that are not finite, or a constraint on a basis without s functions.
+        Shapes that do not match, values that are not finite, a constraint on a basis without s functions, or a Tikhonov
+        parameter that is not positive.
 
     Notes
     -----
     c = M^-1 (b - lambda q), with lambda from q.c = electrons. The inverse is taken in the eigenbasis of the metric
-    scaled to unit diagonal, so exponents of any size are treated alike; directions below ``EIGENVALUE_CUT`` are left
-    out.
+    scaled to unit diagonal, so exponents of any size are treated alike; there the Tikhonov term adds its parameter to
+    every eigenvalue (Hansen, Rank-Deficient and Discrete Ill-Posed Problems, SIAM 1998, section 5.1). Without it
+    directions below ``EIGENVALUE_CUT`` are left out.
     """
     if metric.shape != (len(projection), len(projection)) or counts.shape != projection.shape:
         raise InputError(
@@ -70,13 +89,20 @@ def fit_density(metric: Tensor, projection: Tensor, counts: Tensor, electrons: f
         )
     if not bool(torch.isfinite(metric).all() & torch.isfinite(projection).all()):
         raise InputError("The metric or the projection has values that are not finite; compute the frame again.")
+    if tikhonov is not None and not (isfinite(tikhonov) and tikhonov > 0.0):
+        raise InputError(f"The Tikhonov parameter must be positive, for example 1e-8, not {tikhonov}.")
     scale = 1.0 / torch.sqrt(torch.diagonal(metric))
     values, vectors = torch.linalg.eigh(metric * scale[:, None] * scale[None, :])
-    keep = values > EIGENVALUE_CUT * values[-1]
-    basis = vectors[:, keep]
+    keep = torch.ones_like(values, dtype=torch.bool) if tikhonov else values > EIGENVALUE_CUT * values[-1]
+    basis, solved = vectors[:, keep], values[keep] + (tikhonov or 0.0)
+    if tikhonov is not None and not float(solved[0]) > 0.0:
+        raise InputError(
+            f"The metric has an eigenvalue of {float(values[0]):.1e} by rounding; the Tikhonov parameter {tikhonov:g} "
+            "is too small to make up for it. Raise it, or leave it out to have such directions left out."
+        )
 
     def solve(right: Tensor) -> Tensor:
-        solution: Tensor = scale * (basis @ ((basis.T @ (scale * right)) / values[keep]))
+        solution: Tensor = scale * (basis @ ((basis.T @ (scale * right)) / solved))
         return solution
 
     coefficients = solve(projection)
@@ -87,7 +113,9 @@ def fit_density(metric: Tensor, projection: Tensor, counts: Tensor, electrons: f
             raise InputError("The basis has no s function, so the number of electrons cannot be constrained.")
         coefficients = coefficients + response * ((electrons - counts @ coefficients) / weight)
     smallest = float(values[0].clamp(min=1e-300))
-    return DensityFit(coefficients.numpy(), float(values[-1]) / smallest, int((~keep).sum()))
+    return DensityFit(
+        coefficients.numpy(), float(values[-1]) / smallest, float(solved[-1] / solved[0]), int((~keep).sum())
+    )
 
 
 def fit_difference(
@@ -97,8 +125,9 @@ def fit_difference(
     prior: AtomicPrior,
     metric: Metric = "coulomb",
     constrained: bool = True,
+    tikhonov: float | None = None,
 ) -> DensityFit:
-    """Fit rho minus the superposed atoms.
+    """Fit rho minus the superposed atoms; in a real-space weighted metric, see ``fit_weighted_difference``.
 
     Parameters
     ----------
@@ -106,6 +135,8 @@ def fit_difference(
         ``ReferenceBackend.project`` of the total electron density in ``basis`` and ``metric``.
     constrained : bool
         Keep the electron count exact: the difference then holds minus the charge of the molecule.
+    tikhonov : float or None
+        As ``fit_density``.
 
     Raises
     ------
@@ -123,4 +154,5 @@ def fit_difference(
         )
     right = torch.as_tensor(projection, dtype=torch.float64) - from_atoms
     matrix = two_center(metric, functions, positions)
-    return fit_density(matrix, right, functions.electron_counts(), -float(structure.charge) if constrained else None)
+    electrons = -float(structure.charge) if constrained else None
+    return fit_density(matrix, right, functions.electron_counts(), electrons, tikhonov)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis
+from densnet_core.density.fitting import FitMetric
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import Metric
+from densnet_core.reference.properties import QUANTITIES, Quantity
 from densnet_core.stores.arrays import Column
 from densnet_core.stores.commit import WriterLock, sync_folder
 from densnet_core.stores.durable import DurableStore
@@ -40,11 +42,13 @@ class Fit:
     ----------
     name : str
     basis : GaussianBasis
-    metric : {"coulomb", "overlap"}
+    metric : {"coulomb", "overlap", "weighted"}
     prior : dict
         Record of the atomic densities that were subtracted before the fit; empty if rho itself was fitted.
     constrained : bool
         True if the fit was made to hold the exact number of electrons.
+    quantity : {"density", "density_response", "spin_density"}
+        What was fitted. Coefficients of a response are three vectors, one for each direction of the field.
     """
 
     def __init__(
@@ -62,10 +66,13 @@ class Fit:
         attributes = self.table.attributes
         try:
             self.basis = GaussianBasis.from_dict(attributes["basis"])
-            self.metric: Metric = attributes["metric"]
+            self.metric: FitMetric = attributes["metric"]
             self.prior: dict[str, Any] = attributes["prior"]
             self.constrained = bool(attributes["constrained"])
-            if self.metric not in get_args(Metric) or not isinstance(self.prior, dict):
+            self.quantity: Quantity = attributes.get("quantity", "density")  # older stores hold no other
+            if self.quantity not in QUANTITIES:
+                raise ValueError(f"quantity {self.quantity!r}")
+            if self.metric not in get_args(FitMetric) or not isinstance(self.prior, dict):
                 raise ValueError(f"metric {self.metric!r}, prior of type {type(self.prior).__name__}")
         except (KeyError, ValueError, TypeError) as error:
             raise DataError(f"The record of the fit {name!r} in {store.root} is damaged: {error!r}.") from error
@@ -74,7 +81,7 @@ class Fit:
         return len(self.table)
 
     def __repr__(self) -> str:
-        kind = "difference to the prior" if self.prior else "whole density"
+        kind = "difference to the prior" if self.prior else f"whole {self.quantity.replace('_', ' ')}"
         return (
             f"Fit({self.name!r}: {len(self)} of {self._n_frames()} frames, {kind}, basis {self.basis.name!r}, "
             f"{self.metric} metric{', exact charge' if self.constrained else ''})"
@@ -86,7 +93,7 @@ class Fit:
         Parameters
         ----------
         coefficients : sequence of (n_functions,) arrays
-            Of frames ``len(fit)``, ``len(fit) + 1``, ...
+            Of frames ``len(fit)``, ``len(fit) + 1``, ...; (3, n_functions), or that in one row, of a response.
 
         Raises
         ------
@@ -102,27 +109,34 @@ class Fit:
         frames = []
         for index, vector in enumerate(coefficients, start=first):
             values = np.asarray(vector, dtype=np.float64)
-            expected = (self.basis.n_functions(self._numbers(index)),)
-            if values.shape != expected:
+            expected = self.shape(self._numbers(index))
+            if values.shape not in (expected, (prod(expected),)):
                 raise InputError(
                     f"Frame {index}: coefficients in {self.basis.name!r} must have shape {expected}, not "
                     f"{values.shape}."
                 )
             if not np.isfinite(values).all():
                 raise InputError(f"Frame {index}: the coefficients are not finite.")
-            frames.append({"coefficients": values})
+            frames.append({"coefficients": values.ravel()})
         self.table.append(frames)
 
     def coefficients(self, index: int) -> Array:
-        """(n_functions,) coefficients of a frame; ``InputError`` if the fit has not come to it."""
+        """(n_functions,) coefficients of a frame, (3, n_functions) of a response; ``InputError`` if not fitted yet."""
         if not 0 <= index < len(self):
             raise InputError(f"The fit {self.name!r} covers frames 0 to {len(self) - 1}; frame {index} is not fitted.")
-        return np.array(self.table.value("coefficients", index), dtype=np.float64)
+        values = np.array(self.table.value("coefficients", index), dtype=np.float64)
+        return values if self.quantity != "density_response" else values.reshape(3, -1)
+
+    def shape(self, numbers: NDArray[np.int64]) -> tuple[int, ...]:
+        """Shape of the coefficients of a molecule with these atomic numbers."""
+        n_functions = self.basis.n_functions(numbers)
+        return (3, n_functions) if self.quantity == "density_response" else (n_functions,)
 
     def info(self) -> dict[str, Any]:
         """Plain summary, for ``densnet data info``."""
         return {
             "name": self.name,
+            "quantity": self.quantity,
             "basis": self.basis.name,
             "basis_hash": self.basis.content_hash(),
             "metric": self.metric,
@@ -140,13 +154,22 @@ def create_fit_table(
     metric: str,
     prior: Mapping[str, Any],
     constrained: bool,
+    quantity: Quantity = "density",
 ) -> None:
     """Make the empty table of a fit; what an interrupted creation left is removed first."""
-    if metric not in get_args(Metric):
-        raise InputError(f"The metric of a fit is one of {', '.join(get_args(Metric))}, not {metric!r}.")
+    if quantity not in QUANTITIES:
+        raise InputError(f"A fit is of one of {', '.join(QUANTITIES)}, not {quantity!r}.")
+    if metric not in get_args(FitMetric):
+        raise InputError(f"The metric of a fit is one of {', '.join(get_args(FitMetric))}, not {metric!r}.")
     folder = store.root / "fits" / name
     if folder.is_dir():
         remove_group(folder)
         sync_folder(folder.parent)
-    record = {"basis": basis.to_dict(), "metric": metric, "prior": dict(prior), "constrained": constrained}
+    record: dict[str, Any] = {
+        "basis": basis.to_dict(),
+        "metric": metric,
+        "prior": dict(prior),
+        "constrained": constrained,
+        "quantity": quantity,
+    }
     Table.create(store, f"fits/{name}", COEFFICIENT_COLUMNS, lock, record)

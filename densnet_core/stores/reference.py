@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis
+from densnet_core.density.fitting import FitMetric
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory, Metric, ReferenceResult
+from densnet_core.reference.base import LevelOfTheory, ReferenceResult
 from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.durable import DurableStore
 from densnet_core.stores.failures import Failure, read_failure, remove_failure, write_failure
@@ -245,7 +246,9 @@ class ReferenceStore(StoreFolder):
 
     # Fits
 
-    def create_fit(self, name: str, basis: Basis, metric: Metric, prior: Mapping[str, Any], constrained: bool) -> Fit:
+    def create_fit(
+        self, name: str, basis: Basis, metric: FitMetric, prior: Mapping[str, Any], constrained: bool
+    ) -> Fit:
         """Add an empty fit.
 
         Parameters
@@ -254,7 +257,7 @@ class ReferenceStore(StoreFolder):
             Letters, digits and ``. _ + -``.
         basis : Basis
             The density basis.
-        metric : {"coulomb", "overlap"}
+        metric : {"coulomb", "overlap", "weighted"}
         prior : mapping
             Record of the prior that is subtracted before fitting; empty to fit the density itself.
         constrained : bool

@@ -82,9 +82,13 @@ class DensityObjective:
     def metrics(self) -> dict[str, float]:
         """Root-mean-square errors of all frames of this objective.
 
-        The density's is in the metric, relative to the frames' own spread about their mean, and includes what the basis
-        cannot represent where exponents move; the dipole's is in debye.
+        The density's is in the metric, relative to the frames' own spread about their mean. Where exponents move it
+        includes what the basis cannot represent, and is relative to the reference differences themselves. The dipole's
+        is in debye.
         """
+        unit = self._density_unit
+        if self.model.specification.adapts_exponents:
+            unit = self.references.mean_square()
         with torch.no_grad():
             parts = [
                 self.errors(range(start, min(start + 100, len(self.frames))))
@@ -92,6 +96,6 @@ class DensityObjective:
             ]
         norms, dipoles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
         return {
-            "density_rms_error_relative": float(norms.mean().clamp(min=0.0) / self._density_unit) ** 0.5,
+            "density_rms_error_relative": float(norms.mean().clamp(min=0.0) / unit) ** 0.5,
             "dipole_rms_debye": float(dipoles.mean()) ** 0.5 * AU_TO_DEBYE,
         }

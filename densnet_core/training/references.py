@@ -205,6 +205,15 @@ class ReferenceDensities:
         order = torch.argsort(torch.tensor([place for places in groups.values() for place in places]))
         return torch.cat(norms)[order], torch.cat(dipoles)[order]
 
+    def mean_square(self) -> float:
+        """Mean squared norm of the reference differences."""
+        if self.specification.adapts_exponents:
+            norms = [float(self._reference(i).norm) for i in range(len(self.frames))]
+        else:
+            vectors = [self.coefficients(i) for i in range(len(self.frames))]
+            norms = [float(c @ self.metric_matrix(i) @ c) for i, c in enumerate(vectors)]
+        return sum(norms) / len(norms)
+
     def _fixed(self, indices: Sequence[int]) -> _Integrals:
         """Integrals of frames of one composition with the exponents of the basis: it holds all of the labels."""
         labels = torch.stack([torch.tensor(self.frames.coefficients[i]) for i in indices])

@@ -12,7 +12,6 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
 from densnet_core.training.evaluation import ErrorSummary
-from densnet_core.workflow.labels import fit_name
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Advance
 
@@ -56,16 +55,20 @@ def evaluate(
     Parameters
     ----------
     fit : Fit
-        The store's fit in the model's basis; its coefficients give the fit floor.
+        The store's fit in the basis that the model learned from; its coefficients give the fit floor. Where the
+        exponents move that is the large set of the labels: its floor is then that of the reference the model learned,
+        and what the model's own functions cannot represent is part of the model's error.
 
     Raises
     ------
     DataError
         If the store has no orbitals or the fit is in another basis.
     """
-    basis, metric = model.specification.basis, model.specification.metric
-    if fit.name != fit_name(basis, metric):
-        raise DataError(f"The fit {fit.name!r} of {store.path} is not in the basis of the model.")
+    basis = model.specification.label_basis
+    if fit.basis.content_hash() != basis.content_hash():
+        raise DataError(f"The fit {fit.name!r} of {store.path} is not in the basis that the model learned from.")
+    if basis.content_hash() == model.specification.basis.content_hash():
+        basis = model.specification.basis  # the same object, so that functions are evaluated once for fit and model
     orbital_basis = store.orbital_basis
     if orbital_basis is None:
         raise DataError(f"{store.path} has no orbitals, so its densities are not known.")

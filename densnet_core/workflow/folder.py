@@ -55,6 +55,7 @@ class RunFolder:
         self.sampling = root / "sampling.json"
         self.unfinished_sampling = root / "sampling"
         self.harmonic = root / "harmonic.json"
+        self.basis = root / "basis.json"
         self.training = root / "training"
         self.model = root / "model"
         self.evaluation = root / "evaluation.json"

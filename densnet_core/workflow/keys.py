@@ -32,7 +32,15 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     keys = {"harmonic": key_of("harmonic", start)}
     keys["sample"] = key_of("sample", start, plain(chosen.sampler), *_pool(config, chosen))
     keys["reference"] = key_of("reference", keys["sample"])
-    keys["density"] = key_of("density", keys["reference"], fit_name(basis, config.basis.metric), common, density)
+    labels = fit_name(basis, config.basis.metric, tikhonov=config.basis.tikhonov)
+    optimization = config.basis.optimization.model_dump(mode="json")
+    keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), common[:-1], optimization)
+    moving: dict[str, list[Any]] = {
+        "fixed": [],
+        "element": [keys["basis"]],
+        "atom": ["atom", config.basis.largest_factor],
+    }
+    keys["density"] = key_of("density", keys["reference"], labels, common, density, *moving[config.basis.exponents])
     keys["train"] = key_of("train", keys["density"], energy)
     keys["evaluate"] = key_of("evaluate", keys["train"])
     keys["export"] = key_of("export", keys["train"])

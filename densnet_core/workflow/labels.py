@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.integrals import Metric
-from densnet_core.density.fitting import fit_difference
+from densnet_core.density.electron import OrbitalDensity
+from densnet_core.density.fitting import DensityFit, FitMetric, fit_difference
 from densnet_core.density.prior import AtomicPrior
-from densnet_core.errors import DenSNetError, InputError
+from densnet_core.density.weighted import fit_weighted_difference
+from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory, atomic_densities, label, project_many
@@ -92,11 +94,18 @@ def calculator(
     return calculate
 
 
-def fit_name(basis: Basis, metric: Metric, difference: bool = True, constrained: bool = True) -> str:
+def fit_name(
+    basis: Basis,
+    metric: FitMetric,
+    difference: bool = True,
+    constrained: bool = True,
+    tikhonov: float | None = None,
+) -> str:
     """Name of a fit in a store: what it was made with."""
     return "-".join(
         [basis.content_hash()[:12], metric, "difference" if difference else "total"]
         + ([] if constrained else ["unconstrained"])
+        + ([] if tikhonov is None else [f"tikhonov{tikhonov:g}"])
     )
 
 
@@ -104,10 +113,12 @@ def fit_into(
     store: ReferenceStore,
     factory: BackendFactory,
     basis: Basis,
-    metric: Metric,
+    metric: FitMetric,
     executor: Executor,
     prior: AtomicPrior | None = None,
     progress: Callable[[int], None] | None = None,
+    tikhonov: float | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Fit:
     """Fit the difference density of every frame of the store that is not fitted yet.
 
@@ -115,8 +126,12 @@ def fit_into(
     ----------
     prior : AtomicPrior or None
         None computes it with the backend, unless the fit in the store already has one.
+    tikhonov : float or None
+        As ``densnet_core.density.fitting.fit_density``.
+    note : callable or None
+        Told how well the fits were conditioned.
     """
-    name = fit_name(basis, metric)
+    name = fit_name(basis, metric, tikhonov=tikhonov)
     elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
     if name in store.fit_names():
         fit = store.fit(name)
@@ -126,10 +141,11 @@ def fit_into(
     atoms = AtomicPrior.from_dict(fit.prior)
     first = len(fit)
     waiting: dict[int, Array] = {}
+    conditioning = _Conditioning()
 
-    def keep(index: int, projection: Array) -> None:
-        frame = first + index
-        waiting[frame] = fit_difference(store.structure(frame), projection, basis, atoms, metric).coefficients
+    def keep(index: int, made: DensityFit) -> None:
+        conditioning.add(made)
+        waiting[first + index] = made.coefficients
         ready: list[Array] = []  # a store holds its fits in the order of its frames
         while len(fit) + len(ready) in waiting:
             ready.append(waiting.pop(len(fit) + len(ready)))
@@ -145,8 +161,59 @@ def fit_into(
         for result in [store.result(i, labels=("orbitals", "occupations"))]
     )
     if first < len(store):
-        project_many(factory, frames, basis, metric, executor, keep, fail, progress)
+        if metric == "weighted":
+            _fit_weighted(store, frames, basis, atoms, tikhonov, keep, progress)
+        else:
+            two_center_metric: Metric = metric
+
+            def keep_projection(index: int, projection: Array) -> None:
+                structure = store.structure(first + index)
+                keep(index, fit_difference(structure, projection, basis, atoms, two_center_metric, tikhonov=tikhonov))
+
+            project_many(factory, frames, basis, metric, executor, keep_projection, fail, progress)
+        if note is not None:
+            note(conditioning.text(basis))
     return fit
+
+
+def _fit_weighted(
+    store: ReferenceStore,
+    frames: Iterable[tuple[Structure, Array, Array]],
+    basis: Basis,
+    atoms: AtomicPrior,
+    tikhonov: float | None,
+    keep: Callable[[int, DensityFit], None],
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Fits on the quadrature; orbitals are all they need of the backend."""
+    orbital_basis = store.orbital_basis
+    if orbital_basis is None:
+        raise DataError(f"{store.path} has no orbitals, so its densities cannot be evaluated on a quadrature.")
+    for index, (structure, orbitals, occupations) in enumerate(frames):
+        density = OrbitalDensity(structure, orbital_basis, orbitals, occupations)
+        keep(index, fit_weighted_difference(density, basis, atoms, tikhonov=tikhonov))
+        if progress is not None:
+            progress(index + 1)
+
+
+class _Conditioning:
+    """The largest condition numbers of fits, and how often a direction was left out."""
+
+    def __init__(self) -> None:
+        self.metric, self.solved, self.reduced = 0.0, 0.0, 0
+
+    def add(self, fit: DensityFit) -> None:
+        self.metric = max(self.metric, fit.condition_number)
+        self.solved = max(self.solved, fit.solved_condition_number)
+        self.reduced += fit.dropped > 0
+
+    def text(self, basis: Basis) -> str:
+        told = f"Condition number of the scaled metric of {basis.name}: {self.metric:.1e} at most"
+        if self.solved < 0.99 * self.metric:
+            told += f", {self.solved:.1e} as solved"
+        if self.reduced:
+            told += f"; nearly dependent functions were left out in {self.reduced} frames"
+        return told + "."
 
 
 def labelled_frames(store: ReferenceStore, fit: Fit, hashes: Sequence[str]) -> LabelledFrames:

@@ -16,6 +16,7 @@ from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.base import DensityModel, DensitySpecification, scaled_functions
 from densnet_core.density.electron import ExpandedDensity
+from densnet_core.density.fitting import FitMetric
 from densnet_core.density.graph import graph_of
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.elements import symbol
@@ -129,6 +130,12 @@ class TrainedModel:
     @property
     def specification(self) -> DensitySpecification:
         return self.density.specification
+
+    @property
+    def label_method(self) -> tuple[FitMetric, float | None]:
+        """Metric and Tikhonov parameter of the fits, in ``specification.label_basis``, that the model learned from."""
+        recorded = self.document.get("labels", {})
+        return recorded.get("metric", self.specification.metric), recorded.get("tikhonov")
 
     def __repr__(self) -> str:
         elements = " ".join(symbol(z) for z in self.specification.elements)

@@ -18,6 +18,7 @@ import torch
 
 from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
+from densnet_core.basis.library import basis_from_file
 from densnet_core.config import Config, check_inputs, select
 from densnet_core.density.base import DensityModel, DensitySpecification
 from densnet_core.density.prior import AtomicPrior
@@ -43,6 +44,7 @@ from densnet_core.workflow.dynamics import (
     without_rotation,
     write_spectrum,
 )
+from densnet_core.workflow.element_basis import optimize_on_training_frames
 from densnet_core.workflow.evaluation import evaluate, frames_to_evaluate
 from densnet_core.workflow.folder import RunFolder, key_of, read_json, write_json
 from densnet_core.workflow.harmonic import harmonic_from, harmonic_record
@@ -106,8 +108,8 @@ class Run:
     # What the configuration makes
 
     @cached_property
-    def basis(self) -> GaussianBasis:
-        """The density basis, restricted to the elements of the molecule."""
+    def given_basis(self) -> GaussianBasis:
+        """The density basis of the configuration, restricted to the elements of the molecule."""
         return self.config.basis.build(int(z) for z in self.structure.numbers)
 
     @cached_property
@@ -137,7 +139,7 @@ class Run:
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        return stage_keys(self.config, self.selection, self.structure, self.basis)
+        return stage_keys(self.config, self.selection, self.structure, self.given_basis)
 
     @contextmanager
     def _stage(self, name: str, summary: str) -> Iterator[None]:
@@ -238,32 +240,68 @@ class Run:
                     )
         return path
 
+    def _split(self, store: ReferenceStore) -> None:
+        """Bring the split of the store up to date with the configuration."""
+        training = self.config.training
+        counts = {"train": training.train, "validation": training.validation, "test": training.test}
+        hashes = [h.hex() for h in (s.content_hash() for s in self.sample()) if h in store]
+        split_store(store, counts, training.seed, hashes)
+
+    @_alone
+    def basis(self) -> GaussianBasis:
+        """The density basis: the given one, or the one that is optimised on training frames (exponents = 'element')."""
+        path = self.reference()
+        if self.config.basis.exponents != "element":
+            return self.given_basis
+        result = self.folder.basis
+        if not self._is_current("basis", result):
+            with self._stage("basis", f"functions like those of {self.given_basis.name}, optimised for this molecule"):
+                with open_store(path, self.factory, self.selection.backend.component.name) as store:
+                    self._split(store)
+                self._own(result, "basis")
+                optimize_on_training_frames(
+                    path, self.given_basis, self.config.basis.optimization, result, self.folder.root, self.reporter
+                )
+        return basis_from_file(result)
+
+    @cached_property
+    def specification(self) -> DensitySpecification:
+        """What the density network predicts."""
+        section, basis = self.config.basis, self.basis()
+        return DensitySpecification(basis, section.error_metric, basis.elements, section.range_of_factors)
+
+    @property
+    def _fit_name(self) -> str:
+        section = self.config.basis
+        return fit_name(self.specification.label_basis, section.metric, tikhonov=section.tikhonov)
+
     def _fitted(self, store: ReferenceStore) -> None:
-        """Bring fit and split of the store up to date with the configuration."""
-        structures = self.sample()
-        metric = self.config.basis.metric
-        missing = len(store) - (
-            len(store.fit(name)) if (name := fit_name(self.basis, metric)) in store.fit_names() else 0
-        )
+        """Bring the fit that training learns from up to date."""
+        section, name = self.config.basis, self._fit_name
+        missing = len(store) - (len(store.fit(name)) if name in store.fit_names() else 0)
         if missing:
             advance = self.reporter.task("fits of the density", missing)
             fit_into(
-                store, self.factory, self.basis, metric, self.executor, progress=lambda done: advance(done, "frames")
+                store,
+                self.factory,
+                self.specification.label_basis,
+                section.metric,
+                self.executor,
+                progress=lambda done: advance(done, "frames"),
+                tikhonov=section.tikhonov,
+                note=self.reporter.note,
             )
-        training = self.config.training
-        counts = {"train": training.train, "validation": training.validation, "test": training.test}
-        hashes = [h.hex() for h in (s.content_hash() for s in structures) if h in store]
-        split_store(store, counts, training.seed, hashes)
 
     @_alone
     def train(self) -> TrainedModel:
         """The trained model."""
-        path = self.reference()
+        path, basis = self.reference(), self.basis()
         if not self._is_current("train", self.folder.model):
-            with self._stage("train", f"networks for {self.structure.formula} in the basis {self.basis.name}"):
+            with self._stage("train", f"networks for {self.structure.formula} in the basis {basis.name}"):
                 self._own(self.folder.model, "train")
                 with open_store(path, self.factory, self.selection.backend.component.name) as store:
                     self._fitted(store)
+                    self._split(store)
                     with _one_thread():
                         model = self._train(store)
                 model.save(self.folder.model)
@@ -271,10 +309,9 @@ class Run:
 
     def _train(self, store: ReferenceStore) -> TrainedModel:
         config, chosen = self.config, self.selection
-        fit = store.fit(fit_name(self.basis, config.basis.metric))
+        fit = store.fit(self._fit_name)
         split = store.read_document(SPLIT)
         train, validation = (labelled_frames(store, fit, split[part]) for part in ("train", "validation"))
-        specification = DensitySpecification(self.basis, config.basis.metric, self.basis.elements)
         choices = [
             NetworkChoice(
                 model.component.name,
@@ -293,7 +330,7 @@ class Run:
             for path in self.folder.training_files(task.name):
                 self._own(path, "density" if task.name == "density" else "train")
         density: DensityModel = train_density(
-            tasks[0], choices[0], specification, train, validation, folder, self.reporter
+            tasks[0], choices[0], self.specification, train, validation, folder, self.reporter
         )
         energy = train_energy(tasks[1], choices[1], density, train, validation, folder, self.reporter)
         document = {
@@ -301,6 +338,7 @@ class Run:
             "level_of_theory": str(self.level),
             "training_frames": split["train"] + split["validation"],
             "config": config.model_dump(mode="json", by_alias=True),
+            "labels": {"metric": config.basis.metric, "tikhonov": config.basis.tikhonov},
             "provenance": {
                 "densnet-core": __version__,
                 "torch": torch.__version__,
@@ -332,7 +370,7 @@ class Run:
                 ReferenceStore.open(self.store_path) as store,
             ):
                 indices, _ = frames_to_evaluate(model, store, "test")
-                fit = store.fit(fit_name(self.basis, self.config.basis.metric))
+                fit = store.fit(self._fit_name)
                 advance = self.reporter.task("evaluating", len(indices))
                 self._own(path, "evaluate")
                 write_json(path, evaluate(model, store, fit, indices, advance))

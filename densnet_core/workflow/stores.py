@@ -83,7 +83,8 @@ def fit_for(path: Path, model: TrainedModel, reporter: Reporter) -> Iterator[tup
         If the store is empty or holds an element that the model does not know.
     """
     specification = model.specification
-    name = fit_name(specification.basis, specification.metric)
+    metric, tikhonov = model.label_method
+    name = fit_name(specification.label_basis, metric, tikhonov=tikhonov)
     with ReferenceStore.open(path) as store:
         if not len(store):
             raise InputError(f"{path} holds no frames; nothing can be evaluated.")
@@ -104,11 +105,12 @@ def fit_for(path: Path, model: TrainedModel, reporter: Reporter) -> Iterator[tup
         fit = fit_into(
             store,
             factory,
-            specification.basis,
-            specification.metric,
+            specification.label_basis,
+            metric,
             default_executor(),
             model.prior,
             lambda done: advance(done, "frames"),
+            tikhonov,
         )
         yield store, fit
 
