@@ -1,9 +1,11 @@
-"""The verb ``data``: info, verify, import and project."""
+"""The verb ``data``: info, verify, import, export, merge, split and project."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,6 +14,8 @@ from densnet_core.errors import DataError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 STORE = typer.Argument(help="Store, a folder ending in .zarr.")
+LISTED: Final = 30
+"""Problems or frames that are printed; all are in the JSON."""
 JSON = typer.Option("--json", help="Print JSON on stdout.")
 
 
@@ -28,16 +32,38 @@ def info(store: Annotated[Path, STORE], as_json: Annotated[bool, JSON] = False) 
 
 
 @app.command()
-def verify(store: Annotated[Path, STORE], as_json: Annotated[bool, JSON] = False) -> None:
-    """Read and check everything in a store; problems name the frame."""
+def verify(
+    store: Annotated[Path, STORE],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Keep all that is sound; take out and name what is broken.")
+    ] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Read and check every byte of a store; problems name the frame."""
+    from densnet_core.stores.repair import repair as mend
     from densnet_core.stores.verify import verify as check
 
+    if repair:
+        report = mend(store)
+        if as_json:
+            print_json({"store": str(store), **asdict(report)})
+            return
+        _print_list("restored", report.restored)
+        _print_list("taken out, see 'removed' in the store", report.removed)
+        _print_list("to do", report.to_do)
+        print(f"{store}: {'repaired' if report.restored or report.removed or report.to_do else 'sound'}, ", end="")
+        print(f"{report.kept} frames")
+        return
     problems = check(store)
     if as_json:
         print_json({"store": str(store), "problems": problems})
     if problems:
-        listed = "\n".join(f"  {problem}" for problem in problems)
-        raise DataError(f"{store} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{listed}")
+        listed = "\n".join(f"  {problem}" for problem in problems[:LISTED])
+        more = f"\n  ... and {len(problems) - LISTED} more, see --json" if len(problems) > LISTED else ""
+        raise DataError(
+            f"{store} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{listed}{more}\n'densnet data "
+            "verify --repair' keeps all that is sound."
+        )
     if not as_json:
         print(f"{store}: sound")
 
@@ -75,3 +101,51 @@ def project(
     with RichReporter() as reporter:
         name, frames = project_store(store, basis, "overlap" if overlap else "coulomb", reporter)
     print(f"{store}: fit {name!r} of {frames} frames")
+
+
+@app.command()
+def merge(
+    store: Annotated[Path, typer.Argument(help="Store to make, or to go on with after an interruption.")],
+    sources: Annotated[list[Path], typer.Argument(help="Two or more stores of one level of theory.")],
+    keep_first: Annotated[
+        bool, typer.Option("--keep-first", help="Where labels differ, believe the store named first.")
+    ] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Make one store of several; a frame in more than one of them is there once."""
+    from densnet_core.cli.progress import RichReporter
+    from densnet_core.stores.merge import merge_stores
+
+    with RichReporter() as reporter:
+        advance = reporter.task("frames", 0)
+        report = merge_stores(store, sources, keep_first, lambda done, total: advance(done, f"of {total}"))
+    if as_json:
+        print_json({"store": str(store), **asdict(report)})
+        return
+    _print_list("labels that differ, those of the store named first were kept", report.conflicts)
+    _print_list("not carried over", report.notes)
+    print(f"{store}: {report.frames} frames, {report.repeated} were there more than once")
+
+
+@app.command()
+def split(
+    store: Annotated[Path, STORE],
+    test: Annotated[int, typer.Option(min=0, help="Frames to hold out.")],
+    validation: Annotated[int, typer.Option(min=0, help="Frames to validate on.")],
+    train: Annotated[int | None, typer.Option(min=1, help="Frames to train on; all others if not given.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order in which frames are drawn.")] = 0,
+) -> None:
+    """Divide the frames into train, validation and test; what was once a test frame is never trained on."""
+    from densnet_core.workflow.stores import split_into
+
+    sizes = split_into(store, train, validation, test, seed)
+    print(f"{store}: " + ", ".join(f"{count} {part.replace('_', ' ')}" for part, count in sizes.items()))
+
+
+def _print_list(title: str, lines: Sequence[str]) -> None:
+    if lines:
+        print(f"{title}:")
+        for line in lines[:LISTED]:
+            print(f"  {line}")
+        if len(lines) > LISTED:
+            print(f"  ... and {len(lines) - LISTED} more, see --json")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.commit import LOCK_NAME, WriterLock, remove_partial, sync_folder
@@ -15,14 +16,16 @@ from densnet_core.stores.durable import DurableStore
 from densnet_core.stores.records import RECORD, read_group, write_group
 from densnet_core.stores.table import Table
 
-FORMAT_VERSION: Final = 1
 FRAMES: Final = "frames"
+REMOVED: Final = "removed"
+"""Group of what a repair took out: for each broken frame or part what was wrong and what could still be read."""
 UNFINISHED: Final = ".unfinished.partial"
 """Marks a folder whose creation was interrupted: only then may a new creation empty it."""
+_IDENTITY: Final = ("densnet_store", "format_version", "sealed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
-class StoreFolder:
+class StoreFolder(ABC):
     """Base of the stores: a Zarr v3 folder of one kind, open for reading or by the one writer.
 
     Use ``create`` of the concrete store and ``open``, best in a ``with`` statement. The root group's attributes are
@@ -30,6 +33,8 @@ class StoreFolder:
     """
 
     kind: str
+    format_versions: ClassVar[tuple[int, ...]] = (1,)
+    """Format versions that can be opened; the last is what is written."""
     frame_table: Table
 
     def __init__(self, path: Path, lock: WriterLock | None) -> None:
@@ -40,10 +45,11 @@ class StoreFolder:
         if found != self.kind:
             raise DataError(f"{path} is not a {self.kind} store (its root says {found!r}).")
         version = self.attributes.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in self.format_versions:
             raise DataError(
-                f"{path} has format version {version!r}; this DenSNet reads version {FORMAT_VERSION}. Use the DenSNet "
-                "that wrote it, or import the data again."
+                f"{path} has format version {version!r}; this DenSNet reads version "
+                f"{' and '.join(map(str, self.format_versions))}. Use the DenSNet that wrote it, or import the data "
+                "again."
             )
         self.zarr = DurableStore(path, read_only=lock is None)
         self._tables: list[Table] = []
@@ -89,13 +95,26 @@ class StoreFolder:
         folder, lock = _begin(path)
         try:
             attributes = build(DurableStore(folder), lock)
-            named = {"densnet_store": cls.kind, "format_version": FORMAT_VERSION, "sealed": True}
-            write_group(folder, {**named, **attributes})
+            identity = dict(zip(_IDENTITY, (cls.kind, cls.format_versions[-1], True), strict=True))
+            write_group(folder, {**identity, **attributes})
             (folder / UNFINISHED).unlink()
             return cls(folder, lock)
         except BaseException:
             lock.release()
             raise
+
+    def empty_copy(self, path: str | Path) -> Self:
+        """Create a store without frames that is otherwise like this one, and open it for writing."""
+
+        def build(zarr_store: DurableStore, lock: WriterLock) -> Mapping[str, Any]:
+            self._make_parts_again(zarr_store, lock)
+            return {key: value for key, value in self.attributes.items() if key not in _IDENTITY}
+
+        return self._create(path, build)
+
+    @abstractmethod
+    def _make_parts_again(self, zarr_store: DurableStore, lock: WriterLock) -> None:
+        """Make the groups and arrays of an empty store like this one."""
 
     @property
     def writable(self) -> bool:
@@ -145,6 +164,10 @@ class StoreFolder:
 
     def document_names(self) -> list[str]:
         return groups_in(self.path / "documents")
+
+    def removed_names(self) -> list[str]:
+        """Names of the records of what a repair took out."""
+        return groups_in(self.path / REMOVED)
 
     def _writer(self) -> WriterLock:
         if self._lock is None:

@@ -15,15 +15,16 @@ from densnet_core.density.fitting import FitMetric
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.properties import Quantity
 from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.durable import DurableStore
 from densnet_core.stores.failures import Failure, read_failure, remove_failure, write_failure
 from densnet_core.stores.fits import Fit, create_fit_table
 from densnet_core.stores.folder import FRAMES, StoreFolder, checked_name, groups_in
-from densnet_core.stores.labels import LABELS, MissingLabelError, partial_result
-from densnet_core.stores.layout import COLUMNS, frame_rows
+from densnet_core.stores.labels import BASIC_LABELS, LABELS, MissingLabelError, partial_result
+from densnet_core.stores.layout import COLUMNS, frame_rows, has_properties, rows_of_today
 from densnet_core.stores.records import write_group
-from densnet_core.stores.table import Table
+from densnet_core.stores.table import Frame, Table
 from densnet_core.structures import Structure
 
 
@@ -38,10 +39,11 @@ class ReferenceStore(StoreFolder):
     """
 
     kind = "reference"
+    format_versions = tuple(sorted(COLUMNS))
 
     def __init__(self, path: Path, lock: WriterLock | None) -> None:
         super().__init__(path, lock)
-        self.frame_table = Table(self.zarr, FRAMES, COLUMNS, lock)
+        self.frame_table = Table(self.zarr, FRAMES, COLUMNS[self.attributes["format_version"]], lock)
         self._tables.append(self.frame_table)
         self._index: dict[bytes, int] | None = None
         self._fits: dict[str, Fit] = {}
@@ -69,9 +71,7 @@ class ReferenceStore(StoreFolder):
         """
 
         def build(zarr_store: DurableStore, lock: WriterLock) -> dict[str, Any]:
-            for part in ("fits", "failures"):
-                write_group(Path(zarr_store.root) / part, {})
-            Table.create(zarr_store, FRAMES, COLUMNS, lock, {"provenance": []})
+            cls._make_parts(zarr_store, lock)
             return {
                 "level_of_theory": {"method": level.method, "basis": level.basis, "dispersion": level.dispersion},
                 "backend": backend,
@@ -81,6 +81,15 @@ class ReferenceStore(StoreFolder):
             }
 
         return cls._create(path, build)
+
+    @staticmethod
+    def _make_parts(zarr_store: DurableStore, lock: WriterLock) -> None:
+        for part in ("fits", "failures"):
+            write_group(Path(zarr_store.root) / part, {})
+        Table.create(zarr_store, FRAMES, COLUMNS[max(COLUMNS)], lock, {"provenance": []})
+
+    def _make_parts_again(self, zarr_store: DurableStore, lock: WriterLock) -> None:
+        self._make_parts(zarr_store, lock)
 
     def __repr__(self) -> str:
         mode = "writable" if self.writable else "reading"
@@ -115,10 +124,44 @@ class ReferenceStore(StoreFolder):
             if program not in provenance:
                 provenance.append(program)
             frames.append(frame_rows(structure, result, provenance.index(program), orbital_basis))
+        self._check_format(frames)
         self.frame_table.append(frames, provenance=provenance)
-        index.update(added)
-        for key in added:
-            remove_failure(self.path / "failures", key)
+        self._added(added)
+
+    def adopt(self, frames: Sequence[tuple[Frame, Mapping[str, str]]]) -> None:
+        """Append frames as another store holds them, all in one commit.
+
+        Parameters
+        ----------
+        frames : sequence of (rows by column, program)
+            Rows of ``Table.block``, found sound there, and what computed them.
+
+        Raises
+        ------
+        InputError
+            If a frame is in the store already or twice in ``frames``. Nothing is written then.
+        """
+        self._writer()
+        provenance: list[dict[str, str]] = list(self.frame_table.attributes["provenance"])
+        index = self._hash_index()
+        added: dict[bytes, int] = {}
+        adopted: list[Frame] = []
+        for position, (frame, program) in enumerate(frames):
+            key = frame["hash"].tobytes()
+            if key in index or key in added:
+                raise InputError(f"The frame {key.hex()[:16]} is in {self.path} already.")
+            added[key] = len(self) + position
+            if program not in provenance:
+                provenance.append(dict(program))
+            adopted.append({**rows_of_today(frame), "provenance": np.asarray(provenance.index(dict(program)))})
+        self._check_format(adopted)
+        self.frame_table.append(adopted, provenance=provenance)
+        self._added(added)
+
+    def adopt_failure(self, failure: Failure) -> None:
+        """Keep the record of a failure as another store has it."""
+        self._writer()
+        write_failure(self.path / "failures", failure)
 
     def set_orbital_basis(self, basis: Basis) -> None:
         """Record the orbital basis of the elements it covers; elements already recorded must have equal shells.
@@ -215,13 +258,15 @@ class ReferenceStore(StoreFolder):
             raise MissingLabelError(
                 f"Frame {index} of {self.path} has no {', '.join(sorted(missing))}; it has: {', '.join(present)}."
             )
-        if "orbitals" in wanted or "occupations" in wanted:
+        if {"orbitals", "occupations", "response"} & set(wanted):
             wanted = tuple(name for name in present if name in wanted or name in ("orbitals", "occupations"))
         values: dict[str, Any] = {name: np.array(self.frame_table.value(name, index)) for name in wanted}
         if "energy" in values:
             values["energy"] = float(values["energy"])
         if "orbitals" in values:
             values["orbitals"] = values["orbitals"].reshape(-1, len(values["occupations"]))
+        if "response" in values:
+            values["response"] = values["response"].reshape(3, *values["orbitals"].shape)
         programs, program = self.frame_table.attributes["provenance"], int(self.frame_table.value("provenance", index))
         provenance = programs[program] if 0 <= program < len(programs) else {}
         return partial_result(values, float(self.frame_table.value("seconds", index)), provenance)
@@ -247,7 +292,13 @@ class ReferenceStore(StoreFolder):
     # Fits
 
     def create_fit(
-        self, name: str, basis: Basis, metric: FitMetric, prior: Mapping[str, Any], constrained: bool
+        self,
+        name: str,
+        basis: Basis,
+        metric: FitMetric,
+        prior: Mapping[str, Any],
+        constrained: bool,
+        quantity: Quantity = "density",
     ) -> Fit:
         """Add an empty fit.
 
@@ -262,6 +313,8 @@ class ReferenceStore(StoreFolder):
             Record of the prior that is subtracted before fitting; empty to fit the density itself.
         constrained : bool
             Whether the fit holds the exact number of electrons.
+        quantity : {"density", "density_response", "spin_density"}
+            What is fitted.
 
         Raises
         ------
@@ -271,7 +324,7 @@ class ReferenceStore(StoreFolder):
         lock = self._writer()
         if checked_name(name) in self.fit_names():
             raise InputError(f"{self.path} has a fit {name!r} already: {self.fit(name)!r}.")
-        create_fit_table(self.zarr, name, lock, basis, metric, prior, constrained)
+        create_fit_table(self.zarr, name, lock, basis, metric, prior, constrained, quantity)
         return self.fit(name)
 
     def fit(self, name: str) -> Fit:
@@ -292,6 +345,7 @@ class ReferenceStore(StoreFolder):
         """Plain summary of the store for ``densnet data info --json``; keys name their units."""
         masks = self.frame_table.whole("labels")
         energies = self.frame_table.whole("energy")[(masks & 1).astype(bool)]
+        counts = {name: int((masks >> bit & 1).sum()) for bit, name in enumerate(LABELS)}
         basis = self.orbital_basis
         return {
             "kind": self.kind,
@@ -300,7 +354,7 @@ class ReferenceStore(StoreFolder):
             "frames": len(self),
             "failures": len(self.failures()),
             "formulas": self._formulas(),
-            "labels": {name: int((masks >> bit & 1).sum()) for bit, name in enumerate(LABELS)},
+            "labels": {name: count for name, count in counts.items() if count or name in BASIC_LABELS},
             "level_of_theory": str(self.level),
             "backend": self.backend,
             "versions": self.versions,
@@ -323,6 +377,18 @@ class ReferenceStore(StoreFolder):
         for members in compositions.values():
             counts[self.structure(members[0]).formula] += len(members)
         return dict(sorted(counts.items()))
+
+    def _check_format(self, frames: Sequence[Frame]) -> None:
+        if self.attributes["format_version"] == 1 and any(map(has_properties, frames)):
+            raise InputError(
+                f"{self.path} was made by an older DenSNet and has no room for properties of frames. Label into a "
+                "new store; 'densnet data merge' makes one of the two."
+            )
+
+    def _added(self, hashes: Mapping[bytes, int]) -> None:
+        self._hash_index().update(hashes)
+        for content in hashes:
+            remove_failure(self.path / "failures", content)
 
     def _hash_index(self) -> dict[bytes, int]:
         if self._index is None:

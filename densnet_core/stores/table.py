@@ -227,10 +227,8 @@ class Table:
         **attributes
             Attributes of the group to replace in the same commit.
         """
-        self._check_writable()
+        self.make_untidy()
         try:
-            if self.tidy:
-                self._commit(self.committed, {"tidy": False})
             blocks, lengths = self._blocks(frames)
             with ThreadPoolExecutor(WRITERS) as pool:  # flushing files to a disk is faster side by side
                 list(pool.map(self._extend, blocks.keys(), blocks.values()))
@@ -241,6 +239,12 @@ class Table:
             self._reload()
             raise
         self._forget()
+
+    def make_untidy(self) -> None:
+        """Record that something is being written; ``append`` does it by itself."""
+        self._check_writable()
+        if self.tidy:
+            self._commit(self.committed, {"tidy": False})
 
     def trim(self) -> None:
         """Cut the arrays to their committed rows (a killed writer, or growing by whole chunks, left more)."""

@@ -93,9 +93,7 @@ class TrajectoryStore(StoreFolder):
             raise InputError(f"A trajectory needs at least one replica, not {n_replicas}.")
 
         def build(zarr_store: DurableStore, lock: WriterLock) -> dict[str, Any]:
-            create_restart(zarr_store, n_replicas, structure.n_atoms)
-            write_group(Path(zarr_store.root) / DERIVED, {})
-            Table.create(zarr_store, FRAMES, _columns(n_replicas, structure.n_atoms), lock, {"restart": None})
+            cls._make_parts(zarr_store, lock, n_replicas, structure.n_atoms)
             return {
                 "structure": {
                     "numbers": structure.numbers.tolist(),
@@ -110,6 +108,15 @@ class TrajectoryStore(StoreFolder):
             }
 
         return cls._create(path, build)
+
+    @staticmethod
+    def _make_parts(zarr_store: DurableStore, lock: WriterLock, n_replicas: int, n_atoms: int) -> None:
+        create_restart(zarr_store, n_replicas, n_atoms)
+        write_group(Path(zarr_store.root) / DERIVED, {})
+        Table.create(zarr_store, FRAMES, _columns(n_replicas, n_atoms), lock, {"restart": None})
+
+    def _make_parts_again(self, zarr_store: DurableStore, lock: WriterLock) -> None:
+        self._make_parts(zarr_store, lock, self.n_replicas, self.structure.n_atoms)
 
     def __repr__(self) -> str:
         mode = "writable" if self.writable else "reading"
@@ -131,6 +138,7 @@ class TrajectoryStore(StoreFolder):
         """
         self._writer()
         self._check(frames)
+        self.frame_table.make_untidy()
         state = RestartState(int(frames.end.step), frames.end.positions, frames.end.velocities)
         restart = write_restart(self.zarr, self.frame_table.attributes["restart"], state)
         rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,7 +188,7 @@ def _inspect_fit(store: ReferenceStore, fit: Fit, found: Inspection) -> None:
             size, what = len(frame["coefficients"]), CHECKSUM_DIFFERS
             if sound and index not in found.frames:
                 atoms = numbers.read(int(edges[index - start]), int(edges[index - start + 1]))
-                expected = fit.basis.n_functions(atoms)
+                expected = prod(fit.shape(atoms))
                 sound, what = size == expected, f"it has {size} coefficients for {expected} functions"
             if not sound:
                 broken.add(index)

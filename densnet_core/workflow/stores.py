@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -20,10 +21,14 @@ from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import read_npz
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.splits import HELD_OUT, read_split, split_store
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.labels import fit_into, fit_name, open_store
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Reporter
+
+IMPORT_BLOCK: Final = 256
+"""Frames committed at once: an import that was killed goes on behind the last of them."""
 
 
 def backend_factory(backend: str, level: LevelOfTheory) -> BackendFactory:
@@ -61,7 +66,8 @@ def import_npz(
             if new:
                 numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
                 opened.set_orbital_basis(factory.make().orbital_basis(numbers))
-                opened.append(new)
+                for start in range(0, len(new), IMPORT_BLOCK):
+                    opened.append(new[start : start + IMPORT_BLOCK])
     except InputError:
         if made_here and has_store(store):  # an empty store with the wrong level of theory would be in the way
             shutil.rmtree(store)
@@ -130,3 +136,15 @@ def project_store(path: Path, basis: str, metric: Metric, reporter: Reporter) ->
             progress=lambda done: advance(done, "frames"),
         )
         return fit.name, len(fit)
+
+
+def split_into(path: Path, train: int | None, validation: int, test: int, seed: int) -> dict[str, int]:
+    """Split the frames of a store, ``train`` None meaning all the others; returns the size of each part."""
+    with ReferenceStore.open(path, writable=True) as store:
+        hashes = {content.hex() for content in store.hashes}
+        if train is None:
+            previous = read_split(store)
+            held_out = hashes & {*previous[HELD_OUT], *previous["test"]} if previous else set()
+            train = len(hashes) - max(len(held_out), test) - validation
+        split = split_store(store, {"train": max(train, 0), "validation": validation, "test": test}, seed)
+    return {part: len(contents) for part, contents in split.items()}

@@ -1,18 +1,16 @@
 """Writers killed with SIGKILL at random moments: what was committed stays, and nothing is there twice.
 
-The test starts this file as a program that imports the stores once and then forks one writer per line it reads, so
-that many kills fit into the time. A writer appends in a tight loop and reports every append that has returned.
+A writer appends in a tight loop and reports every append that has returned; merges and repairs run to their end.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
-import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,11 +21,16 @@ import torch
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.md.base import MDFrames, MDStage, MDState
 from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.stores.merge import merge_stores
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.repair import repair
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.verify import verify
 from densnet_core.structures import Structure
+
+sys.path.insert(0, str(Path(__file__).parent))
+from forked import Workers, serve
 
 KILLS = 16
 REPLICAS = 4
@@ -109,6 +112,23 @@ def write_model(path: Path, limit: int, report: int) -> None:
         os.write(report, f"{number} {number}\n".encode())
 
 
+def write_merge(path: Path, limit: int, report: int) -> None:
+    merge_stores(path, [path.with_name("first.zarr"), path.with_name("second.zarr")])
+
+
+def write_repair(path: Path, limit: int, report: int) -> None:
+    repair(path)
+
+
+WRITERS = {
+    "reference": write_reference,
+    "trajectory": write_trajectory,
+    "model": write_model,
+    "merge": write_merge,
+    "repair": write_repair,
+}
+
+
 def check_reference(path: Path) -> tuple[int, int]:
     """Compare every committed frame with what was sent; the numbers of frames and of fitted frames."""
     with ReferenceStore.open(path) as store:
@@ -149,46 +169,9 @@ def check_trajectory(path: Path) -> tuple[int, int]:
         return len(store), len(store)
 
 
-class Writers:
-    """The program that forks writers, one at a time."""
-
-    def __init__(self) -> None:
-        self._program = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        self._writer: int | None = None
-
-    def start(self, kind: str, path: Path, limit: int) -> None:
-        self.kill()  # one that a failed test left
-        self._writer = self._ask(f"start {kind} {limit} {path}")
-
-    def kill(self) -> int | None:
-        """Kill the writer and return its exit status; None if there is no writer."""
-        if self._writer is None:
-            return None
-        os.kill(self._writer, signal.SIGKILL)  # it is not reaped before we wait for it, so the number is its own
-        return self.wait()
-
-    def wait(self) -> int:
-        """Wait for the writer; its exit status, minus the signal if one killed it."""
-        self._writer = None
-        return self._ask("wait")
-
-    def close(self) -> int:
-        self.kill()
-        self._program.communicate()
-        return self._program.returncode
-
-    def _ask(self, question: str) -> int:
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        self._program.stdin.write(question + "\n")
-        return int(self._program.stdout.readline())
-
-
 @pytest.fixture(scope="module")
-def writers() -> Iterator[Writers]:
-    program = Writers()
+def writers() -> Iterator[Workers]:
+    program = Workers(__file__)
     yield program
     assert program.close() == 0
 
@@ -214,12 +197,12 @@ def is_torn(path: Path) -> bool:
     [("reference", check_reference), ("trajectory", check_trajectory)],
     ids=["reference", "trajectory"],
 )
-def test_nothing_committed_is_lost_when_writers_are_killed(kind, check, writers: Writers, tmp_path: Path) -> None:
+def test_nothing_committed_is_lost_when_writers_are_killed(kind, check, writers: Workers, tmp_path: Path) -> None:
     path = tmp_path / f"{kind}.zarr"
     moments = random.Random(kind)
     torn = 0
     for _ in range(KILLS):
-        writers.start(kind, path, limit=10**6)
+        writers.start(kind, path, 10**6)
         time.sleep(moments.uniform(0.01, 0.9))
         assert writers.kill() == -signal.SIGKILL
         if not (path / "zarr.json").exists():  # killed while creating the store: nothing was reported yet
@@ -241,23 +224,23 @@ def test_nothing_committed_is_lost_when_writers_are_killed(kind, check, writers:
 
 @pytest.mark.parametrize(("kind", "check"), [("reference", check_reference), ("trajectory", check_trajectory)])
 def test_a_store_whose_creation_was_killed_can_be_created_again(
-    kind: str, check: Callable[[Path], tuple[int, int]], writers: Writers, tmp_path: Path
+    kind: str, check: Callable[[Path], tuple[int, int]], writers: Workers, tmp_path: Path
 ) -> None:
     moments = random.Random(f"create {kind}")
     begun = time.monotonic()
-    writers.start(kind, tmp_path / "whole.zarr", limit=1)
+    writers.start(kind, tmp_path / "whole.zarr", 1)
     assert writers.wait() == 0
     duration = time.monotonic() - begun
     unfinished = 0
     for attempt in range(100):
         path = tmp_path / f"{attempt}.zarr"
-        writers.start(kind, path, limit=10**6)
+        writers.start(kind, path, 10**6)
         time.sleep(moments.uniform(0.0, duration))
         assert writers.kill() == -signal.SIGKILL
         if not path.exists() or (path / "zarr.json").exists():
             continue  # not begun yet, or finished already
         unfinished += 1
-        writers.start(kind, path, limit=2)
+        writers.start(kind, path, 2)
         assert writers.wait() == 0
         assert check(path) == (2, 2)
         assert verify(path) == []
@@ -267,12 +250,12 @@ def test_a_store_whose_creation_was_killed_can_be_created_again(
 
 
 @pytest.mark.parametrize("name", ["model", "model.zip"])
-def test_a_killed_save_leaves_the_old_model_or_the_new_one(name: str, writers: Writers, tmp_path: Path) -> None:
+def test_a_killed_save_leaves_the_old_model_or_the_new_one(name: str, writers: Workers, tmp_path: Path) -> None:
     path = tmp_path / name
     moments = random.Random(name)
     last = 0
     for _ in range(KILLS // 2):
-        writers.start("model", path, limit=10**6)
+        writers.start("model", path, 10**6)
         time.sleep(moments.uniform(0.01, 0.3))
         assert writers.kill() == -signal.SIGKILL
         if not path.exists():
@@ -284,34 +267,97 @@ def test_a_killed_save_leaves_the_old_model_or_the_new_one(name: str, writers: W
         assert number >= max(last, reported(path)[0])
         last = number
     assert last > KILLS, "hardly any save was finished; the test shows nothing"
-    writers.start("model", path, limit=last + 2)
+    writers.start("model", path, last + 2)
     assert writers.wait() == 0
     assert load_model(path)[0]["metrics"]["number"] == last + 2
     assert not list(tmp_path.glob(".*")), "temporary files of killed saves are left"
 
 
-def serve() -> None:
-    """Answer ``start KIND LIMIT PATH`` with the number of a new writer's process and ``wait`` with its exit status."""
-    targets = {"reference": write_reference, "trajectory": write_trajectory, "model": write_model}
-    process = 0
-    for line in sys.stdin:
-        if line.strip() == "wait":
-            print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-            continue
-        _, kind, limit, path = line.rstrip("\n").split(" ", 3)
-        process = os.fork()
-        if process == 0:
-            status = 1
-            try:
-                report = os.open(Path(path).with_suffix(".report"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-                targets[kind](Path(path), int(limit), report)
-                status = 0
-            except Exception:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        print(process, flush=True)
+def fill(path: Path, indices: range) -> None:
+    """A store of these frames and their coefficients, written in two commits."""
+    with ReferenceStore.create(path, LevelOfTheory.parse("PBE/def2-SVP"), "test", {"test": "1"}) as store:
+        store.set_orbital_basis(ORBITAL_BASIS)
+        store.append([labelled(index) for index in indices])
+        fit = store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, True)
+        fit.append([coefficients(index) for index in indices])
+
+
+def sources(folder: Path) -> list[bytes]:
+    """Two stores that have twenty frames in common, ``first.zarr`` and ``second.zarr``; the hashes of their union."""
+    fill(folder / "first.zarr", range(400))
+    fill(folder / "second.zarr", range(380, 600))
+    return [labelled(index)[0].content_hash() for index in range(600)]
+
+
+def timed(writers: Workers, kind: str, path: Path) -> float:
+    begun = time.monotonic()
+    writers.start(kind, path, 0)
+    assert writers.wait() == 0
+    return time.monotonic() - begun
+
+
+def test_a_killed_merge_goes_on_and_has_every_frame_once(writers: Workers, tmp_path: Path) -> None:
+    hashes = sources(tmp_path)
+    duration = timed(writers, "merge", tmp_path / "whole.zarr")
+    moments = random.Random("merge")
+    path = tmp_path / "merged.zarr"
+    counts = set()
+    for _ in range(KILLS // 2):
+        writers.start("merge", path, 0)
+        time.sleep(moments.uniform(0.0, 0.6 * duration))
+        assert writers.kill() in (-signal.SIGKILL, 0)
+        if (path / "zarr.json").exists():
+            assert verify(path) == []
+            with ReferenceStore.open(path) as store:
+                assert store.hashes == hashes[: len(store)]
+                counts.add(len(store))
+    assert len(counts) > 1, "no kill came between two commits; the test shows nothing"
+    assert timed(writers, "merge", path) > 0.0
+    assert check_reference(path) == (600, 600)
+    assert verify(path) == []
+
+
+def test_a_killed_repair_leaves_the_damaged_store_or_the_repaired_one(writers: Workers, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.zarr"
+    fill(whole, range(100))
+    chunk = whole / "frames" / "energy" / "c" / "0"
+    data = bytearray(chunk.read_bytes())
+    data[8] ^= 1
+    chunk.write_bytes(data)
+    duration = timed(writers, "repair", Path(shutil.copytree(whole, tmp_path / "first.zarr")))
+    sound = [labelled(index)[0].content_hash() for index in range(100) if index != 1]
+    moments = random.Random("repair")
+    killed = 0
+    for attempt in range(KILLS // 2):
+        path = Path(shutil.copytree(whole, tmp_path / f"{attempt}.zarr"))
+        writers.start("repair", path, 0)
+        time.sleep(moments.uniform(0.0, 1.2 * duration))
+        killed += writers.kill() == -signal.SIGKILL
+        with ReferenceStore.open(path) as store:
+            assert len(store) in (99, 100)
+        report = repair(path)
+        assert report.kept == 99
+        assert verify(path) == []
+        with ReferenceStore.open(path) as store:
+            assert store.hashes == sound
+            for index, content in enumerate(store.hashes):
+                number = index + (index > 0)
+                assert content == labelled(number)[0].content_hash()
+                assert store.result(index).forces.tobytes() == labelled(number)[1].forces.tobytes()
+                assert store.fit("fit").coefficients(index).tobytes() == coefficients(number).tobytes()
+        assert not list(tmp_path.glob(".*.partial"))
+    assert killed, "no kill came in time; the test shows nothing"
+
+
+def task(write: Callable[[Path, int, int], None]) -> Callable[[str, str], None]:
+    """A writer as a task: path and limit, its reports beside the path."""
+
+    def run(path: str, limit: str) -> None:
+        report = os.open(Path(path).with_suffix(".report"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        write(Path(path), int(limit), report)
+
+    return run
 
 
 if __name__ == "__main__":
-    serve()
+    serve({name: task(write) for name, write in WRITERS.items()})
