@@ -189,12 +189,23 @@ class MolecularBasis:
         offsets = points[:, None, :] - positions[None, :, :]
         squares = (offsets**2).sum(-1)
         harmonics = solid_harmonics(offsets, max(group.l for group in self.groups))
-        values = torch.empty((points.shape[0], self.n_functions), dtype=self.dtype, device=self.device)
-        for group in self.groups:
-            exponent = -squares[:, group.atoms, None] * group.exponents
-            radial = (group.coefficients * torch.exp(exponent)).sum(-1)
-            angular = harmonics[group.l][:, group.atoms, :]
-            values[:, group.functions.reshape(-1)] = (radial[..., None] * angular).flatten(1)
+        dtype = torch.promote_types(offsets.dtype, self.groups[0].exponents.dtype)
+        values = torch.empty((points.shape[0], self.n_functions), dtype=dtype, device=points.device)
+        atoms = slice(0, 1) if self.is_uniform else slice(None)
+        for species in self.species:
+            for momentum in species.momenta:
+                exponents = momentum.exponents(self.groups, atoms)
+                radial = torch.exp(-squares[:, species.atoms, None] * exponents)
+                contraction = momentum.contraction(self.groups, atoms)
+                if contraction is None:
+                    radial = radial * momentum.factors(self.groups, atoms)
+                elif self.is_uniform:
+                    radial = radial @ contraction[0].T
+                else:
+                    radial = (radial.unsqueeze(-2) @ contraction.transpose(-2, -1)).squeeze(-2)
+                angular = harmonics[momentum.l][:, species.atoms]
+                functions = species.functions[:, momentum.functions]
+                values[:, functions.reshape(-1)] = (radial[..., None] * angular[..., None, :]).flatten(1)
         return values
 
     def density(self, positions: Tensor, coefficients: Tensor, points: Tensor, chunk: int = 8192) -> Tensor:
