@@ -11,6 +11,7 @@ import typer
 
 from densnet_core.cli.output import print_json, print_table
 from densnet_core.errors import DataError
+from densnet_core.reference.properties import Quantity
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 STORE = typer.Argument(help="Store, a folder ending in .zarr.")
@@ -93,13 +94,19 @@ def project(
     store: Annotated[Path, STORE],
     basis: Annotated[str, typer.Option(help="Density basis, by name.")],
     overlap: Annotated[bool, typer.Option("--overlap", help="Overlap metric instead of Coulomb.")] = False,
+    quantity: Annotated[
+        Quantity, typer.Option(help="The density, its response to a field, or the spin density.")
+    ] = "density",
 ) -> None:
-    """Fit the difference density of all frames in another basis, from the orbitals in the store."""
+    """Fit the difference density of all frames in another basis, from the orbitals in the store.
+
+    Also the first-order density in a uniform field, where frames have it, and the spin density of open shells.
+    """
     from densnet_core.cli.progress import RichReporter
     from densnet_core.workflow.stores import project_store
 
     with RichReporter() as reporter:
-        name, frames = project_store(store, basis, "overlap" if overlap else "coulomb", reporter)
+        name, frames = project_store(store, basis, "overlap" if overlap else "coulomb", reporter, quantity)
     print(f"{store}: fit {name!r} of {frames} frames")
 
 

@@ -14,6 +14,8 @@ from densnet_core.errors import ConfigError, DenSNetError
 from densnet_core.options import Options, validate
 from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.reference.base import PROPERTIES
+from densnet_core.reference.dispersion import Dispersion
 from densnet_core.structures import Structure, read_xyz
 
 
@@ -127,9 +129,24 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
             chosen[slot] = _choose(config, manager, *place)
         except DenSNetError as error:
             problems.append(str(error))
+    problems += _missing_properties(config, chosen.get("backend"))
     if problems:
         raise ConfigError("\n".join(problems))
     return Selection(**chosen)
+
+
+def _missing_properties(config: Config, backend: Chosen | None) -> list[str]:
+    """What is wrong with [reference] properties, known without importing the program."""
+    if backend is None:
+        return []
+    name, capabilities = backend.component.name, backend.component.capabilities
+    able = [known for known in PROPERTIES if known in capabilities]
+    return [
+        f"{config.source.name}: reference.properties: the backend {name!r} does not compute {wanted!r}; it has: "
+        f"{', '.join(able) or 'none'}."
+        for wanted in config.reference.properties
+        if wanted not in capabilities
+    ]
 
 
 def _choose(
@@ -168,6 +185,7 @@ def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
     except DenSNetError as error:
         raise ConfigError(f"{source}: basis: {error}") from error
     _check_counts(config, select(config, manager))
+    _check_reference(config, structure)
     return structure
 
 
@@ -189,6 +207,21 @@ def _molecule(config: Config, manager: Manager) -> Structure:
         return built[0]
     except DenSNetError as error:
         raise ConfigError(f"{source}: system.smiles: {error}") from error
+
+
+def _check_reference(config: Config, structure: Structure) -> None:
+    """The dispersion correction has parameters for the functional; a spin density is that of an open shell."""
+    level, source = config.reference.level, config.source.name
+    if level.dispersion is not None:
+        try:
+            Dispersion(level.method, level.dispersion)
+        except DenSNetError as error:
+            raise ConfigError(f"{source}: reference.dispersion: {error}") from error
+    if "spin_density" in config.reference.properties and structure.multiplicity == 1:
+        raise ConfigError(
+            f"{source}: reference.properties: the spin density of a singlet is zero. Set system.multiplicity, or leave "
+            "'spin_density' out."
+        )
 
 
 def _check_counts(config: Config, selection: Selection) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from densnet_core.config.basis import BasisSection
 from densnet_core.options import FilePath, Options
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.base import PROPERTIES, LevelOfTheory, Property
 
 SCHEMA_VERSION: Final = 1
 
@@ -94,7 +94,17 @@ class ReferenceSection(Options):
     dispersion: Literal["d3bj", "d4"] | None = Field(
         default=None, description="Dispersion correction, if any.", examples=["d4"]
     )
+    properties: list[Property] = Field(
+        default_factory=list,
+        description="Computed for every frame beyond energy, forces, dipole and density.",
+        examples=[["polarizability", "density_response"]],
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="The backend's own options.")
+
+    @field_validator("properties")
+    @classmethod
+    def _in_order(cls, properties: list[Property]) -> list[Property]:
+        return [name for name in PROPERTIES if name in properties]
 
     @property
     def level(self) -> LevelOfTheory:

@@ -75,8 +75,3 @@ def electrons_of(structure: Structure, quantity: Quantity) -> float:
         "density_response": 0.0,
         "spin_density": float(structure.multiplicity - 1),
     }[quantity]
-
-
-def traceless(quadrupole: Array) -> Array:
-    """(3, 3) traceless moments (3 Q - tr Q) / 2 of second moments Q (Buckingham, Q. Rev. Chem. Soc. 13, 183, 1959)."""
-    return np.asarray(1.5 * quadrupole - 0.5 * np.trace(quadrupole) * np.eye(3))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
 Frame = tuple[Structure, Array, Array]
-"""Structure, orbitals (n_basis, n_occupied) and occupations (n_occupied,)."""
+"""Structure, orbitals (n_basis, n_orbitals) and occupations (n_orbitals,) or (n_densities, n_orbitals)."""
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -43,12 +43,15 @@ class BackendFactory:
         Options as plain data.
     config : str or None
         ``"package.module:Model"``, the pydantic model that validates ``options``; None hands over no options.
+    properties : tuple of str
+        What every calculation computes beyond energy, forces, dipole and orbitals; of ``reference.base.PROPERTIES``.
     """
 
     target: str
     level: LevelOfTheory
     options: Mapping[str, Any] = field(default_factory=dict)
     config: str | None = None
+    properties: tuple[str, ...] = ()
 
     def make(self) -> ReferenceBackend:
         """The backend, made at the first call in this process.
@@ -58,7 +61,7 @@ class BackendFactory:
         PluginError
             ``target`` or ``config`` cannot be imported.
         InputError
-            The backend refuses level of theory or options.
+            The backend refuses level of theory or options, or does not compute one of the properties.
         """
         key = json.dumps(
             [self.target, asdict(self.level), dict(self.options), self.config], sort_keys=True, default=str
@@ -66,7 +69,20 @@ class BackendFactory:
         if key not in _made:
             options = None if self.config is None else validate(_imported(self.config), self.options)
             _made[key] = _imported(self.target)(self.level, options)
+        _made[key].check_properties(self.properties)
         return _made[key]
+
+    def compute(self, structure: Structure) -> ReferenceResult:
+        """The result of a structure with the properties, its shapes checked; see ``ReferenceBackend.compute``.
+
+        Raises
+        ------
+        DataError
+            The backend returned something of the wrong shape, or not finite.
+        """
+        result = self.make().compute(structure, self.properties)
+        check_result(structure, result, self.properties)
+        return result
 
 
 _made: dict[str, ReferenceBackend] = {}
@@ -163,7 +179,8 @@ def project_many(
     frames : iterable of (structure, orbitals, occupations)
         Read as workers become free, so that they may come straight from a store.
     on_result, on_failure : callable
-        Called with the frame's position in ``frames`` and the vector (n_functions,), or its error.
+        Called with the frame's position in ``frames`` and the vector (n_functions,), or (n_densities, n_functions) of
+        a frame of several densities; or its error.
     progress : callable or None
         Given the number of frames dealt with so far.
 
@@ -221,13 +238,8 @@ class _Compute:
     factory: BackendFactory
 
     def __call__(self, structure: Structure) -> ReferenceResult:
-        result = _backend(self.factory).compute(structure)
-        shapes = {"forces": (structure.n_atoms, 3), "dipole": (3,), "occupations": result.orbitals.shape[1:]}
-        for name, shape in shapes.items():
-            _check(f"the {name}", getattr(result, name), shape)
-        _check("the energy", np.asarray(result.energy), ())
-        _check("the orbitals", result.orbitals, (result.orbitals.shape[0], result.occupations.size))
-        return result
+        _backend(self.factory)
+        return self.factory.compute(structure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +252,7 @@ class _Project:
         structure, orbitals, occupations = frame
         basis = GaussianBasis.from_dict(self.basis)
         vector = _backend(self.factory).project(structure, orbitals, occupations, basis, self.metric)
-        _check("the projection", vector, (basis.n_functions(structure.numbers),))
+        _check("the projection", vector, (*occupations.shape[:-1], basis.n_functions(structure.numbers)))
         return vector
 
 
@@ -251,6 +263,27 @@ class _Ask:
 
     def __call__(self, arguments: tuple[Any, ...]) -> Any:
         return getattr(_backend(self.factory), self.method)(*arguments)
+
+
+def check_result(structure: Structure, result: ReferenceResult, properties: Collection[str]) -> None:
+    """``DataError`` if a backend's result lacks something or has it in the wrong shape."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "forces": (structure.n_atoms, 3),
+        "dipole": (3,),
+        "occupations": result.orbitals.shape[1:],
+    }
+    asked = {"quadrupole": (3, 3), "polarizability": (3, 3), "density_response": (3, *result.orbitals.shape)}
+    labels = {"density_response": "response"}
+    shapes |= {labels.get(name, name): shape for name, shape in asked.items() if name in properties}
+    for name, shape in shapes.items():
+        values = getattr(result, name)
+        if values is None:
+            raise DataError(f"The backend returned no {name}, which it was asked for.")
+        _check(f"the {name}", values, shape)
+    _check("the energy", np.asarray(result.energy), ())
+    _check("the orbitals", result.orbitals, (result.orbitals.shape[0], result.occupations.size))
+    if "spin_density" in properties and structure.multiplicity > 1 and not (result.occupations == 1.0).all():
+        raise DataError("The backend returned doubly occupied orbitals of an open shell; spins need alpha and beta.")
 
 
 def _check(what: str, array: Array, shape: tuple[int, ...]) -> None:

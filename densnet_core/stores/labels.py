@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,11 @@ from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.structures import Structure
 
-LABELS: Final[tuple[str, ...]] = ("energy", "forces", "dipole", "orbitals", "occupations")
+BASIC_LABELS: Final = ("energy", "forces", "dipole", "orbitals", "occupations")
+"""What every finished calculation gives."""
+PROPERTY_LABELS: Final = ("quadrupole", "polarizability", "response")
+"""What it gives only when asked; None in a result that is without."""
+LABELS: Final[tuple[str, ...]] = (*BASIC_LABELS, *PROPERTY_LABELS)
 """Names of the labels, in the order of the bits of the store's presence mask."""
 
 
@@ -24,6 +28,12 @@ class PartialResult(ReferenceResult):
 
     Made by ``partial_result``; ``labels_of`` lists what is there.
     """
+
+    def __getattribute__(self, name: str) -> Any:
+        # Properties have a default in the class, which must not be taken for "not computed" here.
+        if name in PROPERTY_LABELS and name not in object.__getattribute__(self, "__dict__"):
+            return self.__getattr__(name)
+        return object.__getattribute__(self, name)
 
     def __getattr__(self, name: str) -> Any:
         if name not in LABELS:
@@ -39,25 +49,25 @@ class PartialResult(ReferenceResult):
 
 def labels_of(result: ReferenceResult) -> tuple[str, ...]:
     """The labels that a result carries."""
-    return tuple(name for name in LABELS if name in vars(result))
+    held = vars(result)
+    return tuple(n for n in LABELS if n in held and not (n in PROPERTY_LABELS and held[n] is None))
 
 
 def partial_result(
     labels: Mapping[str, Any], seconds: float = 0.0, provenance: Mapping[str, str] | None = None
 ) -> ReferenceResult:
-    """A result with these labels (shapes and units of ``ReferenceResult``); a plain one if all are given.
+    """A result with these labels (shapes and units of ``ReferenceResult``); a plain one if all basic ones are given.
 
     Raises
     ------
     InputError
-        For a name that is not a label, or orbitals without occupations or the reverse.
+        For a name that is not a label, orbitals without occupations or the reverse, or a response without orbitals.
     """
     if unknown := set(labels) - set(LABELS):
         raise InputError(f"Unknown labels {sorted(unknown)}; known: {', '.join(LABELS)}.")
-    if ("orbitals" in labels) != ("occupations" in labels):
-        raise InputError("orbitals and occupations belong together; one is missing.")
+    _check_together(labels)
     others: dict[str, Any] = {"seconds": seconds, "provenance": dict(provenance or {})}
-    if len(labels) == len(LABELS):
+    if set(BASIC_LABELS) <= set(labels):
         return ReferenceResult(**labels, **others)
     result = PartialResult.__new__(PartialResult)
     for name, value in {**labels, **others}.items():
@@ -76,9 +86,16 @@ def check_labels(structure: Structure, result: ReferenceResult) -> tuple[str, ..
     present = labels_of(result)
     if not present:
         raise InputError("A frame without any label cannot be stored.")
-    if ("orbitals" in present) != ("occupations" in present):
-        raise InputError("orbitals and occupations belong together; one is missing.")
-    shapes: dict[str, tuple[int, ...]] = {"energy": (), "forces": (structure.n_atoms, 3), "dipole": (3,)}
+    _check_together(present)
+    shapes: dict[str, tuple[int, ...]] = {
+        "energy": (),
+        "forces": (structure.n_atoms, 3),
+        "dipole": (3,),
+        "quadrupole": (3, 3),
+        "polarizability": (3, 3),
+    }
+    if "response" in present:
+        shapes["response"] = (3, *np.shape(result.orbitals))
     for name in present:
         values = np.asarray(getattr(result, name))
         if values.dtype.kind not in "fiu":
@@ -90,6 +107,13 @@ def check_labels(structure: Structure, result: ReferenceResult) -> tuple[str, ..
     if "orbitals" in present:
         _check_orbitals(structure, result)
     return present
+
+
+def _check_together(present: Collection[str]) -> None:
+    if ("orbitals" in present) != ("occupations" in present):
+        raise InputError("orbitals and occupations belong together; one is missing.")
+    if "response" in present and "orbitals" not in present:
+        raise InputError("a response belongs to the orbitals it is the change of; they are missing.")
 
 
 def _check_orbitals(structure: Structure, result: ReferenceResult) -> None:

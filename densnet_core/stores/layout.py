@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,11 +11,11 @@ from densnet_core.basis.base import Basis
 from densnet_core.errors import InputError
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.stores.arrays import Column
-from densnet_core.stores.labels import LABELS, check_labels
+from densnet_core.stores.labels import BASIC_LABELS, LABELS, check_labels
 from densnet_core.structures import Structure
 
 _BITS: Final = ", ".join(f"{1 << bit} {name}" for bit, name in enumerate(LABELS))
-COLUMNS: Final = (
+BASIC_COLUMNS: Final = (
     Column("hash", "|u1", "1", "(n_frames, 32); SHA-256 content hash of the structure", (32,)),
     Column("charge", "<i4", "e", "(n_frames,); total charge"),
     Column("multiplicity", "<i4", "1", "(n_frames,); spin multiplicity 2S+1"),
@@ -53,6 +54,28 @@ COLUMNS: Final = (
         chunk_rows=65536,
     ),
 )
+PROPERTY_COLUMNS: Final = (
+    Column(
+        "quadrupole",
+        "<f8",
+        "e bohr^2",
+        "(n_frames, 3, 3); second moments of the charge about the origin, NaN where unknown",
+        (3, 3),
+    ),
+    Column(
+        "polarizability", "<f8", "bohr^3", "(n_frames, 3, 3); static dipole polarizability, NaN where unknown", (3, 3)
+    ),
+    Column(
+        "response",
+        "<f8",
+        "e bohr/hartree",
+        "change of the occupied orbitals in a uniform field, each (3, n_basis, n_occupied) in C order",
+        axis="response_coefficient",
+        chunk_rows=65536,
+    ),
+)
+COLUMNS: Final[dict[int, tuple[Column, ...]]] = {1: BASIC_COLUMNS, 2: BASIC_COLUMNS + PROPERTY_COLUMNS}
+"""The arrays by the format version of a store."""
 
 
 def frame_rows(
@@ -93,7 +116,27 @@ def frame_rows(
         "forces": values.get("forces", np.full((structure.n_atoms, 3), np.nan)),
         "occupations": values.get("occupations", np.empty(0)),
         "orbitals": values.get("orbitals", np.empty((0, 0))).ravel(),
+        **_WITHOUT_PROPERTIES,
+        **{name: values[name] for name in ("quadrupole", "polarizability") if name in values},
+        **({"response": values["response"].ravel()} if "response" in values else {}),
     }
+
+
+_WITHOUT_PROPERTIES: Final = {
+    "quadrupole": np.full((3, 3), np.nan),
+    "polarizability": np.full((3, 3), np.nan),
+    "response": np.empty(0),
+}
+
+
+def rows_of_today(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of a frame from a store of any format version, with what its version did not have marked unknown."""
+    return {**_WITHOUT_PROPERTIES, **rows}
+
+
+def has_properties(rows: Mapping[str, Any]) -> bool:
+    """True if a frame has labels that stores of format version 1 have no arrays for."""
+    return bool(int(rows["labels"]) >> len(BASIC_LABELS))
 
 
 def _check_orbital_basis(structure: Structure, n_basis: int, orbital_basis: Basis | None) -> None:

@@ -31,7 +31,9 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
     keys = {"harmonic": key_of("harmonic", start)}
     keys["sample"] = key_of("sample", start, plain(chosen.sampler), *_pool(config, chosen))
-    keys["reference"] = key_of("reference", keys["sample"])
+    properties = config.reference.properties
+    fitted = [properties, basis.content_hash(), config.basis.metric] if properties else []
+    keys["reference"] = key_of("reference", keys["sample"], *fitted)
     labels = fit_name(basis, config.basis.metric, tikhonov=config.basis.tikhonov)
     optimization = config.basis.optimization.model_dump(mode="json")
     keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), common[:-1], optimization)

@@ -74,9 +74,8 @@ def calculator(
         if len(structures) == 1:  # a step of an optimisation is not worth a process of its own
             (structure,) = structures
             if structure.content_hash() not in store:
-                backend = factory.make()
-                store.set_orbital_basis(backend.orbital_basis(structure.numbers))
-                store.append([(structure, backend.compute(structure))])
+                store.set_orbital_basis(factory.make().orbital_basis(structure.numbers))
+                store.append([(structure, factory.compute(structure))])
             advance(done + 1, "optimising")
         else:
             start = done

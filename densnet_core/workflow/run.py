@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DenSNetError
 from densnet_core.md.base import MDEngine
 from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.reference.base import Metric
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext
@@ -59,6 +61,7 @@ from densnet_core.workflow.labels import (
 )
 from densnet_core.workflow.learning import TrainingTask, train_density, train_energy
 from densnet_core.workflow.model import NetworkChoice, TrainedModel
+from densnet_core.workflow.property_fits import fit_properties
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan, summary
 
@@ -133,6 +136,8 @@ class Run:
         name = f"{chosen.component.name}-{self.level}".replace("/", "-").replace(" ", "_")
         if chosen.options != type(chosen.options)():
             name += f"-{key_of(chosen.options.model_dump(mode='json'))[:6]}"
+        # Frames of a store are computed once: those without a property cannot stand in for those with it.
+        name += "".join(f"-{wanted}" for wanted in self.config.reference.properties if wanted != "spin_density")
         return self.folder.store(name)
 
     # Keys: what the result of each stage depends on
@@ -224,9 +229,8 @@ class Run:
                 open_store(path, self.factory, name) as store,
             ):
                 advance = self.reporter.task("calculations", len(structures))
-                failures = label_into(
-                    store, self.factory, structures, self.executor, lambda done: advance(done, "frames")
-                )
+                factory = replace(self.factory, properties=tuple(self.config.reference.properties))
+                failures = label_into(store, factory, structures, self.executor, lambda done: advance(done, "frames"))
                 if failures:
                     self.reporter.note(
                         f"{len(failures)} of {len(structures)} calculations failed and are left out; the first: "
@@ -238,6 +242,8 @@ class Run:
                         f"{len(failures)} of {len(structures)} calculations failed; {there} frames are left and "
                         f"[training] asks for {wanted}. The first failure: {failures[0][1]}"
                     )
+                metric: Metric = "overlap" if self.config.basis.metric == "overlap" else "coulomb"
+                fit_properties(store, factory, self.given_basis, metric, self.executor, self.reporter)
         return path
 
     def _split(self, store: ReferenceStore) -> None:

@@ -17,6 +17,7 @@ from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.reference.base import LevelOfTheory
 from densnet_core.reference.executors import Executor
+from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import read_npz
@@ -25,6 +26,7 @@ from densnet_core.stores.splits import HELD_OUT, read_split, split_store
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.labels import fit_into, fit_name, open_store
 from densnet_core.workflow.model import TrainedModel
+from densnet_core.workflow.property_fits import fit_property_into
 from densnet_core.workflow.reporter import Reporter
 
 IMPORT_BLOCK: Final = 256
@@ -121,20 +123,19 @@ def fit_for(path: Path, model: TrainedModel, reporter: Reporter) -> Iterator[tup
         yield store, fit
 
 
-def project_store(path: Path, basis: str, metric: Metric, reporter: Reporter) -> tuple[str, int]:
+def project_store(
+    path: Path, basis: str, metric: Metric, reporter: Reporter, quantity: Quantity = "density"
+) -> tuple[str, int]:
     """Fit all frames of a store in another basis; returns the name of the fit and the number of frames."""
     with ReferenceStore.open(path, writable=True) as store:
         elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
         factory = backend_factory(store.backend, store.level)
-        advance = reporter.task("fits of the density", len(store))
-        fit = fit_into(
-            store,
-            factory,
-            basis_by_name(basis, elements),
-            metric,
-            default_executor(),
-            progress=lambda done: advance(done, "frames"),
-        )
+        advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
+        what = (store, factory, basis_by_name(basis, elements), metric)
+        if quantity == "density":
+            fit = fit_into(*what, default_executor(), progress=lambda done: advance(done, "frames"))
+        else:
+            fit = fit_property_into(*what, quantity, default_executor(), lambda done: advance(done, "frames"))
         return fit.name, len(fit)
 
 

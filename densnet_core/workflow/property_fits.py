@@ -1,0 +1,118 @@
+"""Fits of other densities than the total one: the first-order density in a field, and the spin density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import numpy as np
+import torch
+
+from densnet_core.basis.base import Basis
+from densnet_core.basis.integrals import two_center
+from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.fitting import fit_density
+from densnet_core.errors import DenSNetError, InputError
+from densnet_core.reference.base import Metric
+from densnet_core.reference.executors import Executor
+from densnet_core.reference.properties import Quantity, density_orbitals, electrons_of
+from densnet_core.reference.runner import BackendFactory, Frame, project_many
+from densnet_core.stores.fits import Fit
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.structures import Array, Structure
+from densnet_core.workflow.reporter import Advance, Reporter
+
+FITTED: Final[tuple[Quantity, ...]] = ("density_response", "spin_density")
+_LABELS: Final[dict[Quantity, tuple[str, ...]]] = {
+    "density_response": ("orbitals", "occupations", "response"),
+    "spin_density": ("orbitals", "occupations"),
+}
+
+
+def property_fit_name(basis: Basis, metric: Metric, quantity: Quantity) -> str:
+    """Name of such a fit in a store: what it was made with."""
+    return f"{basis.content_hash()[:12]}-{metric}-{quantity}"
+
+
+def fit_projection(structure: Structure, projection: Array, basis: Basis, metric: Metric, quantity: Quantity) -> Array:
+    """Coefficients of the best fit to a projected density, its integral exact.
+
+    Parameters
+    ----------
+    projection : (n_functions,) or (n_densities, n_functions)
+        ``ReferenceBackend.project`` of ``density_orbitals``.
+    quantity : {"density_response", "spin_density"}
+        A response holds no electrons, a spin density those unpaired; no atoms are subtracted from either.
+
+    Returns
+    -------
+    array like ``projection``
+    """
+    functions = MolecularBasis(basis, structure.numbers)
+    matrix = two_center(metric, functions, torch.tensor(structure.positions))
+    counts, electrons = functions.electron_counts(), electrons_of(structure, quantity)
+    rows = np.atleast_2d(projection)
+    fitted = [fit_density(matrix, torch.tensor(row), counts, electrons).coefficients for row in rows]
+    return np.stack(fitted).reshape(projection.shape)
+
+
+def fit_properties(
+    store: ReferenceStore, factory: BackendFactory, basis: Basis, metric: Metric, executor: Executor, reporter: Reporter
+) -> None:
+    """Fits of all densities among the properties of ``factory``."""
+    for quantity in FITTED:
+        if quantity in factory.properties:
+            advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
+            fit_property_into(store, factory, basis, metric, quantity, executor, partial(_tell, advance))
+
+
+def _tell(advance: Advance, done: int) -> None:
+    advance(done, "frames")
+
+
+def fit_property_into(
+    store: ReferenceStore,
+    factory: BackendFactory,
+    basis: Basis,
+    metric: Metric,
+    quantity: Quantity,
+    executor: Executor,
+    progress: Callable[[int], None] | None = None,
+) -> Fit:
+    """Fit the response or the spin density of every frame of the store that is not fitted yet; no SCF is repeated.
+
+    Raises
+    ------
+    InputError
+        A frame has no response, or the quantity is no such density.
+    """
+    if quantity not in FITTED:
+        raise InputError(f"{quantity!r} cannot be fitted here; known: {', '.join(FITTED)}.")
+    name = property_fit_name(basis, metric, quantity)
+    there = name in store.fit_names()
+    fit = store.fit(name) if there else store.create_fit(name, basis, metric, {}, constrained=True, quantity=quantity)
+    first = len(fit)
+    waiting: dict[int, Array] = {}
+
+    def keep(index: int, projection: Array) -> None:
+        frame = first + index
+        waiting[frame] = fit_projection(store.structure(frame), projection, basis, metric, quantity)
+        ready: list[Array] = []  # a store holds its fits in the order of its frames
+        while len(fit) + len(ready) in waiting:
+            ready.append(waiting.pop(len(fit) + len(ready)))
+        if ready:
+            fit.append(ready)
+
+    def fail(index: int, error: Exception) -> None:
+        raise DenSNetError(f"Frame {first + index} of {store.path} could not be projected: {error}") from error
+
+    def frames() -> Iterator[Frame]:
+        for index in range(first, len(store)):
+            structure = store.structure(index)
+            orbitals, occupations = density_orbitals(structure, store.result(index, labels=_LABELS[quantity]), quantity)
+            yield structure, orbitals, occupations
+
+    if first < len(store):
+        project_many(factory, frames(), basis, metric, executor, keep, fail, progress)
+    return fit
