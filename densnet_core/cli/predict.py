@@ -11,7 +11,7 @@ import typer
 from densnet_core.cli.output import print_json
 
 if TYPE_CHECKING:
-    from densnet_core.workflow.model import Prediction
+    from densnet_core.workflow.model import Prediction, TrainedModel
 
 app = typer.Typer(add_completion=False)
 
@@ -56,6 +56,9 @@ def predict(
         Path | None, typer.Option(help="PNG of a slice through the plane along which the atoms spread most.")
     ] = None,
     picture_of: Annotated[Quantity, typer.Option(help="What the picture shows.")] = Quantity.DENSITY,
+    scf_guess: Annotated[
+        Path | None, typer.Option(help="NumPy archive of a density matrix for PySCF to start its SCF from.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
 ) -> None:
     """Energy, forces, dipole and electron count of geometries, and what else follows from their densities."""
@@ -86,6 +89,9 @@ def predict(
     if picture is not None:
         _write_picture(predictions[frame], picture_of, picture)
         written[f"{picture_of.value} picture"] = picture
+    if scf_guess is not None:
+        _write_scf_guess(trained, predictions[frame], scf_guess)
+        written["starting density matrix"] = scf_guess
     records = []
     for prediction in predictions:
         record = prediction_record(prediction, names)
@@ -112,3 +118,9 @@ def _write_picture(prediction: Prediction, quantity: Quantity, path: Path) -> No
     from densnet_core.density.picture import plot_slice
 
     plot_slice(path, prediction.density, quantity.value)
+
+
+def _write_scf_guess(model: TrainedModel, prediction: Prediction, path: Path) -> None:
+    from densnet_core.workflow.scf_guess import write_scf_guess
+
+    write_scf_guess(path, model, prediction.density)

@@ -28,8 +28,16 @@ def make_solver(molecule: gto.Mole, method: str, options: Any) -> Any:
     return solver.density_fit(auxbasis=options.auxiliary_basis) if options.density_fitting else solver
 
 
-def solve(solver: Any, label: str) -> None:
+def solve(solver: Any, label: str, density_matrix: Array | None = None) -> None:
     """Converge ``solver`` in place, if need be with a second-order method from where DIIS stopped.
+
+    Parameters
+    ----------
+    solver : mean-field object
+    label : str
+        Names the calculation in errors.
+    density_matrix : (n_basis, n_basis) or (2, n_basis, n_basis), optional
+        To start from (``densnet_pyscf.guess.scf_guess``); PySCF's own guess if omitted.
 
     Raises
     ------
@@ -39,7 +47,7 @@ def solve(solver: Any, label: str) -> None:
         Out of memory.
     """
     try:
-        solver.kernel()
+        solver.kernel(dm0=density_matrix)
         if not _is_converged(solver):
             _second_order(solver)
     except MemoryError:
