@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from densnet_core.basis.base import Basis
 from densnet_core.errors import InputError, nearest
 from densnet_core.reference.dispersion import Dispersion
 from densnet_core.structures import Structure
+
+if TYPE_CHECKING:
+    from densnet_core.density.electron import ExpandedDensity
 
 Array = NDArray[np.float64]
 Metric = Literal["coulomb", "overlap"]
@@ -68,7 +71,7 @@ class ReferenceResult:
         Program and versions.
     quadrupole : (3, 3) or None
         Second moments of the charge, sum_A Z_A R_A R_A^T - integral r r^T rho(r), e bohr^2, about the origin; not
-        traceless (``densnet_core.reference.properties.traceless`` makes it so). None where it was not asked for.
+        traceless (``densnet_core.basis.moments.traceless`` makes it so). None where it was not asked for.
     polarizability : (3, 3) or None
         d dipole_a / d F_b of the static dipole polarizability, bohr^3, symmetric, with fixed nuclei.
     response : (3, n_basis, n_occupied) or None
@@ -226,6 +229,31 @@ class ReferenceBackend(ABC):
 
         The values integrate to the number of electrons to 1e-7 relative.
         """
+
+    def starting_density_matrix(self, density: ExpandedDensity) -> Array:
+        """Density matrix from which an SCF at this level of theory starts, made from a density.
+
+        Optional: a backend without it refuses.
+
+        Parameters
+        ----------
+        density : ExpandedDensity
+            Of the molecule, with its charge and multiplicity.
+
+        Returns
+        -------
+        (n_basis, n_basis), or (2, n_basis, n_basis) alpha and beta of an open shell
+            Of orbitals in the ``orbital_basis``, orthonormal and filled: idempotent in the overlap.
+
+        Raises
+        ------
+        InputError
+            The backend makes none, or not for this molecule.
+        """
+        raise InputError(
+            f"{type(self).__name__} makes no density matrix to start an SCF from; the backend pyscf does "
+            "(pip install densnet-pyscf)."
+        )
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
