@@ -1,4 +1,4 @@
-"""Integrals between the atoms of two elements: blocks of a matrix, or at once the sum with a density's coefficients."""
+"""Integrals between the atoms of two elements as blocks of a matrix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from itertools import product
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from densnet_core.basis.harmonics import coupled_harmonics
 from densnet_core.basis.molecular import MolecularBasis
@@ -79,7 +78,7 @@ class PairIntegrals:
             Left minus right atom.
         """
         harmonics = coupled_harmonics(offsets, pair.degrees)
-        table = self.table.at((offsets**2).sum(-1))
+        table = self.table.at((offsets**2).sum(-1)[..., None, None])
         lead = table.shape[:2]
         contractions = product(self.left.contractions, self.right.contractions)
         for (first, second), degrees, (left, right) in zip(pair.momenta, pair.degrees, contractions, strict=True):
@@ -93,52 +92,3 @@ class PairIntegrals:
             angular = harmonics[degrees]
             angular = angular.expand(*lead, *angular.shape[2:]).flatten(0, 1)
             yield torch.bmm(radial.transpose(1, 2), angular).view(*lead, radial.shape[-1], -1)
-
-    def with_density(self, pair: SpeciesPair, offsets: Tensor, coefficients: Tensor) -> Tensor:
-        """Integrals of the left functions with all right ones times their coefficients.
-
-        The coefficients meet the angular parts before any integral between two functions exists.
-
-        Parameters
-        ----------
-        pair : SpeciesPair
-            All pairs of their atoms, those of one left atom in a row.
-        offsets : (n_batch, n_pairs, 3)
-        coefficients : (n_batch, n_right_atoms, n_right)
-            Sorted by angular momentum.
-
-        Returns
-        -------
-        Tensor
-            (n_batch, n_left_atoms, n_left), sorted by angular momentum.
-        """
-        harmonics = coupled_harmonics(offsets, pair.degrees)
-        table = self.table.at((offsets**2).sum(-1))
-        n_batch, n_left, n_right = len(offsets), len(pair.left.starts), len(pair.right.starts)
-        n_terms, n_rows, n_columns = table.shape[-3:]
-        fields = []  # for each right l: (n_batch * n_pairs, n_terms * sum of (2 l1 + 1), n_right_primitives)
-        for second, right in zip(pair.right.momenta, self.right.contractions, strict=True):
-            local = (
-                coefficients[:, :, second.functions].reshape(n_batch, n_right, second.n_shells, -1).transpose(-2, -1)
-            )
-            if right is not None:
-                local = local @ (right if right.shape[1] == 1 else right[:, :n_right])
-            size = 2 * second.l + 1
-            parts = [harmonics[first.l, second.l] for first in pair.left.momenta]
-            parts = [part.view(*part.shape[:3], -1, size) for part in parts]
-            parts = [pad(part, (0, 0, 0, 0, 0, n_terms - part.shape[2])) for part in parts]
-            angular = torch.cat(parts, dim=-2).view(n_batch, n_left, n_right, -1, size)
-            fields.append(angular @ local.unsqueeze(1))
-        field = torch.cat(fields, dim=-1).view(n_batch * n_left, n_right, n_terms, -1, n_columns)
-        field = field.transpose(-2, -1).reshape(n_batch * n_left, n_right * n_terms * n_columns, -1)
-        table = table.expand(n_batch, *table.shape[1:]).view(n_batch * n_left, n_right, n_terms, n_rows, n_columns)
-        radial = table.permute(0, 3, 1, 2, 4).reshape(n_batch * n_left, n_rows, -1)
-        values = torch.bmm(radial, field).view(n_batch, n_left, n_rows, -1)
-        results, start = [], 0
-        for first, left in zip(pair.left.momenta, self.left.contractions, strict=True):
-            value = values[:, :, first.primitives, start : start + 2 * first.l + 1]
-            if left is not None:
-                value = _product(left if left.shape[1] == 1 else left[:, ::n_right], value)
-            results.append(value.flatten(-2))
-            start += 2 * first.l + 1
-        return torch.cat(results, dim=-1)

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densnet_core.basis.batches import batch_of, flat
 from densnet_core.basis.blocks import PairIntegrals
+from densnet_core.basis.contracted import contracted_two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.basis.pairs import Assemble, SpeciesPair, arrange, place, species_pairs
-from densnet_core.basis.radial import Metric
-from densnet_core.errors import InputError
+from densnet_core.basis.radial import Metric, check_metric
 
 __all__ = ["Metric", "contracted_two_center", "two_center"]
 
@@ -66,11 +67,6 @@ def _one_centre(metric: Metric, pairs: tuple[SpeciesPair, ...], functions: Molec
         }
 
 
-def _check(metric: str) -> None:
-    if metric not in ("overlap", "coulomb"):
-        raise InputError(f"Unknown metric {metric!r}; known: 'coulomb', 'overlap'.")
-
-
 def _all_blocks(
     metric: Metric,
     pairs: tuple[SpeciesPair, ...],
@@ -93,19 +89,6 @@ def _offsets(pair: SpeciesPair, left_positions: Tensor, right_positions: Tensor)
     """(n_batch, n_pairs, 3) from right to left atoms."""
     left = left_positions[:, pair.left.atoms[pair.left_atoms]]
     return left - right_positions[:, pair.right.atoms[pair.right_atoms]]
-
-
-def _batch_of(*tensors: tuple[Tensor, int], bases: tuple[MolecularBasis, ...]) -> tuple[int, ...]:
-    """Leading dimensions of tensors, each with its number of other dimensions, and of the exponents of bases."""
-    shapes = [tensor.shape[: tensor.dim() - n_dims] for tensor, n_dims in tensors]
-    shapes += [group.exponents.shape[:-2] for functions in bases for group in functions.groups]
-    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
-
-
-def _flat(tensor: Tensor, n_dims: int, batch: tuple[int, ...]) -> Tensor:
-    """(n_batch, ...) with n_dims dimensions after the batch."""
-    rest = tensor.shape[tensor.dim() - n_dims :]
-    return tensor.expand(*batch, *rest).reshape(-1, *rest)
 
 
 def _empty(shape: tuple[int, int, int], like: Tensor) -> Tensor:
@@ -137,15 +120,15 @@ def two_center(
     InputError
         For an unknown metric.
     """
-    _check(metric)
+    check_metric(metric)
     symmetric = right is None
     right = left if right is None else right
     right_positions = left_positions if right_positions is None else right_positions
     bases = (left, right)
-    batch = _batch_of((left_positions, 2), (right_positions, 2), bases=bases)
+    batch = batch_of((left_positions, 2), (right_positions, 2), bases=bases)
     variables = [left_positions, right_positions]
     variables += [t for functions in bases for group in functions.groups for t in (group.exponents, group.coefficients)]
-    left_positions, right_positions = _flat(left_positions, 2, batch), _flat(right_positions, 2, batch)
+    left_positions, right_positions = flat(left_positions, 2, batch), flat(right_positions, 2, batch)
     pairs = species_pairs(left.species, right.species, symmetric)
     shape = (left_positions.shape[0], left.n_functions, right.n_functions)
     if torch.is_grad_enabled() and any(variable.requires_grad for variable in variables):
@@ -164,43 +147,3 @@ def two_center(
         for index, (pair, blocks) in enumerate(found):
             place(result[part], pair, fixed[index] if index in fixed else arrange(pair, blocks))
     return result.view(*batch, *shape[1:])
-
-
-def contracted_two_center(
-    metric: Metric,
-    left: MolecularBasis,
-    left_positions: Tensor,
-    right: MolecularBasis,
-    right_positions: Tensor,
-    right_coefficients: Tensor,
-) -> Tensor:
-    """Integrals (P|rho) or <P|rho> with a density rho = sum_Q c_Q Q: (..., n_left), atomic units.
-
-    Parameters
-    ----------
-    metric : {"overlap", "coulomb"}
-    left, right : MolecularBasis
-    left_positions, right_positions : (..., n_atoms, 3)
-        Bohr; leading dimensions are a batch of geometries.
-    right_coefficients : (..., n_right)
-        Of the density.
-
-    Raises
-    ------
-    InputError
-        For an unknown metric.
-    """
-    _check(metric)
-    batch = _batch_of((left_positions, 2), (right_positions, 2), (right_coefficients, 1), bases=(left, right))
-    left_positions, right_positions = _flat(left_positions, 2, batch), _flat(right_positions, 2, batch)
-    right_coefficients = _flat(right_coefficients, 1, batch)
-    pairs = species_pairs(left.species, right.species, False)
-    found: dict[int, Tensor] = {}
-    for pair, integrals in zip(pairs, _pair_integrals(metric, pairs, left, right, batch), strict=True):
-        offsets = _offsets(pair, left_positions, right_positions)
-        index = left.species.index(pair.left)
-        values = integrals.with_density(pair, offsets, right_coefficients[:, pair.right.functions])
-        found[index] = found[index] + values if index in found else values
-    places = torch.argsort(torch.cat([species.functions.reshape(-1) for species in left.species]))
-    result = torch.cat([found[index].flatten(1) for index in range(len(left.species))], dim=-1)
-    return result[:, places].view(*batch, left.n_functions)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.harmonics import solid_harmonics
-from densnet_core.basis.species import species_of
+from densnet_core.basis.species import primitives_of, species_of
 from densnet_core.errors import InputError
 
 
@@ -87,6 +87,8 @@ class MolecularBasis:
         """(n_functions,) the atom of every function."""
         self.species = species_of(self.numbers.tolist(), self.groups)
         """The atoms of each element, with their distinct primitives."""
+        self.primitives = primitives_of(self.groups, self.species)
+        """The distinct primitives of all atoms."""
         self._unscaled = self.groups
 
     def _group(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from densnet_core.basis.boys import boys_of_order
+from densnet_core.errors import InputError
 
 Metric = Literal["coulomb", "overlap"]
 Momenta = tuple[int, ...]
@@ -35,7 +36,7 @@ class RadialTable:
         Angular momentum of every primitive, ascending.
     left, right : (..., n_left), (..., n_right)
         Exponents.
-    left_factors, right_factors : the same shapes
+    left_factors, right_factors : the same shapes, or None for ones
         Factors of r^l exp(-a r^2).
     """
 
@@ -46,8 +47,8 @@ class RadialTable:
         right_l: Momenta,
         left: Tensor,
         right: Tensor,
-        left_factors: Tensor,
-        right_factors: Tensor,
+        left_factors: Tensor | None = None,
+        right_factors: Tensor | None = None,
     ) -> None:
         a, b = left.unsqueeze(-1), right.unsqueeze(-2)
         inverse = 1.0 / (a + b)
@@ -56,12 +57,13 @@ class RadialTable:
         self.reduced = a * b * inverse
         """(..., n_left, n_right) reduced exponents."""
         # (d / 2a)^l1 (d / 2b)^l2 written so that no power of a tight exponent can overflow
-        scale = (left_factors.unsqueeze(-1) * (pi * inverse) ** 0.75) * (
-            right_factors.unsqueeze(-2) * (pi * inverse) ** 0.75
-        )
-        scale = (
-            scale * _power_of_blocks(0.5 * b * inverse, left_l, -2) * _power_of_blocks(0.5 * a * inverse, right_l, -1)
-        )
+        first = second = (pi * inverse) ** 0.75
+        if left_factors is not None:
+            first = left_factors.unsqueeze(-1) * first
+        if right_factors is not None:
+            second = right_factors.unsqueeze(-2) * second
+        half = 0.5 * inverse
+        scale = first * second * _power_of_blocks(b * half, left_l, -2) * _power_of_blocks(a * half, right_l, -1)
         coulomb = metric == "coulomb"
         n_terms = min(left_l[-1], right_l[-1]) + 1
         powers = [scale / self.reduced if coulomb else scale]
@@ -72,8 +74,14 @@ class RadialTable:
         self.orders, self.numbers = _numbers(metric, left_l, right_l, left.dtype, left.device)
 
     def at(self, squared: Tensor) -> Tensor:
-        """(..., n_terms, n_left, n_right) integrals at squared distances (...); terms t > min(l1, l2) are zero."""
-        x = self.reduced * squared[..., None, None]
+        """(..., n_terms, n_left, n_right) integrals; terms t > min(l1, l2) are zero.
+
+        Parameters
+        ----------
+        squared : broadcast against (..., n_left, n_right)
+            Squared distances.
+        """
+        x = self.reduced * squared
         decay = torch.exp(-x).unsqueeze(-3)
         if self.metric == "overlap":
             return self._polynomials(x.unsqueeze(-3), self.numbers) * (self.scale * decay)
@@ -92,6 +100,12 @@ class RadialTable:
         for number in reversed(numbers[:-1]):
             value = torch.addcmul(number, value, x)
         return value
+
+
+def check_metric(metric: str) -> None:
+    """``InputError`` if there is no such metric."""
+    if metric not in ("overlap", "coulomb"):
+        raise InputError(f"Unknown metric {metric!r}; known: 'coulomb', 'overlap'.")
 
 
 def _power_of_blocks(base: Tensor, momenta: Momenta, dim: int) -> Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -147,3 +148,97 @@ def _species(numbers: Sequence[int], groups: Sequence[ShellGroup], number: int) 
         None if is_sorted else torch.argsort(torch.tensor(local, device=device)),
         tuple(primitive_l),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Primitives:
+    """The distinct primitives of all atoms of a molecule, sorted by angular momentum, then species, then atom.
+
+    Parameters
+    ----------
+    l : sequence of int
+        Of each primitive, ascending.
+    atoms : (n_primitives,) int64
+    exponents : (n_primitives,) int64
+        Where its exponent stands when those of all groups are strung together.
+    coefficients : (n_terms,) int64
+        For each function and primitive in it, where the coefficient stands in the same way.
+    functions, components : (n_terms,) int64
+        The function, and the place of primitive and m among those of all primitives.
+    n_components : int
+        Number of the latter.
+    of_species : sequence of (n_atoms, n_primitives of an atom) int64
+        The primitives of the atoms of each species.
+    angular_places : (n_components,) int64
+        Place of every primitive and m when for each species there is (n_atoms, n_primitives of an atom, all l and m).
+    """
+
+    l: tuple[int, ...]  # noqa: E741
+    atoms: Tensor
+    exponents: Tensor
+    coefficients: Tensor
+    functions: Tensor
+    components: Tensor
+    n_components: int
+    of_species: tuple[Tensor, ...]
+    angular_places: Tensor
+
+
+def primitives_of(groups: Sequence[ShellGroup], species: Sequence[Species]) -> Primitives:
+    """The primitives of the shells of a molecule."""
+    of_l: list[int] = []
+    atoms: list[int] = []
+    exponents: list[int] = []
+    coefficients: list[int] = []
+    functions: list[int] = []
+    components: list[int] = []
+    string = n_components = 0
+    for group in groups:
+        width, size = group.exponents.shape[-1], 2 * group.l + 1
+        shells = [values.tolist() for values in (group.sets, group.widths, group.atoms, group.functions)]
+        first_of_set: dict[int, int] = {}
+        rows = [r for s in species for m in s.momenta if groups[m.group] is group for r in m.rows.flatten().tolist()]
+        for row in rows:
+            set_, n, atom, of_shell = (values[row] for values in shells)
+            if set_ not in first_of_set:
+                first_of_set[set_] = n_components
+                n_components += n * size
+                of_l += [group.l] * n
+                atoms += [atom] * n
+                exponents += range(string + row * width, string + row * width + n)
+            for column in range(n):
+                coefficients += [string + row * width + column] * size
+                functions += of_shell
+                start = first_of_set[set_] + column * size
+                components += range(start, start + size)
+        string += len(shells[0]) * width
+    of_atom = np.array(atoms)
+    of_species = [np.array([np.flatnonzero(of_atom == atom) for atom in s.atoms.tolist()]) for s in species]
+    device = groups[0].atoms.device
+
+    def index(values: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        return torch.tensor(values, device=device)
+
+    return Primitives(
+        tuple(of_l),
+        index(atoms),
+        index(exponents),
+        index(coefficients),
+        index(functions),
+        index(components),
+        n_components,
+        tuple(index(places) for places in of_species),
+        index(_angular_places(of_l, of_species)),
+    )
+
+
+def _angular_places(of_l: Sequence[int], of_species: Sequence[NDArray[np.int64]]) -> list[int]:
+    starts, n_angular = {}, 0
+    for l in sorted(set(of_l)):  # noqa: E741
+        starts[l], n_angular = n_angular, n_angular + 2 * l + 1
+    row_of = np.argsort(np.concatenate([places.reshape(-1) for places in of_species]))
+    return [
+        int(row) * n_angular + starts[l] + m
+        for row, l in zip(row_of, of_l, strict=True)  # noqa: E741
+        for m in range(2 * l + 1)
+    ]
