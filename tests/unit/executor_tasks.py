@@ -75,6 +75,13 @@ def start_a_program_and_wait(path: Path) -> None:
     time.sleep(300)
 
 
+def return_or_start_a_program(path: Path | None) -> str:
+    """For None return at once, else as ``start_a_program_and_wait``."""
+    if path is not None:
+        start_a_program_and_wait(path)
+    return "free"
+
+
 class ErrorWithTwoArguments(InputError):
     """An exception that cannot be read back from its pickle, as in much third-party code."""
 

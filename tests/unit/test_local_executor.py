@@ -14,6 +14,8 @@ import pytest
 from densnet_core.errors import DenSNetError, InputError, ResourceError, TransientError
 from densnet_core.reference.config import LocalExecutorOptions
 from densnet_core.reference.local import LocalExecutor
+from densnet_core.reference.pool import ResidentWorker
+from densnet_core.reference.process import Limits, packed_function, packed_task
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -144,6 +146,27 @@ def test_closing_the_iterator_ends_workers_and_their_programs(tmp_path: Path) ->
     assert isinstance(outcome.error, ResourceError)
     pids = [int(word) for word in file.read_text().split()]
     assert wait_until(lambda: not any(map(is_alive, pids)))
+
+
+def test_a_resident_worker_stays_between_tasks_and_is_replaced_when_it_dies() -> None:
+    with closing(ResidentWorker(packed_function(work.process_id), Limits())) as worker:
+        first, second = (worker.answer(packed_task(0, None)).value for _ in range(2))
+        assert first == second != os.getpid()
+        os.kill(first, signal.SIGKILL)
+        assert wait_until(lambda: not is_alive(first))
+        assert isinstance(worker.answer(packed_task(0, None)).error, ResourceError)
+        third = worker.answer(packed_task(0, None)).value
+        assert third not in (None, first)
+    assert wait_until(lambda: not is_alive(third))
+
+
+def test_a_resident_worker_keeps_the_limits() -> None:
+    with closing(ResidentWorker(packed_function(work.sleep), Limits(seconds=0.3))) as worker:
+        assert worker.answer(packed_task(0, 0.0)).value == 0.0
+        late = worker.answer(packed_task(0, 60.0))
+        assert isinstance(late.error, ResourceError)
+        assert late.seconds < 20.0
+        assert worker.answer(packed_task(0, 0.0)).value == 0.0
 
 
 @pytest.mark.parametrize("how", ["KILL", "INT"])

@@ -1,0 +1,3 @@
+"""The executor Parsl for DenSNet."""
+
+__version__ = "0.1.0"
