@@ -43,9 +43,15 @@ def label_into(
     factory: BackendFactory,
     structures: Sequence[Structure],
     executor: Executor,
-    progress: Callable[[int], None] | None = None,
+    advance: Advance = lambda done, note: None,
 ) -> list[tuple[Structure, Exception]]:
-    """Compute the frames that the store does not have, commit each as it finishes, and return the failures."""
+    """Compute the frames that the store does not have, commit each as it finishes, and return the failures.
+
+    Parameters
+    ----------
+    advance : Advance
+        Told how many frames are dealt with, and in words how many of them failed.
+    """
     failures: list[tuple[Structure, Exception]] = []
     pending = [s for s in structures if s.content_hash() not in store]
     if pending:
@@ -59,7 +65,10 @@ def label_into(
         store.append_failure(structure, error, 0.0)
         failures.append((structure, error))
 
-    label(factory, structures, executor, keep, record, lambda content: content in store, progress)
+    def tell(done: int) -> None:
+        advance(done, f"frames, {len(failures)} failed" if failures else "frames")
+
+    label(factory, structures, executor, keep, record, lambda content: content in store, tell)
     return failures
 
 
@@ -80,7 +89,7 @@ def calculator(
         else:
             start = done
             failures = label_into(
-                store, factory, structures, executor, lambda count: advance(start + count, "second derivatives")
+                store, factory, structures, executor, lambda count, _: advance(start + count, "second derivatives")
             )
             if failures:
                 raise failures[0][1]

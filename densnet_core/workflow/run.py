@@ -230,7 +230,7 @@ class Run:
             ):
                 advance = self.reporter.task("calculations", len(structures))
                 factory = replace(self.factory, properties=tuple(self.config.reference.properties))
-                failures = label_into(store, factory, structures, self.executor, lambda done: advance(done, "frames"))
+                failures = label_into(store, factory, structures, self.executor, advance)
                 if failures:
                     self.reporter.note(
                         f"{len(failures)} of {len(structures)} calculations failed and are left out; the first: "
