@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from densnet_core.basis.batches import batch_of, flat
+from densnet_core.basis.batches import batch_of, flat, precision_of
 from densnet_core.basis.harmonics import coupled_harmonics
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.basis.radial import Metric, RadialTable, check_metric
@@ -32,18 +32,20 @@ def contracted_two_center(
     metric : {"overlap", "coulomb"}
     left, right : MolecularBasis
     left_positions, right_positions : (..., n_atoms, 3)
-        Bohr; leading dimensions are a batch of geometries.
+        Bohr; leading dimensions are a batch of geometries, with which those of scaled exponents are broadcast.
     right_coefficients : (..., n_right)
         Of the density.
 
     Raises
     ------
     InputError
-        For an unknown metric.
+        For an unknown metric, or bases of different dtypes; the integrals are of theirs.
     """
     check_metric(metric)
     batch = batch_of((left_positions, 2), (right_positions, 2), (right_coefficients, 1), bases=(left, right))
-    offsets = flat(left_positions, 2, batch)[:, :, None] - flat(right_positions, 2, batch)[:, None]
+    precision = precision_of(left, right)
+    offsets = flat(left_positions.to(precision), 2, batch)[:, :, None]
+    offsets = offsets - flat(right_positions.to(precision), 2, batch)[:, None]
     rows, columns = left.primitives, right.primitives
     if left.is_uniform and right.is_uniform:
         table = _fixed_table(metric, left, right)
@@ -53,7 +55,7 @@ def contracted_two_center(
     radial = table.at(squared[:, rows.atoms][:, :, columns.atoms])
 
     n_batch = len(offsets)
-    terms = _weights(right, batch) * flat(right_coefficients, 1, batch)[:, columns.functions]
+    terms = _weights(right, batch) * flat(right_coefficients.to(precision), 1, batch)[:, columns.functions]
     components = terms.new_zeros((n_batch, columns.n_components)).index_add(1, columns.components, terms)
     field = _field(left, right, offsets, components, radial.shape[1])
     parts = []

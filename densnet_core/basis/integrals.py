@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.basis.batches import batch_of, flat
+from densnet_core.basis.batches import batch_of, flat, precision_of
 from densnet_core.basis.blocks import PairIntegrals
 from densnet_core.basis.contracted import contracted_two_center
 from densnet_core.basis.molecular import MolecularBasis
@@ -113,12 +113,12 @@ def two_center(
     left, right : MolecularBasis
         ``right`` omitted means ``left`` (only half of the blocks are then computed).
     left_positions, right_positions : (..., n_atoms, 3)
-        Bohr; leading dimensions are a batch of geometries.
+        Bohr; leading dimensions are a batch of geometries, with which those of scaled exponents are broadcast.
 
     Raises
     ------
     InputError
-        For an unknown metric.
+        For an unknown metric, or bases of different dtypes; the integrals are of theirs.
     """
     check_metric(metric)
     symmetric = right is None
@@ -128,7 +128,9 @@ def two_center(
     batch = batch_of((left_positions, 2), (right_positions, 2), bases=bases)
     variables = [left_positions, right_positions]
     variables += [t for functions in bases for group in functions.groups for t in (group.exponents, group.coefficients)]
-    left_positions, right_positions = flat(left_positions, 2, batch), flat(right_positions, 2, batch)
+    precision = precision_of(left, right)
+    left_positions = flat(left_positions.to(precision), 2, batch)
+    right_positions = flat(right_positions.to(precision), 2, batch)
     pairs = species_pairs(left.species, right.species, symmetric)
     shape = (left_positions.shape[0], left.n_functions, right.n_functions)
     if torch.is_grad_enabled() and any(variable.requires_grad for variable in variables):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 
 from densnet_core.basis.base import MAX_L, Basis, GaussianBasis, Shell
-from densnet_core.basis.integrals import two_center
+from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import symbol
@@ -51,6 +51,19 @@ def contracted() -> GaussianBasis:
     return GaussianBasis("contracted", {1: shells})
 
 
+@cache
+def generally_contracted() -> tuple[GaussianBasis, list[Any]]:
+    """Several functions over the same primitives, for us and in PySCF's own form for that."""
+    random = np.random.default_rng(8)
+    shells, records = [], []
+    for degree, n_primitives, n_functions in ((0, 7, 4), (1, 6, 3), (2, 4, 3), (3, 3, 2), (4, 2, 2), (5, 2, 1)):
+        exponents = sorted(10 ** random.uniform(-1, 2.0 - 0.2 * degree, n_primitives), reverse=True)
+        columns = random.normal(size=(n_functions, n_primitives))
+        shells += [Shell(degree, tuple(exponents), tuple(column)) for column in columns]
+        records.append([degree, *([a, *column] for a, column in zip(exponents, columns.T.tolist(), strict=True))])
+    return GaussianBasis("generally contracted", {1: shells}), records
+
+
 def relative_error(ours: Array, reference: Array, diagonal: Array) -> float:
     scale = np.sqrt(diagonal)
     return float((np.abs(ours - reference) / scale[:, None] / scale[None, :]).max())
@@ -61,6 +74,7 @@ def relative_error(ours: Array, reference: Array, diagonal: Array) -> float:
     [
         (uncontracted((0.05, 0.7, 9.0, 80.0), MAX_L), "coulomb"),
         (uncontracted((0.01, 3000.0), MAX_L), "coulomb"),
+        (uncontracted((0.01, 2.0, 1e5), 5), "coulomb"),
         (contracted(), "coulomb"),
         (contracted(), "overlap"),
         (uncontracted((0.1, 0.7, 3.0), 5), "overlap"),
@@ -76,6 +90,27 @@ def test_two_center_integrals(basis, metric) -> None:
     ours = two_center(metric, functions, torch.tensor(CENTRES)).numpy()
     assert relative_error(ours, reference, reference.diagonal()) < 1e-10
     np.testing.assert_allclose(ours.diagonal(), reference.diagonal(), rtol=1e-12)
+
+
+def test_general_contractions() -> None:
+    basis, records = generally_contracted()
+    centres = CENTRES[1:]
+    atoms = [("H", tuple(centre)) for centre in centres.tolist()]
+    molecule = gto.M(atom=atoms, basis={"H": records}, unit="Bohr", spin=None, verbose=0)
+    functions, positions = MolecularBasis(basis, [1] * len(centres)), torch.tensor(centres)
+    coefficients = np.random.default_rng(3).normal(size=functions.n_functions)
+    for metric, integral in (("coulomb", "int2c2e"), ("overlap", "int1e_ovlp")):
+        reference = molecule.intor(integral)
+        ours = two_center(metric, functions, positions).numpy()
+        assert relative_error(ours, reference, reference.diagonal()) < 1e-10
+        with_density = contracted_two_center(
+            metric, functions, positions, functions, positions, torch.tensor(coefficients)
+        )
+        expected = reference @ coefficients
+        np.testing.assert_allclose(with_density.numpy(), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    points = np.random.default_rng(2).normal(scale=2.0, size=(60, 3))
+    values = functions.evaluate(positions, torch.tensor(points)).numpy()
+    np.testing.assert_allclose(values, molecule.eval_gto("GTOval_sph", points), rtol=1e-12, atol=1e-11)
 
 
 @pytest.mark.parametrize("basis", [uncontracted((0.05, 0.7, 80.0), MAX_L), contracted()], ids=str)

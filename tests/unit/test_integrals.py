@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import mpmath
 import numpy as np
 import pytest
 import torch
 from mpmath import mpf
 from numpy.typing import NDArray
+from torch import Tensor
 
+from densnet_core.basis import integrals
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.boys import boys
-from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.integrals import Metric, contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.errors import InputError
 
@@ -25,6 +30,34 @@ CONTRACTED = GaussianBasis(
     },
 )
 WATER = MolecularBasis(CONTRACTED, [8, 1, 1])
+GENERAL = GaussianBasis(
+    "generally contracted, with a segmented d shell, out of order",
+    {
+        1: [
+            Shell(1, (2.0, 0.5), (0.4, 0.8)),
+            Shell(0, (9.0, 1.1, 0.3), (0.2, 0.6, 0.4)),
+            Shell(0, (9.0, 1.1, 0.3), (0.1, -0.5, 1.0)),
+        ],
+        6: [
+            Shell(0, (40.0, 5.0, 0.8, 0.2), (0.1, 0.4, 0.5, 0.1)),
+            Shell(0, (40.0, 5.0, 0.8, 0.2), (0.3, -0.4, 0.2, 0.9)),
+            Shell(2, (1.5, 0.4), (0.7, 0.4)),
+            Shell(0, (0.07,), (1.0,)),
+            Shell(2, (0.2,), (1.0,)),
+        ],
+    },
+)
+METHYLENE = MolecularBasis(GENERAL, [1, 6, 1])
+
+
+def functions_with(functions: MolecularBasis, exponents: list[Tensor], coefficients: list[Tensor]) -> MolecularBasis:
+    """The same shells with other numbers in them."""
+    result = copy(functions)
+    result.groups = tuple(
+        replace(group, exponents=a, coefficients=c)
+        for group, a, c in zip(functions.groups, exponents, coefficients, strict=True)
+    )
+    return result
 
 
 @pytest.mark.parametrize("x", [0.0, 1e-12, 0.0499, 0.05, 0.7, 1.0, 3.3, 12.05, 32.99, 33.01, 60.0, 800.0, 1e6])
@@ -182,8 +215,8 @@ def test_a_distant_pair_repels_like_its_multipoles() -> None:
 def test_electron_counts_and_dipoles_by_quadrature() -> None:
     """A product rule of Gauss-Hermite points around each atom, in place of the closed forms."""
     positions = torch.tensor(RANDOM.normal(size=(3, 3)))
-    nodes, weights = np.polynomial.hermite.hermgauss(80)
-    width = 3.0
+    nodes, weights = np.polynomial.hermite.hermgauss(44)
+    width = 1.6
     grid = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3) * width
     weight = np.einsum("i,j,k->ijk", *[weights * np.exp(nodes**2) * width] * 3).ravel()
     soft = MolecularBasis(GaussianBasis("soft", {1: [Shell(l, (0.3, 0.5), (0.4, 0.9)) for l in range(4)]}), [1] * 3)  # noqa: E741
@@ -248,3 +281,150 @@ def test_scale_factors_are_a_batch_and_differentiable() -> None:
 def test_scale_factors_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"do not fit 3 atoms with l up to 3: give \(3,\)"):
         WATER.scaled(torch.ones(shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_derivatives_with_respect_to_exponents_and_contraction(metric: Metric) -> None:
+    """Of every primitive on its own: the contraction is segmented, so that no exponent stands twice."""
+    positions = torch.tensor(RANDOM.normal(size=(3, 3)))
+    proportion = torch.tensor(RANDOM.normal(size=(WATER.n_functions, WATER.n_functions)))
+    variables = [t.clone().requires_grad_() for g in WATER.groups for t in (g.exponents, g.coefficients)]
+
+    def total(*tensors: Tensor) -> Tensor:
+        functions = functions_with(WATER, list(tensors[::2]), list(tensors[1::2]))
+        return (two_center(metric, functions, positions) * proportion).sum()
+
+    assert torch.autograd.gradcheck(total, variables)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_derivatives_of_a_general_contraction(metric: Metric) -> None:
+    """Each exponent once for all shells that share it, each coefficient on its own."""
+    positions = torch.tensor(RANDOM.normal(size=(3, 3)))
+    proportion = torch.tensor(RANDOM.normal(size=(METHYLENE.n_functions, METHYLENE.n_functions)))
+    factor = torch.ones(len(METHYLENE.groups), dtype=torch.float64, requires_grad=True)
+    variables = [group.coefficients.clone().requires_grad_() for group in METHYLENE.groups]
+
+    def total(factor: Tensor, *coefficients: Tensor) -> Tensor:
+        exponents = [f * group.exponents for f, group in zip(factor, METHYLENE.groups, strict=True)]
+        functions = functions_with(METHYLENE, exponents, list(coefficients))
+        return (two_center(metric, functions, positions) * proportion).sum()
+
+    assert torch.autograd.gradcheck(total, (factor, *variables))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_second_derivatives_with_respect_to_positions(metric: Metric) -> None:
+    basis = GaussianBasis("small", {1: [Shell(0, (0.7, 0.2), (0.5, 0.6)), Shell(2, (0.9,), (1.0,))]})
+    functions = MolecularBasis(basis, [1, 1])
+    proportion = torch.tensor(RANDOM.normal(size=(functions.n_functions, functions.n_functions)))
+    positions = torch.tensor([[0.1, 0.2, -0.1], [0.6, -0.4, 1.1]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda r: (two_center(metric, functions, r) * proportion).sum(), (positions,))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_shells_that_share_exponents_are_no_different(metric: Metric) -> None:
+    """The same functions with exponents apart in the last digits, which are then no general contraction."""
+    apart = GaussianBasis(
+        "apart",
+        {
+            z: [
+                Shell(s.l, tuple(a * (1 + 1e-15 * i) for a in s.exponents), s.coefficients)
+                for i, s in enumerate(GENERAL.shells(z))
+            ]
+            for z in GENERAL.elements
+        },
+    )
+    one, other = METHYLENE, MolecularBasis(apart, [1, 6, 1])
+    assert len(one.primitives.l) < len(other.primitives.l)
+    positions, points = torch.tensor(RANDOM.normal(size=(3, 3))), torch.tensor(RANDOM.normal(size=(9, 3)))
+    torch.testing.assert_close(
+        two_center(metric, one, positions), two_center(metric, other, positions), rtol=1e-12, atol=1e-13
+    )
+    torch.testing.assert_close(
+        one.evaluate(positions, points), other.evaluate(positions, points), rtol=1e-12, atol=1e-13
+    )
+    torch.testing.assert_close(one.electron_counts(), other.electron_counts(), rtol=1e-12, atol=1e-13)
+
+
+def test_scaling_a_general_contraction_scales_every_function() -> None:
+    """Values at sqrt(f) r around the only atom, times f^(3/4)."""
+    carbon = MolecularBasis(GENERAL, [6])
+    points, origin = torch.tensor(RANDOM.normal(size=(9, 3))), torch.zeros((1, 3), dtype=torch.float64)
+    scaled = carbon.scaled(torch.tensor([1.7], dtype=torch.float64)).evaluate(origin, points)
+    torch.testing.assert_close(scaled, 1.7**0.75 * carbon.evaluate(origin, 1.7**0.5 * points))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("scales", ["none", "left", "both"])
+def test_integrals_with_a_density_are_the_matrix_times_its_coefficients(metric: Metric, scales: str) -> None:
+    here, there = torch.tensor(RANDOM.normal(size=(2, 3, 3))), torch.tensor(RANDOM.normal(size=(4, 2, 3, 3)))
+    left, right = METHYLENE, WATER
+    if scales != "none":
+        left = left.scaled(torch.tensor(RANDOM.uniform(0.7, 1.4, size=(4, 1, 3, 3))))
+    if scales == "both":
+        right = right.scaled(torch.tensor(RANDOM.uniform(0.7, 1.4, size=(2, 3, 1))))
+    coefficients = torch.tensor(RANDOM.normal(size=(2, WATER.n_functions)))
+    found = contracted_two_center(metric, left, here, right, there, coefficients)
+    expected = (two_center(metric, left, here, right, there) @ coefficients.unsqueeze(-1)).squeeze(-1)
+    assert found.shape == (4, 2, METHYLENE.n_functions)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_derivatives_of_integrals_with_a_density(metric: Metric) -> None:
+    """In coefficients and scale factors of one density with itself, and in positions."""
+    positions = torch.tensor(RANDOM.normal(size=(3, 3)), requires_grad=True)
+    factors = torch.tensor(RANDOM.uniform(0.7, 1.4, size=(3, 3)), requires_grad=True)
+    coefficients = torch.tensor(RANDOM.normal(size=METHYLENE.n_functions), requires_grad=True)
+
+    def energy(positions: Tensor, factors: Tensor, coefficients: Tensor) -> Tensor:
+        functions = METHYLENE.scaled(factors)
+        return coefficients @ contracted_two_center(metric, functions, positions, functions, positions, coefficients)
+
+    assert torch.autograd.gradcheck(energy, (positions, factors, coefficients))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_large_batch_is_done_in_parts(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+    geometries = torch.tensor(RANDOM.normal(size=(7, 3, 3)))
+    whole = two_center(metric, WATER, geometries)
+    monkeypatch.setattr(integrals, "_CHUNK_BYTES", 3 * 8 * WATER.n_functions**2)
+    monkeypatch.setattr(integrals, "_HUGE_BYTES", 0)
+    torch.testing.assert_close(two_center(metric, WATER, geometries), whole, rtol=0, atol=1e-14)
+    torch.testing.assert_close(two_center(metric, WATER, geometries.float()).double(), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_single_precision(metric: Metric) -> None:
+    """Tight and diffuse functions of l up to 5: 2e-5 of what the norms allow."""
+    basis = GaussianBasis("wide", {1: [Shell(l, (a,), (1.0,)) for l in range(6) for a in (0.01, 1.0, 300.0)]})  # noqa: E741
+    positions = torch.tensor(RANDOM.normal(size=(3, 3)))
+    exact = two_center(metric, MolecularBasis(basis, [1] * 3), positions)
+    single = two_center(metric, MolecularBasis(basis, [1] * 3, dtype=torch.float32), positions.float())
+    assert single.dtype == torch.float32
+    norm = torch.diagonal(exact).sqrt()
+    assert float(((single - exact).abs() / norm / norm[:, None]).max()) < 2e-5
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_first_call_in_inference_mode_does_no_harm(metric: Metric) -> None:
+    functions = MolecularBasis(CONTRACTED, [8, 1])
+    positions = torch.tensor(RANDOM.normal(size=(2, 3)))
+    with torch.inference_mode():
+        first = two_center(metric, functions, positions)
+        with_density = contracted_two_center(metric, functions, positions, functions, positions, first[0])
+    moving = positions.clone().requires_grad_()
+    again = two_center(metric, functions, moving)
+    again.sum().backward()
+    assert bool(torch.isfinite(moving.grad).all())
+    torch.testing.assert_close(again.detach(), first.clone(), rtol=0, atol=1e-14)
+    moved = contracted_two_center(metric, functions, moving, functions, moving, again[0].detach())
+    torch.testing.assert_close(moved.detach(), with_density.clone())
+
+
+def test_bases_of_two_precisions_are_refused() -> None:
+    single = MolecularBasis(CONTRACTED, [8], dtype=torch.float32)
+    positions = torch.zeros((1, 3))
+    with pytest.raises(InputError, match=r"torch\.float32 and torch\.float64"):
+        two_center("overlap", single, positions, MolecularBasis(CONTRACTED, [8]), positions)
