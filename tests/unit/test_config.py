@@ -96,10 +96,19 @@ def test_a_selection_has_every_component_with_its_validated_options(write, tmp_p
         ('basis = "aug', 'charge = 1\nbasis = "aug', ["reference.charge: unknown key. Known: backend, basis"]),
         ('method = "PBE"', "method = 3", ["reference.method: input should be a valid string, found 3."]),
         ('"water.xyz"', '""', ["system.geometry: expected a path, found an empty string."]),
-        ('name = "def2', 'metric = "euclid"\nname = "def2', ["basis.metric: input should be 'coulomb' or 'overlap'"]),
+        ('name = "def2', 'metric = "euclid"\nname = "def2', ["basis.metric: input should be 'coulomb', 'overlap' or"]),
         ('name = "def2-universal-jkfit"', "", ["basis: give one of name", "found none of them."]),
-        ("[basis]", '[basis]\nexponents = "atom"', ["basis.exponents: ", "not implemented yet; use 'fixed'"]),
-        ("[basis]", '[basis]\nexponents = "free"', ["basis.exponents: input should be 'fixed', found 'free'."]),
+        (
+            "[basis]",
+            '[basis]\nexponents = "free"',
+            ["basis.exponents: input should be 'fixed', 'element' or 'atom', found 'free'."],
+        ),
+        ("[basis]", "[basis]\nlargest_factor = 1.3", ["largest_factor is for exponents = 'atom'"]),
+        ("[basis]", '[basis]\nexponents = "atom"\nlargest_factor = 1', ["basis.largest_factor: ", "greater than 1"]),
+        ("[basis]", "[basis]\noptimization = { frames = 2 }", ["optimization is for exponents = 'element'"]),
+        ("[basis]", '[basis]\nexponents = "atom"\nmetric = "weighted"', ["metric = 'weighted' has no meaning"]),
+        ("[basis]", "[basis]\ntikhonov = 0.0", ["basis.tikhonov: input should be greater than 0, found 0.0."]),
+        ("[basis]", "[basis]\ntikhonov = 0.5", ["basis.tikhonov: ", "less than or equal to 0.01"]),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_the_key_and_what_was_expected(write, old, new, says):

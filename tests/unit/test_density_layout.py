@@ -89,3 +89,53 @@ def test_shells_that_depend_on_each_other_are_refused() -> None:
     shell = Shell(1, (0.5,), (1.0,))
     with pytest.raises(InputError, match="p shells of O in basis 'twice' depend on each other"):
         CoefficientLayout(GaussianBasis("twice", {8: [Shell(0, (1.0,), (1.0,)), shell, shell]}), (8,))
+
+
+def scales_of_molecule() -> torch.Tensor:
+    return torch.tensor(np.exp(RANDOM.uniform(-0.6, 0.6, size=(len(MOLECULE), 4))))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("basis", [JUMBLED, basis_by_name("def2-universal-jkfit", [1, 6, 8])], ids=lambda b: b.name)
+def test_amplitudes_of_moved_functions(basis: GaussianBasis, metric: Metric) -> None:
+    """Back and forth, the norm of every atom and the electron count, against integrals with the scaled exponents."""
+    layout = CoefficientLayout(basis, (1, 6, 8), metric)
+    species = layout.species(MOLECULE)
+    places = layout.flat_places(species)
+    scales = torch.tensor(np.exp(RANDOM.uniform(-0.6, 0.6, size=(len(MOLECULE), layout.l_max + 1))))
+    functions = MolecularBasis(basis, MOLECULE.tolist()).scaled(scales)
+    coefficients = torch.tensor(RANDOM.normal(size=functions.n_functions))
+    amplitudes = layout.amplitudes(coefficients, species, places, scales)
+    back = layout.coefficients(amplitudes, species, places, scales)
+    torch.testing.assert_close(back, coefficients, rtol=0, atol=1e-11)
+    matrix = two_center(metric, functions, torch.tensor(RANDOM.normal(size=(5, 3))))
+    for atom in range(5):
+        own = functions.function_atoms == atom
+        norm = coefficients[own] @ matrix[own][:, own] @ coefficients[own]
+        torch.testing.assert_close((amplitudes[:, atom] ** 2).sum(), norm, rtol=1e-10, atol=0)
+    total = (amplitudes[0] * layout.electron_counts(species, scales)).sum()
+    torch.testing.assert_close(total, functions.electron_counts() @ coefficients, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_projected_amplitudes_are_those_of_the_nearest_density_of_the_basis(metric: Metric) -> None:
+    """Atom by atom: fit the moved functions with the fixed ones, then the ordinary amplitudes of that fit."""
+    layout = CoefficientLayout(JUMBLED, (1, 6, 8), metric)
+    species = layout.species(MOLECULE)
+    places = layout.flat_places(species)
+    scales = scales_of_molecule()
+    coefficients = torch.tensor(RANDOM.normal(size=JUMBLED.n_functions(MOLECULE.tolist())))
+    fitted, at = [], 0
+    origin = torch.zeros((1, 3), dtype=torch.float64)
+    for atom, number in enumerate(MOLECULE.tolist()):
+        fixed = MolecularBasis(JUMBLED, [number])
+        moved = fixed.scaled(scales[atom : atom + 1, : max(g.l for g in fixed.groups) + 1])
+        own = coefficients[at : at + fixed.n_functions]
+        at += fixed.n_functions
+        between = two_center(metric, fixed, origin, moved, origin)
+        fitted.append(torch.linalg.solve(two_center(metric, fixed, origin), between @ own))
+    expected = layout.amplitudes(torch.cat(fitted), species, places)
+    found = layout.projected_amplitudes(coefficients, species, places, scales)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
+    unmoved = layout.projected_amplitudes(coefficients, species, places, torch.ones_like(scales))
+    torch.testing.assert_close(unmoved, layout.amplitudes(coefficients, species, places), rtol=0, atol=1e-11)
