@@ -1,7 +1,8 @@
 """Labelling of water frames: the local executor with the PySCF backend against PySCF called directly.
 
 One worker and one thread on all sides, frame by frame in turn: while this process computes, the worker waits for its
-next frame. Its first one, with the start of the process and the import of PySCF, is printed apart.
+next frame. Its first one, with the start of the process and the import of PySCF, is printed apart. Throughput with
+several workers: bench_executors.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ EXECUTOR = "local executor + backend"
 def bare(structure: Structure) -> float:
     """The same calculation in the fewest lines of PySCF."""
     atoms = [(symbol(int(z)), tuple(r)) for z, r in zip(structure.numbers, structure.positions.tolist(), strict=True)]
-    solver = dft.RKS(gto.M(atom=atoms, basis=LEVEL.basis, unit="Bohr", verbose=0), xc=LEVEL.method).density_fit()
+    solver = dft.RKS(gto.M(atom=atoms, basis=LEVEL.basis, unit="Bohr", verbose=0), xc=LEVEL.method)
+    solver = solver.density_fit(auxbasis=OPTIONS.auxiliary_basis)
     solver.grids.level, solver.conv_tol = OPTIONS.grid_level, OPTIONS.conv_tol
     solver.kernel()
     gradient = solver.nuc_grad_method()
