@@ -14,7 +14,7 @@ density fitting.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ from densnet_core.density.quadrature import quadrature
 from densnet_core.errors import ConvergenceError, InputError
 from densnet_core.reference.base import LevelOfTheory, Metric, ReferenceBackend, ReferenceResult
 from densnet_core.structures import Array, Structure
+from densnet_core.testing.reference_properties import PropertyTests
 
 HF = LevelOfTheory("HF", "STO-3G")
 PBE = LevelOfTheory("PBE", "STO-3G")
@@ -65,7 +66,7 @@ UNORDERED = GaussianBasis(
 )
 
 
-class ReferenceBackendTests(ABC):
+class ReferenceBackendTests(PropertyTests):
     """What every backend must do. Subclasses give ``make_backend``; pytest finds the rest."""
 
     without_convergence: ClassVar[Mapping[str, Any]]
@@ -200,6 +201,12 @@ class ReferenceBackendTests(ABC):
     def test_coincident_atoms_are_refused(self) -> None:
         with pytest.raises(InputError):
             self.compute(HF, BENT.with_positions(BENT.positions[[0, 0, 2]] + [[0, 0, 0], [0, 0, 1e-3], [0, 0, 0]]))
+
+    def test_impossible_spins_are_refused(self) -> None:
+        with pytest.raises(InputError, match="Multiplicity 2"):
+            self.compute(HF, Structure(BENT.numbers, BENT.positions, multiplicity=2))
+        with pytest.raises(InputError, match="no electrons"):
+            self.compute(HF, Structure(np.array([1]), np.zeros((1, 3)), charge=1))
 
     def test_more_electrons_of_one_spin_than_functions_are_refused(self) -> None:
         with pytest.raises(InputError):

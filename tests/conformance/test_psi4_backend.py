@@ -13,4 +13,5 @@ class TestPsi4(ReferenceBackendTests):
     without_convergence: ClassVar = {"max_cycle": 1}
 
     def make_backend(self, level: LevelOfTheory, **options: Any) -> Psi4Backend:
-        return Psi4Backend(level, Psi4Options(**options))
+        # A grid of the size of PySCF's default: what the suite is about does not need a finer one.
+        return Psi4Backend(level, Psi4Options(radial_points=75, angular_points=302, **options))

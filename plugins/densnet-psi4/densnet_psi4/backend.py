@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,14 @@ from densnet_core.structures import Structure
 from densnet_psi4.basis import basis_of, check_basis_name, check_basis_used, gaussian_text, psi4_order
 from densnet_psi4.config import Psi4Options
 from densnet_psi4.configurations import electrons_per_l
-from densnet_psi4.functional import functional_record
+from densnet_psi4.functional import default_radial_points, functional_record
 from densnet_psi4.installation import find_installation
 from densnet_psi4.process import Answer, Limits, run_job
 from densnet_psi4.projection import project_density
 
 Array = NDArray[np.float64]
+LARGEST_NET_FORCE: Final = 3e-4
+"""hartree/bohr."""
 
 
 class Psi4Backend(ReferenceBackend):
@@ -63,6 +65,7 @@ class Psi4Backend(ReferenceBackend):
         self._functional = functional_record(level.method)
         check_basis_name(level.basis)
         check_basis_name(self.options.auxiliary_basis)
+        self._radial_points = self.options.radial_points or default_radial_points(level.method)
         self._installation = find_installation(self.options.command, self.options.python)
         chosen = self.options
         self._limits = Limits(
@@ -75,13 +78,16 @@ class Psi4Backend(ReferenceBackend):
         Polarizability and response come from six more calculations in small fields.
         """
         start = time.perf_counter()
+        label = f"{structure.formula} at {self.level}"
         fields = [np.asarray(self.options.electric_field or (0.0, 0.0, 0.0))]
         responds = bool(properties & {"polarizability", "density_response"})
         if responds:
             fields += [fields[0] + sign * FIELD_STEP * axis for axis in np.eye(3) for sign in (1.0, -1.0)]
         basis = basis_of(self.level.basis, structure.numbers)
         check_structure(structure, basis)
-        answer = self._scf(structure, basis, fields)
+        answer = self._scf(structure, basis, fields, label)
+        forces = -np.asarray(answer.arrays["gradient"])
+        check_net_force(forces, structure.charge * fields[0], label)
         restricted = structure.multiplicity == 1
         results = [_result(answer, i, structure, basis, restricted) for i in range(len(fields))]
         polarizability = response = None
@@ -96,12 +102,12 @@ class Psi4Backend(ReferenceBackend):
             )
         return ReferenceResult(
             energy=results[0].energy,
-            forces=-answer.arrays["gradient"],
+            forces=forces,
             dipole=results[0].dipole,
             orbitals=results[0].orbitals,
             occupations=results[0].occupations,
             seconds=time.perf_counter() - start,
-            provenance=self._provenance(answer.version),
+            provenance=self._provenance(structure, answer.version),
             quadrupole=results[0].quadrupole if "quadrupole" in properties else None,
             polarizability=polarizability if "polarizability" in properties else None,
             response=response if "density_response" in properties else None,
@@ -158,7 +164,7 @@ class Psi4Backend(ReferenceBackend):
         answer = run_job(self._installation, "version", {}, {}, self._limits, "The version of Psi4")
         return {"psi4": answer.version}
 
-    def _scf(self, structure: Structure, basis: GaussianBasis, fields: list[Array]) -> Answer:
+    def _scf(self, structure: Structure, basis: GaussianBasis, fields: list[Array], label: str) -> Answer:
         chosen = self.options
         fitting = basis_of(chosen.auxiliary_basis, structure.numbers)
         request = {
@@ -168,8 +174,8 @@ class Psi4Backend(ReferenceBackend):
             "charge": structure.charge,
             "multiplicity": structure.multiplicity,
             "functional": self._functional,
-            "density_fitting": chosen.density_fitting,
-            "radial_points": chosen.radial_points,
+            "density_fitting": self._fits(structure),
+            "radial_points": self._radial_points,
             "angular_points": chosen.angular_points,
             "conv_tol": chosen.conv_tol,
             "density_tol": chosen.density_tol,
@@ -177,20 +183,37 @@ class Psi4Backend(ReferenceBackend):
             "forces": True,
         }
         arrays = {"positions": structure.positions, "fields": np.array(fields)}
-        label = f"{structure.formula} at {self.level}"
         answer = run_job(self._installation, "scf", request, arrays, self._limits, label)
         check_basis_used(answer.arrays, "", basis, structure)
         return answer
 
-    def _provenance(self, version: str) -> dict[str, str]:
+    def _fits(self, structure: Structure) -> bool:
+        """Whether integrals are fitted: Psi4 1.3 crashes in the fitted gradient where there are no beta electrons."""
+        return self.options.density_fitting and structure.n_electrons >= structure.multiplicity
+
+    def _provenance(self, structure: Structure, version: str) -> dict[str, str]:
         chosen = self.options
         return {
             "program": "Psi4",
             "psi4": version,
-            "density_fitting": chosen.auxiliary_basis if chosen.density_fitting else "none, exact integrals",
-            "grid": f"({chosen.radial_points}, {chosen.angular_points})",
+            "density_fitting": chosen.auxiliary_basis if self._fits(structure) else "none, exact integrals",
+            "grid": f"({self._radial_points}, {chosen.angular_points})",
             "scf_tolerance": f"{chosen.conv_tol:g}",
         }
+
+
+def check_net_force(forces: Array, expected: Array, label: str) -> None:
+    """``InputError`` if the forces (n_atoms, 3) do not add up to what the field pulls at the charge.
+
+    In Psi4's gradient the integration grid stands still, so their sum is the error of a grid too coarse for the
+    functional.
+    """
+    net = float(np.abs(forces.sum(axis=0) - expected).max())
+    if not net < LARGEST_NET_FORCE:
+        raise InputError(
+            f"{label}: the forces add up to {net:.1e} hartree/bohr; {LARGEST_NET_FORCE:.0e} is allowed. The "
+            "integration grid is too coarse: raise radial_points (200) and angular_points (770, 974)."
+        )
 
 
 def _result(answer: Answer, index: int, structure: Structure, basis: Basis, restricted: bool) -> ReferenceResult:

@@ -1,5 +1,7 @@
 """Options of the Psi4 backend."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from densnet_core.options import FilePath, Options
@@ -24,7 +26,12 @@ class Psi4Options(Options):
     auxiliary_basis: str = Field(
         default="def2-universal-jkfit", description="Auxiliary basis of the density fitting, of any orbital basis."
     )
-    radial_points: int = Field(default=99, ge=20, description="Radial points of the integration grid around each atom.")
+    radial_points: int | None = Field(
+        default=None,
+        ge=20,
+        description="Radial points of the integration grid around each atom; absent: 99, or 200 for SCAN's family.",
+        examples=[150],
+    )
     angular_points: int = Field(
         default=590, ge=26, description="Angular points of the integration grid, a number of Lebedev's: 302, 590, 770."
     )
@@ -33,11 +40,10 @@ class Psi4Options(Options):
         default=1e-8, gt=0, description="Root mean square of the orbital gradient at which the SCF ends."
     )
     max_cycle: int = Field(default=100, ge=1, description="SCF cycles after which a calculation counts as failed.")
-    electric_field: tuple[float, float, float] | None = Field(
+    electric_field: Annotated[tuple[float, float, float], Field(strict=False)] | None = Field(
         default=None,
         description="Uniform electric field F, hartree/(e bohr), with H = H_0 - F . dipole; absent: none.",
         examples=[[0.0, 0.0, 0.001]],
-        strict=False,
     )
     threads: int = Field(default=1, ge=1, description="Threads per calculation; one process per core is faster.")
     max_memory_mb: int = Field(default=4000, ge=256, description="Memory that Psi4 plans with, MB.")

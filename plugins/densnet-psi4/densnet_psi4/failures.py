@@ -17,7 +17,7 @@ _MEANINGS: Final[tuple[tuple[str, type[DenSNetError], str], ...]] = (
         "Check geometry, charge and multiplicity, or raise max_cycle.",
     ),
     (
-        r"MemoryError|bad_alloc|[Nn]ot enough memory|memory exceeded|[Cc]annot allocate|too little memory",
+        r"MemoryError|bad_alloc|[Nn]ot enough memory|memory exceeded|[Cc]annot allocate|failed to map segment|too little memory",
         ResourceError,
         "Raise max_memory_mb (and memory_limit_mb if it is set), or use density fitting.",
     ),
@@ -45,6 +45,11 @@ _MEANINGS: Final[tuple[tuple[str, type[DenSNetError], str], ...]] = (
         r"ModuleNotFoundError|ImportError",
         PluginError,
         "The interpreter found cannot import Psi4; name the right one: command or python in [reference.options].",
+    ),
+    (
+        r"Error setting options|is not a valid choice|Option .* (is )?not recognized",
+        PluginError,
+        "This version of Psi4 does not know an option that DenSNet sets; please report it with the version.",
     ),
     (
         r"ValidationError|Inconsistent charge/multiplicity|Could not find .* functional",

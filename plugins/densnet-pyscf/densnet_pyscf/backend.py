@@ -163,7 +163,7 @@ class PySCFBackend(ReferenceBackend):
 
     def _provenance(self) -> dict[str, str]:
         field = self.options.electric_field
-        fitting = (self._auxiliary or "default of PySCF") if self.options.density_fitting else "none, exact integrals"
+        fitting = self._auxiliary or "none, exact integrals"
         return {
             "program": "PySCF",
             **self.versions(),

@@ -13,17 +13,15 @@ class PySCFOptions(Options):
     density_fitting: bool = Field(
         default=True, description="Approximate the two-electron integrals by density fitting."
     )
-    auxiliary_basis: str | None = Field(
-        default=None,
-        description="Auxiliary basis of the density fitting; absent: the one PySCF pairs with the orbital basis.",
-        examples=["def2-universal-jkfit"],
+    auxiliary_basis: str = Field(
+        default="def2-universal-jkfit", description="Auxiliary basis of the density fitting, of any orbital basis."
     )
     electric_field: Annotated[tuple[float, float, float], Field(strict=False)] | None = Field(
         default=None,
         description="Uniform electric field F, hartree/(e bohr), with H = H_0 - F . dipole; absent: none.",
         examples=[[0.0, 0.0, 0.001]],
     )
-    grid_level: int = Field(default=3, ge=0, le=9, description="Fineness of the integration grid, PySCF's 0 to 9.")
+    grid_level: int = Field(default=4, ge=0, le=9, description="Fineness of the integration grid, PySCF's 0 to 9.")
     conv_tol: float = Field(default=1e-9, gt=0, description="Change of the energy at which the SCF ends, hartree.")
     max_cycle: int = Field(default=100, ge=1, description="SCF cycles after which a calculation counts as failed.")
     threads: int = Field(default=1, ge=1, description="Threads per calculation; one process per core is faster.")

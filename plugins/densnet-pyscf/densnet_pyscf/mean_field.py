@@ -123,5 +123,5 @@ def check_auxiliary(molecule: gto.Mole, auxiliary: str | None) -> None:
         except (RuntimeError, KeyError, OSError):
             raise InputError(
                 f"The auxiliary basis {auxiliary!r} of the SCF's density fitting has no functions for {name}. "
-                "Take another, such as def2-universal-jkfit, or leave auxiliary_basis out."
+                "Take another, or leave auxiliary_basis out for def2-universal-jkfit."
             ) from None
