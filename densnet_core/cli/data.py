@@ -71,22 +71,55 @@ def verify(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="NumPy archive (.npz) with numbers, positions_angstrom, ...")],
+    file: Annotated[
+        Path, typer.Argument(help="NumPy archive (.npz), extended XYZ (.xyz, .extxyz) or QCSchema (.json).")
+    ],
     store: Annotated[Path, typer.Argument(help="Store to make, or to add to.")],
-    level: Annotated[str, typer.Option(help="Level of theory of the file, METHOD/BASIS, e.g. PBE/aug-cc-pVDZ.")],
+    level: Annotated[
+        str | None, typer.Option(help="Level of theory of the file, METHOD/BASIS; QCSchema files say it themselves.")
+    ] = None,
     backend: Annotated[
-        str, typer.Option(help="Reference backend whose orbital basis and order the file's orbitals have.")
+        str, typer.Option(help="Reference backend whose orbital basis and order the store's orbitals have.")
     ] = "pyscf",
-    charge: Annotated[int, typer.Option(help="Total charge, e.")] = 0,
-    multiplicity: Annotated[int, typer.Option(help="Spin multiplicity 2S+1.")] = 1,
+    charge: Annotated[
+        int | None, typer.Option(help="Total charge, e, where the file does not say.  [default: 0]")
+    ] = None,
+    multiplicity: Annotated[
+        int | None, typer.Option(help="Spin multiplicity 2S+1, where the file does not say.  [default: 1]")
+    ] = None,
+    energy_key: Annotated[str | None, typer.Option(help="Name of the energy in extended XYZ, e.g. REF_energy.")] = None,
+    forces_key: Annotated[str | None, typer.Option(help="Name of the forces in extended XYZ.")] = None,
+    dipole_key: Annotated[str | None, typer.Option(help="Name of the dipole in extended XYZ.")] = None,
+    energy_unit: Annotated[
+        str | None, typer.Option(help="Of extended XYZ whose header does not say: eV, hartree, kJ/mol or kcal/mol.")
+    ] = None,
+    length_unit: Annotated[str | None, typer.Option(help="The same for positions: angstrom or bohr.")] = None,
+    forces_unit: Annotated[str | None, typer.Option(help="The same for forces: eV/angstrom, hartree/bohr, ...")] = None,
+    dipole_unit: Annotated[str | None, typer.Option(help="The same for dipoles: e*angstrom, e*bohr or debye.")] = None,
 ) -> None:
     """Import labelled frames; frames that the store has already are skipped."""
-    from densnet_core.workflow.stores import import_npz
+    from densnet_core.stores.extxyz import Keys
+    from densnet_core.workflow.stores import import_file as import_into
 
-    added, present, ignored = import_npz(file, store, level, backend, charge, multiplicity)
+    names = {"energy": energy_key, "forces": forces_key, "dipole": dipole_key}
+    units = {"energy": energy_unit, "length": length_unit, "forces": forces_unit, "dipole": dipole_unit}
+    given = [{key: value for key, value in table.items() if value is not None} for table in (names, units)]
+    keys = Keys(*given) if any(given) else None
+    added, present, ignored = import_into(file, store, level, backend, charge, multiplicity, keys)
     print(f"{store}: {added} frames imported, {present} were there already")
     if ignored:
         print(f"not imported: {', '.join(ignored)}")
+
+
+@app.command()
+def export(
+    store: Annotated[Path, STORE],
+    file: Annotated[Path, typer.Argument(help="File to write; the suffix says the format, as for import.")],
+) -> None:
+    """Write the frames as extended XYZ with units in the header (for ASE), QCSchema JSON or a NumPy archive."""
+    from densnet_core.workflow.stores import export_file
+
+    print(f"{file}: {export_file(store, file)} frames")
 
 
 @app.command()

@@ -16,19 +16,22 @@ df_coeff_NAME                (n, n_functions)          optional; density coeffic
 from __future__ import annotations
 
 import difflib
+import itertools
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from densnet_core.basis.base import Basis, Shell
+from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import ReferenceResult
-from densnet_core.stores.labels import partial_result
+from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
@@ -50,12 +53,18 @@ class ImportedFrames:
     coefficients : dict of str to (n_frames, n_functions)
         Density coefficients by the name of their basis, as in the file.
     ignored : tuple of str
-        Arrays of the file that are not in the table above.
+        What the file holds besides.
+    level : LevelOfTheory or None
+        What the file says itself.
+    orbital_basis : Basis or None
+        Of the orbitals, if the file says; otherwise they are in that of the backend.
     """
 
     records: list[tuple[Structure, ReferenceResult]]
     coefficients: dict[str, Array]
     ignored: tuple[str, ...] = ()
+    level: LevelOfTheory | None = None
+    orbital_basis: Basis | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -104,6 +113,45 @@ def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> Import
         if name.startswith(COEFFICIENTS)
     }
     return ImportedFrames(records, coefficients, tuple(_unknown(arrays)))
+
+
+def in_basis(structure: Structure, result: ReferenceResult, given: Basis, wanted: Basis) -> ReferenceResult:
+    """A result whose orbitals are over the functions of ``wanted`` in its order, from those over ``given``.
+
+    Both must have the same shells; their order on an atom and the normalisation of contractions may differ.
+
+    Raises
+    ------
+    InputError
+        If a shell of one has no equal in the other.
+    """
+    if "orbitals" not in labels_of(result):
+        return result
+    rows: list[int] = []
+    for number in structure.numbers.tolist():
+        start = len(rows)
+        places = [start + first for first in _first_functions(given.shells(number))]
+        for shell in wanted.shells(number):
+            match = next((i for i, other in enumerate(given.shells(number)) if _equal(shell, other)), None)
+            if match is None or len(given.shells(number)) != len(wanted.shells(number)):
+                raise InputError(
+                    f"The orbitals are over another basis than {wanted.name!r} of the backend: on {symbol(number)} a "
+                    f"shell with l = {shell.l} has no equal. Import the frames without orbitals, or name the backend "
+                    "and basis that they were computed with."
+                )
+            rows += range(places[match], places[match] + shell.size)
+    return replace(result, orbitals=np.asarray(result.orbitals)[rows])
+
+
+def _first_functions(shells: Sequence[Shell]) -> list[int]:
+    return list(itertools.accumulate((shell.size for shell in shells), initial=0))[:-1]
+
+
+def _equal(one: Shell, two: Shell) -> bool:
+    if one.l != two.l or len(one.exponents) != len(two.exponents):
+        return False
+    first, second = (sorted(zip(s.exponents, s.radial_coefficients(), strict=True)) for s in (one, two))
+    return np.allclose(first, second, rtol=1e-5)
 
 
 def _load(source: Path) -> dict[str, NDArray[Any]]:

@@ -19,8 +19,12 @@ from densnet_core.reference.base import LevelOfTheory
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
+from densnet_core.stores.exporting import sound_frames, write_npz, writing
+from densnet_core.stores.extxyz import Keys, read_extxyz, write_extxyz
 from densnet_core.stores.fits import Fit
-from densnet_core.stores.importing import read_npz
+from densnet_core.stores.importing import ImportedFrames, in_basis, read_npz
+from densnet_core.stores.labels import labels_of
+from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, read_split, split_store
 from densnet_core.workflow.folder import has_store
@@ -29,6 +33,8 @@ from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.property_fits import fit_property_into
 from densnet_core.workflow.reporter import Reporter
 
+EXTENDED_XYZ: Final = (".xyz", ".extxyz")
+FORMATS: Final = ".npz (NumPy archive), .xyz or .extxyz (extended XYZ) or .json (QCSchema)"
 IMPORT_BLOCK: Final = 256
 """Frames committed at once: an import that was killed goes on behind the last of them."""
 
@@ -49,33 +55,107 @@ def default_executor() -> Executor:
     return executor
 
 
-def import_npz(
-    file: Path, store: Path, level: str, backend: str, charge: int, multiplicity: int
+def import_file(
+    file: Path,
+    store: Path,
+    level: str | None,
+    backend: str,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+    keys: Keys | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Import a NumPy archive; returns frames added, frames that were there, and arrays that were not imported.
+    """Import a NumPy archive, extended XYZ or QCSchema JSON, by the file's suffix.
+
+    Parameters
+    ----------
+    file, store : Path
+    level : str or None
+        ``METHOD/BASIS``; QCSchema files say it themselves.
+    backend : str
+        Reference backend of the store; orbitals are kept in its basis and order.
+    charge, multiplicity : int or None
+        Of frames for which the file does not say; None means 0 and 1.
+    keys : Keys or None
+        Names and units of an extended XYZ file.
+
+    Returns
+    -------
+    tuple
+        Frames added, frames that were there, and what was not imported.
 
     Raises
     ------
     InputError, DataError
         If the file or the level of theory is not understood; the store is then as it was.
     """
-    factory = backend_factory(backend, LevelOfTheory.parse(level))
-    frames = read_npz(file, charge, multiplicity)
+    frames = _read(file, charge, multiplicity, keys)
+    if level is None and frames.level is None:
+        raise InputError(f"{file} does not say at what level of theory it was computed; name it with --level.")
+    theory = frames.level if level is None else LevelOfTheory.parse(level)
+    if theory is None or (frames.level is not None and str(theory).lower() != str(frames.level).lower()):
+        raise InputError(f"{file} was computed at {frames.level}, not at {theory}.")
+    factory = backend_factory(backend, theory)
     made_here = not has_store(store)
     try:
         with open_store(store, factory, backend) as opened:
             new = [record for record in frames.records if record[0].content_hash() not in opened]
-            if new:
+            if any("orbitals" in labels_of(result) for _, result in new):
                 numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
-                opened.set_orbital_basis(factory.make().orbital_basis(numbers))
-                for start in range(0, len(new), IMPORT_BLOCK):
-                    opened.append(new[start : start + IMPORT_BLOCK])
+                basis = factory.make().orbital_basis(numbers)
+                opened.set_orbital_basis(basis)
+                if frames.orbital_basis is not None:
+                    new = [(s, in_basis(s, result, frames.orbital_basis, basis)) for s, result in new]
+            for start in range(0, len(new), IMPORT_BLOCK):
+                opened.append(new[start : start + IMPORT_BLOCK])
     except InputError:
         if made_here and has_store(store):  # an empty store with the wrong level of theory would be in the way
             shutil.rmtree(store)
         raise
     ignored = [*frames.ignored, *(f"{name} (coefficients; fits are made anew)" for name in frames.coefficients)]
     return len(new), len(frames.records) - len(new), ignored
+
+
+def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys | None) -> ImportedFrames:
+    suffix = file.suffix.lower()
+    if keys is not None and suffix not in EXTENDED_XYZ:
+        raise InputError(f"Keys and units are options for extended XYZ only; {file} is none.")
+    if suffix == ".npz":
+        return read_npz(file, charge or 0, 1 if multiplicity is None else multiplicity)
+    if suffix in EXTENDED_XYZ:
+        return read_extxyz(file, charge, multiplicity, keys)
+    if suffix == ".json":
+        if charge is not None or multiplicity is not None:
+            raise InputError(f"{file} says charge and multiplicity itself; leave out the options.")
+        return read_qcschema(file)
+    raise InputError(f"{file}: the suffix must be {FORMATS}.")
+
+
+def export_file(path: Path, file: Path) -> int:
+    """Write the frames of a reference store to a file whose suffix says the format; returns their number.
+
+    Raises
+    ------
+    InputError
+        If the suffix is not known, or the frames do not fit the format.
+    DataError
+        If the store is damaged.
+    """
+    suffix = file.suffix.lower()
+    with ReferenceStore.open(path) as store:
+        if not len(store):
+            raise InputError(f"{path} holds no frames.")
+        records = sound_frames(store)
+        if suffix in EXTENDED_XYZ:
+            with writing(file) as out:
+                write_extxyz(out, records, level_of_theory=str(store.level))
+        elif suffix == ".json":
+            with writing(file) as out:
+                write_qcschema(out, records, store.level, store.orbital_basis)
+        elif suffix == ".npz":
+            write_npz(file, list(records))
+        else:
+            raise InputError(f"{file}: the suffix must be {FORMATS}.")
+        return len(store)
 
 
 @contextmanager
@@ -107,6 +187,7 @@ def fit_for(path: Path, model: TrainedModel, reporter: Reporter) -> Iterator[tup
         if ready:
             yield store, store.fit(name)
             return
+        require_orbitals(store)
         factory = backend_factory(store.backend, store.level)
     with ReferenceStore.open(path, writable=True) as store:
         advance = reporter.task("fits of the density", len(store))
@@ -123,11 +204,29 @@ def fit_for(path: Path, model: TrainedModel, reporter: Reporter) -> Iterator[tup
         yield store, fit
 
 
+def require_orbitals(store: ReferenceStore) -> None:
+    """Refuse a store from whose frames no density can be made, as of an extended XYZ file.
+
+    Raises
+    ------
+    InputError
+        Saying how many frames lack orbitals and where those come from.
+    """
+    missing = [index for index in range(len(store)) if "orbitals" not in store.labels(index)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(store)} frames of {store.path} have no orbitals (first frame {missing[0]}), "
+            "and a density is fitted from orbitals. Import a file that has them, merge with a store that has them, or "
+            "compute the geometries with a reference backend."
+        )
+
+
 def project_store(
     path: Path, basis: str, metric: Metric, reporter: Reporter, quantity: Quantity = "density"
 ) -> tuple[str, int]:
     """Fit all frames of a store in another basis; returns the name of the fit and the number of frames."""
     with ReferenceStore.open(path, writable=True) as store:
+        require_orbitals(store)
         elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
         factory = backend_factory(store.backend, store.level)
         advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))

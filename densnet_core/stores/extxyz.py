@@ -1,0 +1,295 @@
+"""Labelled frames in extended XYZ files, with the keys that ASE uses and the units named in every header.
+
+Keys of a header: ``energy``, ``dipole``, ``charge``, ``multiplicity``, and ``energy_unit``, ``length_unit``,
+``forces_unit``, ``dipole_unit``; columns: ``species``, ``pos``, ``forces``. Without units in header or options they are
+ASE's: eV, angstrom, eV/angstrom, e*angstrom. Orbitals have no place in such a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densnet_core.elements import atomic_number, symbol
+from densnet_core.errors import DataError, InputError, nearest
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.stores.importing import ImportedFrames
+from densnet_core.stores.labels import labels_of, partial_result
+from densnet_core.structures import Structure
+from densnet_core.units import (
+    AU_TO_DEBYE,
+    BOHR_TO_ANGSTROM,
+    EV_PER_ANGSTROM,
+    HARTREE_TO_EV,
+    HARTREE_TO_KCAL_PER_MOL,
+    HARTREE_TO_KJ_PER_MOL,
+)
+
+ENERGIES: Final = {
+    "hartree": 1.0,
+    "eV": HARTREE_TO_EV,
+    "kJ/mol": HARTREE_TO_KJ_PER_MOL,
+    "kcal/mol": HARTREE_TO_KCAL_PER_MOL,
+}
+LENGTHS: Final = {"bohr": 1.0, "angstrom": BOHR_TO_ANGSTROM}
+UNITS: Final[Mapping[str, Mapping[str, float]]] = {
+    "energy": ENERGIES,
+    "length": LENGTHS,
+    "forces": {f"{e}/{x}": ENERGIES[e] / LENGTHS[x] for e in ENERGIES for x in LENGTHS},
+    "dipole": {"e*bohr": 1.0, "e*angstrom": BOHR_TO_ANGSTROM, "debye": AU_TO_DEBYE},
+}
+"""What a quantity may be given in, and its value for one atomic unit."""
+ASE_UNITS: Final = {"energy": "eV", "length": "angstrom", "forces": "eV/angstrom", "dipole": "e*angstrom"}
+LABELS: Final = ("energy", "forces", "dipole")
+REQUIRED: Final = ("energy", "forces")
+_SPELLINGS: Final = {"a": "angstrom", "ang": "angstrom", "å": "angstrom", "a0": "bohr", "ha": "hartree", "d": "debye"}
+_KEY: Final = re.compile(r"""([^\s="]+)\s*=\s*("(?:[^"\\]|\\.)*"|\{[^}]*\}|\[[^\]]*\]|\S+)""")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """How a file names its labels, and in what units it gives them.
+
+    Parameters
+    ----------
+    names : mapping
+        Key or column of ``energy``, ``forces`` and ``dipole`` where it is not called so.
+    units : mapping
+        Unit of ``energy``, ``length``, ``forces``, ``dipole``; what neither this nor a header names is in ASE's units.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for quantity, unit in self.units.items():
+            unit_factor(quantity, unit)
+
+    def name(self, label: str) -> str:
+        return self.names.get(label, label)
+
+
+def unit_factor(quantity: str, unit: str) -> float:
+    """Value of one atomic unit of a quantity in ``unit``; ``InputError`` for a unit that is not known for it."""
+    known = {name.lower(): factor for name, factor in UNITS[quantity].items()}
+    spelt = unit.lower().replace(" ", "")
+    for short, name in _SPELLINGS.items():
+        spelt = re.sub(rf"\b{short}\b", name, spelt)
+    if spelt not in known:
+        raise InputError(f"{quantity} cannot be given in {unit!r}. {nearest(unit, UNITS[quantity])}")
+    return known[spelt]
+
+
+def read_extxyz(
+    path: str | Path, charge: int | None = None, multiplicity: int | None = None, keys: Keys | None = None
+) -> ImportedFrames:
+    """Frames of an extended XYZ file.
+
+    Parameters
+    ----------
+    path : path
+    charge, multiplicity : int or None
+        Of frames whose header does not say; None means 0 and 1.
+    keys : Keys or None
+        Names and units other than ASE's.
+
+    Raises
+    ------
+    DataError
+        If the file is not whole, a label is missing, given for some frames only, not finite or possibly misspelt, a
+        unit in a header differs from that of ``keys``, or the system is periodic. The message lists the keys found.
+    InputError
+        If the number of electrons does not suit charge and multiplicity, or a unit is unknown.
+    """
+    source = Path(path)
+    chosen = keys or Keys()
+    records: list[tuple[Structure, ReferenceResult]] = []
+    ignored: set[str] = set()
+    with_labels: tuple[str, ...] | None = None
+    try:
+        with source.open(encoding="utf-8") as file:
+            for index, (header, columns) in enumerate(_frames(source, file)):
+                frame = _Frame(f"{source}, frame {index}", header, columns, chosen)
+                if with_labels is None:
+                    with_labels = frame.labels
+                elif frame.labels != with_labels:
+                    raise DataError(
+                        f"{frame.where} has {', '.join(frame.labels)}, those before have {', '.join(with_labels)}; "
+                        f"give every frame the same labels. Found: {frame.found}."
+                    )
+                records.append(frame.record(charge, multiplicity, source.name))
+                ignored |= frame.unknown
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source} cannot be read: {error}.") from error
+    if not records:
+        raise DataError(f"{source} holds no frame; expected extended XYZ (count, header, one line per atom).")
+    return ImportedFrames(records, {}, tuple(sorted(ignored)))
+
+
+def write_extxyz(file: TextIO, frames: Iterable[tuple[Structure, ReferenceResult]], **more: str) -> None:
+    """Write frames in ASE's units, which every header names; what a frame lacks is left out.
+
+    Parameters
+    ----------
+    file : text file
+    frames : iterable of (structure, result)
+        Orbitals are not written.
+    **more
+        Further keys of every header, for example the level of theory.
+    """
+    angstrom, forces_unit = BOHR_TO_ANGSTROM, EV_PER_ANGSTROM
+    for structure, result in frames:
+        present = labels_of(result)
+        keys = {
+            "Properties": "species:S:1:pos:R:3" + (":forces:R:3" if "forces" in present else ""),
+            "pbc": "F F F",
+            "charge": str(structure.charge),
+            "multiplicity": str(structure.multiplicity),
+            "length_unit": ASE_UNITS["length"],
+        }
+        if "energy" in present:
+            keys |= {"energy": repr(result.energy * HARTREE_TO_EV), "energy_unit": ASE_UNITS["energy"]}
+        if "forces" in present:
+            keys["forces_unit"] = ASE_UNITS["forces"]
+        if "dipole" in present:
+            keys |= {"dipole": _numbers(result.dipole * angstrom), "dipole_unit": ASE_UNITS["dipole"]}
+        for name, unit in (("quadrupole", "e*bohr^2"), ("polarizability", "bohr^3")):
+            if name in present:
+                keys |= {name: _numbers(np.ravel(getattr(result, name))), f"{name}_unit": unit}
+        text = " ".join(
+            f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in (keys | more).items()
+        )
+        table = [structure.positions * angstrom]
+        if "forces" in present:
+            table.append(result.forces * forces_unit)
+        rows = (
+            f"{symbol(int(z)):<2} {_numbers(row)}" for z, row in zip(structure.numbers, np.hstack(table), strict=True)
+        )
+        file.write("\n".join([str(structure.n_atoms), text, *rows]) + "\n")
+
+
+def _numbers(values: NDArray[Any]) -> str:
+    return " ".join(repr(float(value)) for value in values)
+
+
+def _frames(source: Path, file: TextIO) -> Iterator[tuple[dict[str, str], dict[str, list[list[str]]]]]:
+    """Keys of the header and words by column of every frame."""
+    number = 0
+    while line := file.readline():
+        number += 1
+        if not line.strip():
+            continue
+        try:
+            count = int(line)
+        except ValueError:
+            raise DataError(f"{source}, line {number}: expected the number of atoms, found {line.strip()!r}.") from None
+        comment = file.readline()
+        header = {key: value.strip('"{}[]') for key, value in _KEY.findall(comment)}
+        rows: list[list[str]] = []
+        for _ in range(count):
+            row = file.readline()
+            if not row.strip():
+                raise DataError(f"{source}, line {number}: {count} atoms announced, {len(rows)} lines follow.")
+            rows.append(row.split())
+        yield header, _columns(f"{source}, line {number + 1}", header, rows)
+        number += count + 1
+
+
+def _columns(where: str, header: dict[str, str], rows: list[list[str]]) -> dict[str, list[list[str]]]:
+    words = header.get("Properties", "species:S:1:pos:R:3").split(":")
+    columns: dict[str, list[list[str]]] = {}
+    start = 0
+    try:
+        for name, width in zip(words[::3], map(int, words[2::3]), strict=True):
+            columns[name] = [row[start : start + width] for row in rows]
+            start += width
+    except ValueError:
+        raise DataError(
+            f"{where}: Properties={':'.join(words)} cannot be read; expected name:type:columns, ..."
+        ) from None
+    if any(len(row) != start for row in rows):
+        raise DataError(
+            f"{where}: Properties announce {start} columns; there are {sorted({len(row) for row in rows})}."
+        )
+    if missing := {"species", "pos"} - set(columns):
+        raise DataError(f"{where}: Properties={':'.join(words)} lacks {', '.join(sorted(missing))}.")
+    return columns
+
+
+class _Frame:
+    """One frame as the file has it."""
+
+    def __init__(self, where: str, header: dict[str, str], columns: dict[str, list[list[str]]], keys: Keys) -> None:
+        self.where, self.header, self.columns, self.keys = where, header, columns, keys
+        self.found = ", ".join([*sorted(set(header) - {"Properties"}), *(f"column {name}" for name in columns)])
+        there = set(header) | set(columns)
+        self.labels = tuple(label for label in LABELS if keys.name(label) in there)
+        if missing := [keys.name(label) for label in REQUIRED if label not in self.labels]:
+            raise DataError(
+                f"{where} lacks {', '.join(missing)}. If it is called otherwise, name it (--energy-key, --forces-key). "
+                f"Found: {self.found}."
+            )
+        known = {keys.name(label) for label in LABELS}
+        known |= {"Properties", "pbc", "charge", "multiplicity", "species", "pos", "Z", "Lattice", "level_of_theory"}
+        known |= {f"{quantity}_unit" for quantity in UNITS}
+        self.unknown = there - known
+        for name in sorted(self.unknown):
+            # A misspelt label must not vanish silently; anything else in the file is none of our business.
+            absent = [keys.name(label) for label in LABELS if label not in self.labels]
+            if close := difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.75):
+                raise DataError(f"{where}: {name} is not a known key; did you mean {close[0]}? Found: {self.found}.")
+        if "T" in header.get("pbc", "T T T" if "Lattice" in header else "").upper():
+            raise DataError(f'{where} is periodic; DenSNet computes molecules. Remove Lattice, or set pbc="F F F".')
+
+    def record(self, charge: int | None, multiplicity: int | None, name: str) -> tuple[Structure, ReferenceResult]:
+        try:
+            numbers = [int(z) if z.isdigit() else atomic_number(z) for (z,) in self.columns["species"]]
+            structure = Structure(
+                np.array(numbers),
+                self._values("length", self.columns["pos"], (len(numbers), 3)),
+                self._integer("charge", 0 if charge is None else charge),
+                self._integer("multiplicity", 1 if multiplicity is None else multiplicity),
+            )
+        except InputError as error:
+            raise InputError(f"{self.where}: {error}") from error
+        shapes: dict[str, tuple[int, ...]] = {"energy": (), "forces": (len(numbers), 3), "dipole": (3,)}
+        labels: dict[str, Any] = {}
+        for label in self.labels:
+            key = self.keys.name(label)
+            words: Any = self.columns[key] if key in self.columns else self.header[key].replace(",", " ").split()
+            labels[label] = self._values(label, words, shapes[label])
+        labels["energy"] = float(labels["energy"])
+        return structure, partial_result(labels, provenance={"imported from": name})
+
+    def _integer(self, key: str, default: int) -> int:
+        try:
+            value = float(self.header.get(key, default))
+        except ValueError:
+            value = np.nan
+        if value != round(value) if np.isfinite(value) else True:
+            raise DataError(f"{self.where}: {key}={self.header[key]} is not a whole number.")
+        return int(value)
+
+    def _values(self, quantity: str, words: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Numbers in atomic units."""
+        try:
+            values = np.array(words, dtype=np.float64)
+            if shape == () and values.shape == (1,):
+                values = values[0]
+        except ValueError:
+            raise DataError(f"{self.where}: {quantity} is not made of numbers. Found: {self.found}.") from None
+        if values.shape != shape:
+            raise DataError(f"{self.where}: {quantity} must have shape {shape}, not {values.shape}.")
+        if not np.isfinite(values).all():
+            raise DataError(f"{self.where}: {quantity} is not finite. Found: {self.found}.")
+        given, asked = self.header.get(f"{quantity}_unit"), self.keys.units.get(quantity)
+        if given is not None and asked is not None and unit_factor(quantity, given) != unit_factor(quantity, asked):
+            raise DataError(f"{self.where}: the header gives {quantity} in {given}, the option in {asked}.")
+        return np.asarray(values / unit_factor(quantity, given or asked or ASE_UNITS[quantity]))
