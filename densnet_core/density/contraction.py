@@ -49,41 +49,6 @@ def radial_metric(l: int, exponents: Iterable[float]) -> Tensor:  # noqa: E741
     return metric[:: 2 * l + 1, :: 2 * l + 1]
 
 
-def needed_primitives(metric: Tensor, contraction: Tensor, missed: float) -> tuple[list[int], Tensor]:
-    """The fewest primitives, by leaving out one after the other, that still give the contracted functions.
-
-    Parameters
-    ----------
-    metric : (n, n)
-        ``radial_metric`` of the primitives.
-    contraction : (n, k)
-        Functions orthonormal in it.
-    missed : float
-        Share of any function's self-repulsion that may be lost.
-
-    Returns
-    -------
-    kept : list of int
-        Places of the primitives, ascending; at least k.
-    copies : (n_kept, k)
-        Coefficients of the best copies.
-    """
-    projection = metric @ contraction
-    kept, copies = list(range(len(metric))), contraction
-    while len(kept) > contraction.shape[1]:
-        trials = []
-        for place in kept:
-            rest = [p for p in kept if p != place]
-            solution = torch.linalg.solve(metric[rest][:, rest], projection[rest])
-            lost = 1.0 - (solution * projection[rest]).sum(0)
-            trials.append((float(lost.max()), rest, solution))
-        lost_most, rest, solution = min(trials, key=lambda trial: trial[0])
-        if lost_most > missed:
-            break
-        kept, copies = rest, solution
-    return kept, copies
-
-
 class PrimitiveLayout:
     """Order of a molecule's primitives in which a contraction is a few small matrix products.
 

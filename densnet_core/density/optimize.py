@@ -22,14 +22,7 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import EvenTempered, even_tempered
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.contraction import (
-    Contractions,
-    Key,
-    PrimitiveLayout,
-    needed_primitives,
-    primitive_exponents,
-    radial_metric,
-)
+from densnet_core.density.contraction import Contractions, Key, PrimitiveLayout, primitive_exponents, radial_metric
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
@@ -40,7 +33,6 @@ Counts = Mapping[int, Sequence[int]]
 _RIDGE = 1e-10  # of the metric scaled to unit diagonal, against rounding on the way
 _START_RIDGE = 1e-5  # keeps the atoms' coefficients of the first fit comparable between frames
 _DEPENDENT = 1e-5  # radial directions below this eigenvalue would need large coefficients of opposite sign
-_MISSED = 3e-5  # share of a function's self-repulsion that may be lost with the primitives that are dropped
 
 
 def large_basis(elements: Sequence[int]) -> GaussianBasis:
@@ -146,66 +138,36 @@ class ContractionOptimizer:
         return torch.stack([target.nmae(contractions) for target in self._targets])
 
     def run(self, iterations: int, progress: Callable[[int, float], None] | None = None) -> float:
-        """Minimise with L-BFGS; primitives that are hardly used are dropped after half of the iterations.
+        """Minimise with L-BFGS; returns the weighted mean logarithm of the NMAE (per cent) at the end.
 
         Parameters
         ----------
         iterations : int
         progress : callable or None
-            Given the number of evaluations and the weighted mean logarithm of the NMAE (per cent).
-
-        Returns
-        -------
-        float
-            The weighted mean logarithm at the end.
+            Given the number of evaluations and the mean logarithm.
         """
-        calls = 0
-
-        def count(loss: float) -> None:
-            nonlocal calls
-            calls += 1
-            if progress is not None:
-                progress(calls, loss)
-
-        self._minimise((iterations + 1) // 2, count)
-        self._drop_primitives()
-        self._minimise(iterations // 2, count)
-        with torch.no_grad():
-            return float(self._weights() @ torch.log(self.nmae()))
-
-    def _minimise(self, iterations: int, progress: Callable[[float], None]) -> None:
-        if not iterations:
-            return
         optimizer = torch.optim.LBFGS(
             [parameter.requires_grad_() for parameter in self.parameters.values()],
             max_iter=iterations,
             max_eval=2 * iterations,
-            history_size=30,
+            history_size=40,
             line_search_fn="strong_wolfe",
             tolerance_change=1e-9,
         )
+        calls = 0
 
         def closure() -> float:
+            nonlocal calls
             optimizer.zero_grad()
             loss = self._backward()
-            progress(loss)
+            calls += 1
+            if progress is not None:
+                progress(calls, loss)
             return loss
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]
-
-    def _drop_primitives(self) -> None:
-        """Keep the primitives that the functions need, and start again from the functions' best copies in them."""
         with torch.no_grad():
-            contractions = self.contractions()
-        kept = {}
-        for key, coefficients in contractions.items():
-            metric = radial_metric(key[1], self._exponents[key])
-            kept[key], copies = needed_primitives(metric, coefficients, _MISSED)
-            self._exponents[key] = tuple(self._exponents[key][i] for i in kept[key])
-            self._directions[key] = _orthonormal(key[1], self._exponents[key])
-            self.parameters[key] = torch.linalg.pinv(self._directions[key]) @ copies
-        for target in self._targets:
-            target.keep(kept)
+            return float(self._weights() @ torch.log(self.nmae()))
 
     def basis(self, name: str) -> GaussianBasis:
         """The basis as it stands, coefficients rounded to seven digits, tightest primitive first."""
@@ -258,8 +220,6 @@ class _Prepared:
         functions = MolecularBasis(target.basis, numbers)
         self.layout = PrimitiveLayout(target.basis, numbers, keys)
         order = self.layout.order
-        shells = primitive_exponents(target.basis)
-        self._primitive_counts = [len(shells[key]) for key, _ in self.layout.blocks]
         self.weight = target.weight
         self.metric = two_center("coulomb", functions, positions)[order][:, order]
         self.projection = torch.tensor(target.projection)[order]
@@ -287,18 +247,6 @@ class _Prepared:
         missed = self.difference - self.values @ coefficients.float()
         total: Tensor = (self.share * missed.abs()).sum().double()
         return total
-
-    def keep(self, primitives: Mapping[Key, Sequence[int]]) -> None:
-        """Leave out all but these primitives of every element and l (their places)."""
-        parts, start = [], 0
-        for (key, count), total in zip(self.layout.blocks, self._primitive_counts, strict=True):
-            places = torch.tensor(primitives[key])
-            parts.append((start + places[:, None] * count + torch.arange(count)).reshape(-1))
-            start += total * count
-        rows = torch.cat(parts)
-        self._primitive_counts = [len(primitives[key]) for key, _ in self.layout.blocks]
-        self.metric, self.values = self.metric[rows][:, rows], self.values[:, rows].contiguous()
-        self.projection, self.counts = self.projection[rows], self.counts[rows]
 
     def atoms(self, exponents: Mapping[Key, tuple[float, ...]]) -> dict[Key, Tensor]:
         """(n_primitives, functions per primitive) coefficients of a fit with all primitives, by element and l."""

@@ -9,7 +9,7 @@ import torch
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.contraction import PrimitiveLayout, needed_primitives, primitive_exponents, radial_metric
+from densnet_core.density.contraction import PrimitiveLayout, primitive_exponents
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.optimize import ContractionOptimizer, TargetDensity, condition_number, large_basis
 from densnet_core.density.quadrature import quadrature
@@ -90,18 +90,6 @@ def test_known_functions_are_found_again() -> None:
     inside = cross.T @ torch.linalg.solve(two_center("coulomb", mine, one), cross)
     missed = torch.diagonal(two_center("coulomb", exact, one) - inside) / torch.diagonal(inside)
     assert float(missed.max()) < 1e-4
-
-
-def test_primitives_that_are_not_needed_are_dropped() -> None:
-    exponents = (0.1, 0.3, 0.9, 2.7, 8.1)
-    metric = radial_metric(1, exponents)
-    functions = torch.tensor([[0.5, 0.0], [0.0, 0.0], [0.4, 0.3], [0.0, 0.0], [0.0, -0.8]], dtype=torch.float64)
-    factor = torch.linalg.cholesky(functions.T @ metric @ functions)
-    functions = torch.linalg.solve_triangular(factor, functions.T, upper=False).T
-    kept, copies = needed_primitives(metric, functions, 1e-9)
-    assert kept == [0, 2, 4]
-    np.testing.assert_allclose(copies, functions[kept], atol=1e-7)
-    assert needed_primitives(metric, functions, 2.0)[1].shape == (2, 2)
 
 
 def test_functions_of_one_atom_and_momentum_are_orthonormal() -> None:
