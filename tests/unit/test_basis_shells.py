@@ -117,7 +117,9 @@ def test_an_element_without_functions_is_named_with_those_there_are() -> None:
 
 
 def test_a_basis_prints_what_is_in_it() -> None:
-    assert "O  2s 1d" in str(BASIS)
+    assert "O  (2s3d)/[2s1d]" in str(BASIS)
+    contracted = GaussianBasis("c", {6: [Shell(0, (0.2, 1.0, 5.0), (0.3, c, 0.1)) for c in (0.5, -0.4)]})
+    assert "C  (3s)/[2s]" in str(contracted)
     assert "0.2 to 20" in str(BASIS)
 
 

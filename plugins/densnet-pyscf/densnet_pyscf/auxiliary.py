@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -53,19 +54,21 @@ def auxiliary_shells(numbers: NDArray[np.int64], basis: Basis) -> list[Auxiliary
 def libcint_shells(molecule: gto.Mole, shells: Sequence[AuxiliaryShell]) -> tuple[NDArray[np.int32], Array]:
     """libcint's records of ``shells``, in their order, and the environment of ``molecule`` with them appended.
 
-    They are written here rather than through ``Mole.build``, which sorts the shells of an atom by l.
-    Slots of a shell: atom, l, primitives, contractions, kappa, pointer to exponents, pointer to coefficients, unused.
+    They are written here rather than through ``Mole.build``, which sorts the shells of an atom by l. Neighbours that
+    share atom, l and exponents become one record, so that libcint computes their primitives once.
+    Slots of a record: atom, l, primitives, contractions, kappa, pointer to exponents, pointer to coefficients, unused.
     """
     rows, values, end = [], [molecule._env], len(molecule._env)
     pointers: dict[bytes, int] = {}
-    for shell in shells:
-        record = np.concatenate([shell.exponents, shell.coefficients])
-        place = pointers.setdefault(record.tobytes(), end)
+    for (atom, l_, _), group in groupby(shells, key=lambda shell: (shell.atom, shell.l, shell.exponents.tobytes())):
+        members = list(group)
+        data = np.concatenate([members[0].exponents, *(shell.coefficients for shell in members)])
+        place = pointers.setdefault(data.tobytes(), end)
         if place == end:
-            values.append(record)
-            end += record.size
-        count = shell.exponents.size
-        rows.append([shell.atom, shell.l, count, 1, 0, place, place + count, 0])
+            values.append(data)
+            end += data.size
+        count = members[0].exponents.size
+        rows.append([atom, l_, count, len(members), 0, place, place + count, 0])
     return np.array(rows, dtype=np.int32), np.concatenate(values)
 
 
