@@ -95,7 +95,7 @@ class ReferenceSection(Options):
         default=None, description="Dispersion correction, if any.", examples=["d4"]
     )
     properties: list[Property] = Field(
-        default_factory=list,
+        default=[],
         description="Computed for every frame beyond energy, forces, dipole and density.",
         examples=[["polarizability", "density_response"]],
     )

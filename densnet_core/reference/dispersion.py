@@ -61,7 +61,7 @@ class Dispersion:
         Raises
         ------
         InputError
-            An element that the correction does not cover.
+            The package refuses the structure.
         """
         charge = {"charge": float(structure.charge)} if self.kind == "d4" else {}
         try:

@@ -18,9 +18,9 @@ class CountingBackend(PySCFBackend):
         super().__init__(*arguments)
         self._note("made")
 
-    def compute(self, structure: Structure) -> ReferenceResult:
+    def calculate(self, structure: Structure, properties: frozenset[str]) -> ReferenceResult:
         self._note("computed")
-        return super().compute(structure)
+        return super().calculate(structure, properties)
 
     def _note(self, what: str) -> None:
         folder = Path(os.environ["DENSNET_TEST_FOLDER"])
@@ -31,5 +31,5 @@ class CountingBackend(PySCFBackend):
 class BackendWithoutForces(PySCFBackend):
     """Returns forces that are not a number."""
 
-    def compute(self, structure: Structure) -> ReferenceResult:
-        return replace(super().compute(structure), forces=np.full((structure.n_atoms, 3), np.nan))
+    def calculate(self, structure: Structure, properties: frozenset[str]) -> ReferenceResult:
+        return replace(super().calculate(structure, properties), forces=np.full((structure.n_atoms, 3), np.nan))
