@@ -79,8 +79,8 @@ class PrimitiveLayout:
         for key in keys:
             if key in starts:
                 width = 2 * key[1] + 1
-                places = torch.tensor(starts[key]).T[:, :, None] + torch.arange(width)
-                parts.append(places.reshape(-1))
+                first = torch.tensor(starts[key]).T
+                parts.append((first[:, :, None] + torch.arange(width)).reshape(-1))
                 self.blocks.append((key, len(starts[key]) * width))
         self.order = torch.cat(parts)
         """Places of the sorted functions among those of ``MolecularBasis``."""

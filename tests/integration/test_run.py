@@ -34,8 +34,8 @@ def note(what, structure):
         file.write(f"{what} {structure.content_hash().hex()}\\n")
 
 class Counting(PySCFBackend):
-    def compute(self, structure):
-        result = super().compute(structure)
+    def compute(self, structure, properties=()):
+        result = super().compute(structure, properties)
         note("compute", structure)
         return result
 
