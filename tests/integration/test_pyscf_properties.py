@@ -8,6 +8,7 @@ import torch
 from densnet_pyscf import response as pyscf_response
 from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
+from densnet_pyscf.plugin import densnet_components
 
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
@@ -126,6 +127,11 @@ def test_the_correction_is_added_to_energy_and_forces_and_named() -> None:
     np.testing.assert_allclose(corrected.forces - bare.forces, forces, atol=1e-9)
     assert corrected.provenance["dispersion"].startswith("D3BJ for PBE, dftd3 ")
     assert "dispersion" not in bare.provenance
+
+
+def test_the_component_announces_what_the_backend_computes() -> None:
+    (component,) = densnet_components()
+    assert component.capabilities == PySCFBackend.properties == frozenset(PROPERTIES)
 
 
 def test_refusals_name_the_property() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from densnet_core.config import Config, check_inputs, load_config, select
 from densnet_core.errors import ConfigError
+from densnet_core.plugins.component import Component, Kind
+from densnet_core.plugins.manager import Manager
 from densnet_core.reference.base import LevelOfTheory
 
 MINIMAL = """
@@ -64,6 +67,28 @@ def test_values_are_read_and_relative_paths_start_at_the_file(write, tmp_path, m
     assert config.md.temperature == 500.0
     assert config.spectrum.temperature == 450.5
     assert (config.training.energy.steps, config.training.density.steps) == (7, 5000)
+
+
+class SpinOnly(Manager):
+    """Knows reference backends without any property but the spin density."""
+
+    def find(self, kind: Kind, name: str) -> Component:
+        found = super().find(kind, name)
+        return replace(found, capabilities=frozenset({"spin_density"})) if kind is Kind.REFERENCE else found
+
+
+def test_what_the_backend_cannot_do_is_refused_before_anything_is_computed(write):
+    asked = MINIMAL.replace('method = "PBE"', 'method = "PBE"\nproperties = ["spin_density", "polarizability"]')
+    assert load_config(write(asked)).reference.properties == ["polarizability", "spin_density"]
+    with pytest.raises(ConfigError, match=r"reference\.properties: the spin density of a singlet is zero"):
+        check_inputs(load_config(write(asked)))
+    [problem] = refusal(write(asked.replace("polarizability", "hyperpolarizability")))
+    assert problem.startswith("run.toml: reference.properties[1]: input should be 'quadrupole', 'polarizability'")
+    with pytest.raises(ConfigError, match="'pyscf' does not compute 'polarizability'; it has: spin_density"):
+        load_config(write(asked), SpinOnly())
+    unknown = MINIMAL.replace('method = "PBE"', 'method = "SVWN"\ndispersion = "d4"')
+    with pytest.raises(ConfigError, match=r"reference\.dispersion: dftd4 has no D4 parameters for .* 'SVWN'"):
+        check_inputs(load_config(write(unknown)))
 
 
 def test_a_selection_has_every_component_with_its_validated_options(write, tmp_path):

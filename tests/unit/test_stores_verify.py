@@ -31,7 +31,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(N_FRAMES):
             structure = Structure(np.array([1, 1]), values.normal(size=(2, 3)))
             arrays = values.normal(size=(2, 3)), values.normal(size=3), values.normal(size=(8, 1))
-            records.append((structure, ReferenceResult(-1.0, *arrays, np.array([2.0]), 1.0, {"a": "b"})))
+            properties = values.normal(size=(3, 3)), values.normal(size=(3, 3)), values.normal(size=(3, 8, 1))
+            records.append((structure, ReferenceResult(-1.0, *arrays, np.array([2.0]), 1.0, {"a": "b"}, *properties)))
         store.append(records)
         fit = store.create_fit("f", BASIS, "overlap", {}, False)
         fit.append(list(values.normal(size=(N_FRAMES, 8))))
@@ -59,7 +60,7 @@ def test_a_sound_store_has_no_problems(path: Path) -> None:
 def test_one_flipped_bit_in_any_array_is_found_and_its_frame_named(path: Path, pristine: Path) -> None:
     values = np.random.default_rng(1)
     tried = columns(path)
-    assert len(tried) == 14
+    assert len(tried) == 17
     for name, table in tried:
         index = int(values.integers(N_FRAMES))
         start, stop = table.span(table.columns[name].axis, index)
