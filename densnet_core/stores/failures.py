@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from densnet_core.errors import DataError
+from densnet_core.stores.molecules import structure_from, structure_record
 from densnet_core.stores.records import read_group, remove_group, write_group
 from densnet_core.structures import Structure
 
@@ -39,17 +38,13 @@ class Failure:
 
 def write_failure(folder: Path, failure: Failure) -> None:
     """Write the record of a failure into ``folder``, replacing an earlier one of the same structure."""
-    structure = failure.structure
     write_group(
         folder / failure.hash.hex(),
         {
             "error": failure.error,
             "message": failure.message,
             "seconds": failure.seconds,
-            "numbers": structure.numbers.tolist(),
-            "positions_bohr": structure.positions.tolist(),
-            "charge": structure.charge,
-            "multiplicity": structure.multiplicity,
+            **structure_record(failure.structure),
         },
     )
 
@@ -58,11 +53,8 @@ def read_failure(folder: Path, name: str) -> Failure:
     """The failure of the structure whose hash is ``name`` (hexadecimal); ``DataError`` if its record is damaged."""
     record = read_group(folder / name)
     try:
-        structure = Structure(
-            np.array(record["numbers"]), np.array(record["positions_bohr"]), record["charge"], record["multiplicity"]
-        )
-        return Failure(structure, str(record["error"]), str(record["message"]), float(record["seconds"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return Failure(structure_from(record), str(record["error"]), str(record["message"]), float(record["seconds"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"The record of a failure, {folder / name}, is damaged: {error!r}.") from error
 
 

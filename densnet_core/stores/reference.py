@@ -50,7 +50,9 @@ class ReferenceStore(StoreFolder):
         try:
             level = self.attributes["level_of_theory"]
             self.level = LevelOfTheory(level["method"], level["basis"], level["dispersion"])
-            self.backend: str = self.attributes["backend"]
+            if not all(isinstance(part, str) or part is None for part in level.values()):
+                raise ValueError(f"level of theory {level!r}")
+            self.backend = str(self.attributes["backend"])
             self.versions: dict[str, str] = dict(self.attributes["versions"])
             programs = self.frame_table.attributes["provenance"]
             if not isinstance(programs, list) or not all(isinstance(program, dict) for program in programs):

@@ -59,6 +59,27 @@ def write_restart(store: DurableStore, previous: Mapping[str, Any] | None, state
     return {"slot": slot, "step": int(state.step), "checksum": state.checksum()}
 
 
+def last_step(record: Any) -> int | None:
+    """Step of the state that a committed record names; None if there is no state, or no longer.
+
+    Raises
+    ------
+    DataError
+        If it is no such record.
+    """
+    if record is None:
+        return None
+    if isinstance(record, dict) and LOST in record:
+        return None
+    if (
+        not isinstance(record, dict)
+        or record.get("slot") not in range(SLOTS)
+        or not isinstance(record.get("step"), int)
+    ):
+        raise DataError(f"The record of the restart state is damaged: {record!r}.")
+    return int(record["step"])
+
+
 def drop_unused_slots(store: DurableStore, record: Mapping[str, Any] | None) -> None:
     """Remove the slots that the committed record does not name: nothing checks them."""
     for name in (POSITIONS, VELOCITIES):

@@ -16,8 +16,17 @@ from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.derived import DERIVED, read_derived, write_derived
 from densnet_core.stores.durable import DurableStore
 from densnet_core.stores.folder import FRAMES, StoreFolder, checked_name, groups_in
+from densnet_core.stores.molecules import structure_from, structure_record
 from densnet_core.stores.records import read_group, write_group
-from densnet_core.stores.restart import RestartState, create_restart, drop_unused_slots, read_restart, write_restart
+from densnet_core.stores.restart import (
+    LOST,
+    RestartState,
+    create_restart,
+    drop_unused_slots,
+    last_step,
+    read_restart,
+    write_restart,
+)
 from densnet_core.stores.table import Table
 from densnet_core.structures import Structure
 
@@ -41,25 +50,20 @@ class TrajectoryStore(StoreFolder):
     def __init__(self, path: Path, lock: WriterLock | None) -> None:
         super().__init__(path, lock)
         try:
-            molecule = self.attributes["structure"]
-            self.structure = Structure(
-                np.array(molecule["numbers"]),
-                np.array(molecule["positions_bohr"]),
-                molecule["charge"],
-                molecule["multiplicity"],
-            )
+            self.structure = structure_from(self.attributes["structure"])
             self.n_replicas = int(self.attributes["n_replicas"])
             self.stage: dict[str, Any] = dict(self.attributes["stage"])
             self.provenance: dict[str, Any] = dict(self.attributes["provenance"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"The root attributes of {path} are damaged: {error!r}.") from error
         self.frame_table = Table(
             self.zarr,
             FRAMES,
             _columns(self.n_replicas, self.structure.n_atoms),
             lock,
-            sweep=lambda attributes: drop_unused_slots(self.zarr, attributes["restart"]),
+            sweep=lambda attributes: drop_unused_slots(self.zarr, attributes.get("restart")),
         )
+        last_step(self.frame_table.attributes.get("restart"))
         self._tables.append(self.frame_table)
 
     @classmethod
@@ -95,12 +99,7 @@ class TrajectoryStore(StoreFolder):
         def build(zarr_store: DurableStore, lock: WriterLock) -> dict[str, Any]:
             cls._make_parts(zarr_store, lock, n_replicas, structure.n_atoms)
             return {
-                "structure": {
-                    "numbers": structure.numbers.tolist(),
-                    "positions_bohr": structure.positions.tolist(),
-                    "charge": structure.charge,
-                    "multiplicity": structure.multiplicity,
-                },
+                "structure": structure_record(structure),
                 "n_replicas": int(n_replicas),
                 "stage": asdict(stage),
                 "provenance": dict(provenance),
@@ -140,7 +139,7 @@ class TrajectoryStore(StoreFolder):
         self._check(frames)
         self.frame_table.make_untidy()
         state = RestartState(int(frames.end.step), frames.end.positions, frames.end.velocities)
-        restart = write_restart(self.zarr, self.frame_table.attributes["restart"], state)
+        restart = write_restart(self.zarr, self.frame_table.attributes.get("restart"), state)
         rows = [
             {
                 "steps": np.asarray(step, np.int64),
@@ -230,7 +229,7 @@ class TrajectoryStore(StoreFolder):
 
     def array_unit(self, name: str) -> str:
         """Unit of a quantity stored by ``set_array``."""
-        return str(read_group(self.path / DERIVED / checked_name(name))["unit"])
+        return str(read_group(self.path / DERIVED / checked_name(name)).get("unit", "?"))
 
     def array_names(self) -> list[str]:
         """Names of the quantities stored by ``set_array``."""
@@ -238,7 +237,6 @@ class TrajectoryStore(StoreFolder):
 
     def info(self) -> dict[str, Any]:
         """Plain summary of the store for ``densnet data info --json``; keys name their units."""
-        restart = self.frame_table.attributes["restart"]
         return {
             "kind": self.kind,
             "path": str(self.path),
@@ -247,7 +245,7 @@ class TrajectoryStore(StoreFolder):
             "replicas": self.n_replicas,
             "formula": self.structure.formula,
             "stage": self.stage,
-            "last_step": None if restart is None else restart["step"],
+            "last_step": last_step(self.frame_table.attributes.get("restart")),
             "arrays": {name: self.array_unit(name) for name in self.array_names()},
             "provenance": self.provenance,
             "documents": self.document_names(),
@@ -270,8 +268,11 @@ class TrajectoryStore(StoreFolder):
                 raise InputError(f"{name} of the frames must have shape {wanted}, not {np.shape(values)}.")
             if not np.isfinite(values).all():
                 raise InputError(f"{name} of the frames is not finite; the dynamics has failed before.")
-        restart = self.frame_table.attributes["restart"]
-        last = -1 if restart is None else restart["step"]
+        record = self.frame_table.attributes.get("restart")
+        if record is not None and LOST in record:
+            self.restart()  # says that there is nothing to continue from
+        step = last_step(record)
+        last = -1 if step is None else step
         steps = [int(step) for step in frames.steps]
         # A first block may start at step 0 or later; a later block only after the state stored with the last one.
         if any(after <= before for before, after in zip([last, *steps], steps, strict=False)):
