@@ -17,6 +17,7 @@ import fit_floors
 import numpy as np
 import torch
 from densnet_pyscf.backend import PySCFBackend
+from densnet_pyscf.molecule import orbital_basis
 from measuring import DATA, head, table
 
 from densnet_core.basis.integrals import two_center
@@ -79,7 +80,7 @@ def dynamics(path: Path, count: int) -> None:
         structure = Structure(numbers[index], positions[index] / BOHR_TO_ANGSTROM)
         reference = fit_floors.Reference(backend, structure, orbitals[index])
         for name, values in found.items():
-            basis = basis_by_name(name, fit_floors.ELEMENTS)
+            basis = orbital_basis(fit_floors.ELEMENTS, name)  # PySCF's: the Exchange lacks aug-cc-pVDZ-JKFIT
             whole = reference.floor(basis, "coulomb", float(structure.n_electrons))
             values.append((whole.nmae, reference.difference(basis, prior).nmae))
     rows: list[list[object]] = []
