@@ -8,6 +8,8 @@ import torch
 from densnet_pyscf import response as pyscf_response
 from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
+from densnet_pyscf.mean_field import make_solver
+from densnet_pyscf.molecule import make_molecule
 from densnet_pyscf.plugin import densnet_components
 
 from densnet_core.basis.integrals import two_center
@@ -91,24 +93,21 @@ def test_dipole_and_polarizability_of_water_at_its_minimum(
 
 def test_non_local_correlation_takes_finite_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """PySCF leaves it out of its response; the way round gives what the analytic way gives where both exist."""
-    calculation = backend("PBE/STO-3G")
+    calculation = backend("PBE/STO-3G", grid_level=1)
     analytic = calculation.compute(CATION, RESPONSE)
     monkeypatch.setattr("densnet_pyscf.backend.has_analytic_response", lambda solver: False)
     numerical = calculation.compute(CATION, RESPONSE)
     np.testing.assert_allclose(numerical.polarizability, analytic.polarizability, atol=1e-3)
     np.testing.assert_allclose(numerical.response, analytic.response, atol=1e-4)
-    solver = backend("B97M-V/STO-3G")._converged(atom(1), "H", None)
-    assert not pyscf_response.has_analytic_response(solver)
+    for method, analytic_exists in (("PBE", True), ("HF", True), ("B97M-V", False), ("wB97X-V", False)):
+        solver = make_solver(make_molecule(BENT, "STO-3G", 1000), method, PySCFOptions())
+        assert pyscf_response.has_analytic_response(solver) == analytic_exists
 
 
 def test_a_response_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyscf_response, "MAX_CYCLE", 1)
     with pytest.raises(ConvergenceError, match="coupled-perturbed"):
         backend("HF/6-31G").compute(BENT, ["polarizability"])
-
-
-def atom(number: int) -> Structure:
-    return Structure(np.array([number]), np.zeros((1, 3)), multiplicity=1 + number % 2)
 
 
 @pytest.mark.parametrize("method", ["SVWN", "PBE", "TPSS", "r2SCAN", "B3LYP", "PBE0", "wB97X", "HF", "PBE-D4"])
