@@ -32,7 +32,7 @@ Counts = Mapping[int, Sequence[int]]
 
 _RIDGE = 1e-10  # of the metric scaled to unit diagonal, against rounding on the way
 _START_RIDGE = 1e-5  # keeps the atoms' coefficients of the first fit comparable between frames
-_DEPENDENT = 1e-5  # radial directions below this eigenvalue would need large coefficients of opposite sign
+_DEPENDENT = 1e-9  # radial directions below this share of the largest are left out; 1e-5 would double the fit floor
 
 
 def large_basis(elements: Sequence[int]) -> GaussianBasis:
@@ -170,14 +170,14 @@ class ContractionOptimizer:
             return float(self._weights() @ torch.log(self.nmae()))
 
     def basis(self, name: str) -> GaussianBasis:
-        """The basis as it stands, coefficients rounded to seven digits, tightest primitive first."""
+        """The basis as it stands, rounded to ten digits, tightest primitive first."""
         with torch.no_grad():
             contractions = self.contractions()
         shells: dict[int, list[Shell]] = {z: [] for z in self.counts}
         for (z, l_), coefficients in contractions.items():
-            exponents = tuple(float(f"{a:.7g}") for a in reversed(self._exponents[z, l_]))
+            exponents = tuple(float(f"{a:.10g}") for a in reversed(self._exponents[z, l_]))
             for column in coefficients.flip(0).T:
-                shells[z].append(Shell(l_, exponents, tuple(float(f"{c:.7g}") for c in column.tolist())))
+                shells[z].append(Shell(l_, exponents, tuple(float(f"{c:.10g}") for c in column.tolist())))
         return GaussianBasis(name, shells)
 
     def _weights(self) -> Tensor:
