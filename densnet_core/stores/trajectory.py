@@ -203,6 +203,22 @@ class TrajectoryStore(StoreFolder):
             raise InputError(f"Frames are read forwards; the stride {stride} is not positive.")
         return self.frame_table.read_uncached("positions", start, max(stop, start))[::stride]
 
+    def check_regular(self) -> None:
+        """Refuse a trajectory with a gap where an analysis needs frames at equal times.
+
+        Raises
+        ------
+        DataError
+            Naming the steps between which frames are missing, as after a repair.
+        """
+        steps = self.steps
+        gaps = np.flatnonzero(np.diff(steps) != np.diff(steps[:2]).sum())
+        if gaps.size:
+            raise DataError(
+                f"{self.path} has no frames between the steps {steps[gaps[0]]} and {steps[gaps[0] + 1]}; a repair may "
+                "have taken them out. Run the dynamics anew."
+            )
+
     def restart(self) -> MDState | None:
         """The state at the end of the last frame; None before the first commit.
 

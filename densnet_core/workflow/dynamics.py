@@ -149,6 +149,7 @@ def spectrum_of(
     """
     with TrajectoryStore.open(path) as store:
         stage = store.stage
+        store.check_regular()
         times = store.steps * stage["time_step"]
         kinetic, potential = store.kinetic_energy, store.potential_energy
         structure, n_replicas = store.structure, store.n_replicas

@@ -177,7 +177,7 @@ def test_any_value_in_any_record_is_an_error_of_ours_or_harmless(
     groups = [file for file in sorted(path.rglob("zarr.json")) if b'"node_type": "group"' in file.read_bytes()]
     assert len(groups) > 3
     refusals = 0
-    for _ in range(100):
+    for _ in range(40):
         file = groups[draw.integers(len(groups))]
         kept = file.read_bytes()
         node = json.loads(kept)
@@ -200,7 +200,7 @@ def test_any_value_in_any_record_is_an_error_of_ours_or_harmless(
             refusals += 1
         verify(path)
         file.write_bytes(kept)
-    assert refusals > 20
+    assert refusals > 8
     assert verify(path) == []
 
 

@@ -182,6 +182,7 @@ def test_a_trajectory_keeps_its_sound_frames_and_its_restart_state(tmp_path: Pat
     with TrajectoryStore.open(path) as store:
         steps, positions, state = store.steps, store.positions(), store.restart()
         dipoles = store.array("dipole")
+        store.check_regular()
     assert state is not None
     flip(path / "frames" / "potential_energy" / "c" / "0", 3 * 8)
     report = repair(path)
@@ -194,6 +195,8 @@ def test_a_trajectory_keeps_its_sound_frames_and_its_restart_state(tmp_path: Pat
         again = store.restart()
         assert again is not None
         assert again.velocities.tobytes() == state.velocities.tobytes()
+        with pytest.raises(DataError, match=f"no frames between the steps {steps[2]} and {steps[4]}"):
+            store.check_regular()
     assert verify(path) == []
     slot = json.loads((path / "frames" / "zarr.json").read_text())["attributes"]["restart"]["slot"]
     flip(path / f"restart_positions/c/{slot}/0/0/0", 1)
