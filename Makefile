@@ -18,7 +18,7 @@ PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 # One thread per process: the work is spread over processes, and oversubscribed cores are slower than idle ones.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint bench science clean
+.PHONY: help setup psi4 demo test lint bench science clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -47,8 +47,20 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The program behind densnet-psi4, which the tests run: not a Python package, so pip does not bring it.
+psi4:
+	@command -v psi4 >/dev/null || [ -e "$$(echo /usr/lib/*-linux-gnu/psi4/__init__.py)" ] || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing Psi4 with apt-get: about a minute"; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get -qq update && apt-get -qq -y -o DPkg::Lock::Timeout=600 install psi4 >/dev/null; \
+	  else \
+	    echo "The tests run Psi4, and there is none. As root on Debian or Ubuntu: apt-get install psi4; elsewhere:" \
+	         "conda create -n psi4 -c conda-forge psi4, with its bin folder on the PATH." >&2; exit 1; \
+	  fi; }
+
 # A test that cannot run here is a failure, not a dot less: --no-skips.
-test: lint
+test: psi4 lint
 	$(BIN)/python -m pytest --no-skips
 
 bench: $(STAMP)

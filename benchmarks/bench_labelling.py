@@ -34,6 +34,7 @@ def bare(structure: Structure) -> float:
     solver = dft.RKS(gto.M(atom=atoms, basis=LEVEL.basis, unit="Bohr", verbose=0), xc=LEVEL.method)
     solver = solver.density_fit(auxbasis=OPTIONS.auxiliary_basis)
     solver.grids.level, solver.conv_tol = OPTIONS.grid_level, OPTIONS.conv_tol
+    solver.conv_tol_grad = OPTIONS.gradient_tol
     solver.kernel()
     gradient = solver.nuc_grad_method()
     gradient.grid_response = True

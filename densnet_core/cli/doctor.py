@@ -150,10 +150,14 @@ def _writable(name: str, folder: Path) -> Check:
 
 
 def psi4() -> Iterator[Check]:
-    """The optional program Psi4: on the PATH, or as Debian installs it."""
+    """The program behind the plugin densnet-psi4: on the PATH, or as Debian installs it."""
     program = which("psi4")
     found = program or (str(_DEBIAN_PSI4.parent) if _DEBIAN_PSI4.is_file() else None)
-    yield Check("psi4", "ok" if found else "info", found or "not found (optional)")
+    if found or installed_version("densnet-psi4") is None:
+        yield Check("psi4", "ok" if found else "info", found or "not found (optional)")
+    else:
+        advice = "apt-get install psi4, or conda-forge's psi4 on the PATH, or command in [reference.options]"
+        yield Check("psi4", "warning", "the program that the reference backend psi4 runs is not found", advice)
 
 
 _GROUPS: Final[tuple[Callable[[], Iterator[Check]], ...]] = (

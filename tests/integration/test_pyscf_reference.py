@@ -23,7 +23,8 @@ FRAMES = [
 
 
 def exact(level: str) -> PySCFBackend:
-    return PySCFBackend(LevelOfTheory.parse(level), PySCFOptions(density_fitting=False))
+    """Exact integrals and the grid of the published energies."""
+    return PySCFBackend(LevelOfTheory.parse(level), PySCFOptions(density_fitting=False, grid_level=3))
 
 
 def coulomb_coefficients(structure: Structure, basis: GaussianBasis, projection: Array) -> Array:

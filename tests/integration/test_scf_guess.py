@@ -40,7 +40,8 @@ def prior() -> AtomicPrior:
 
 def unsolved(structure: Structure, level: LevelOfTheory = PBE, grid_level: int = 3) -> Any:
     molecule = make_molecule(structure, level.basis, 4000)
-    return mean_field.make_solver(molecule, level.method, PySCFOptions(grid_level=grid_level))
+    # Converged as PySCF does by itself, so that the iterations are those that its users know.
+    return mean_field.make_solver(molecule, level.method, PySCFOptions(grid_level=grid_level, gradient_tol=1.0))
 
 
 @cache

@@ -17,7 +17,7 @@ _MEANINGS: Final[tuple[tuple[str, type[DenSNetError], str], ...]] = (
         "Check geometry, charge and multiplicity, or raise max_cycle.",
     ),
     (
-        r"MemoryError|bad_alloc|[Nn]ot enough memory|memory exceeded|[Cc]annot allocate|failed to map segment|too little memory",
+        r"MemoryError|bad_alloc|[Nn]ot enough memory|memory exceeded|[Cc]annot allocate|failed to map segment",
         ResourceError,
         "Raise max_memory_mb (and memory_limit_mb if it is set), or use density fitting.",
     ),

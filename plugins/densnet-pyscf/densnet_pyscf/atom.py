@@ -14,6 +14,7 @@ from pyscf.scf.atom_ks import AtomSphAverageRKS
 from densnet_core.elements import symbol
 from densnet_core.errors import ConvergenceError
 from densnet_core.reference.base import RadialDensity
+from densnet_core.reference.radial import COUNT_TOLERANCE, radial_grid
 from densnet_pyscf.functional import is_hartree_fock
 
 Array = NDArray[np.float64]
@@ -22,7 +23,6 @@ ENERGY_TOLERANCE: Final = 1e-11
 MAX_CYCLE: Final = 200
 ATOM_GRID: Final = (200, 110)
 """Radial and angular points; 110 Lebedev points are exact to order 17, a product of two i functions to order 12."""
-COUNT_TOLERANCE: Final = 1e-7
 
 
 def atomic_density(molecule: gto.Mole, method: str) -> RadialDensity:
@@ -38,7 +38,7 @@ def atomic_density(molecule: gto.Mole, method: str) -> RadialDensity:
     """
     number = int(molecule.atom_charge(0))
     density_matrix = _solve(molecule, method)
-    radii, weights = radial_grid(molecule)
+    radii, weights = radial_grid(min(float(molecule.bas_exp(shell).min()) for shell in range(molecule.nbas)))
     points = np.zeros((radii.size, 3))
     points[:, 2] = radii  # the density is spherical, so one direction is enough
     orbitals = molecule.eval_gto("GTOval_sph", points)
@@ -49,19 +49,6 @@ def atomic_density(molecule: gto.Mole, method: str) -> RadialDensity:
             f"The density of the atom {symbol(number)} integrates to {electrons:.8f} instead of {number} electrons."
         )
     return RadialDensity(radii, weights, values)
-
-
-def radial_grid(molecule: gto.Mole) -> tuple[Array, Array]:
-    """Radii (n,) in bohr and weights (n,) for 4 pi r^2 dr: the trapezoidal rule in ln r.
-
-    For functions that decay at both ends it converges faster than any power of the step. The grid ends where the most
-    diffuse function's square is below 1e-17 of its maximum, at 25 bohr or beyond.
-    """
-    smallest = min(float(molecule.bas_exp(shell).min()) for shell in range(molecule.nbas))
-    last = max(25.0, np.sqrt(20.0 / smallest))
-    logarithms = np.arange(np.log(1e-6), np.log(last) + 0.02, 0.02)
-    radii = np.exp(logarithms)
-    return radii, 4.0 * np.pi * radii**3 * 0.02
 
 
 def _solve(molecule: gto.Mole, method: str) -> Array:

@@ -23,6 +23,7 @@ class PySCFOptions(Options):
     )
     grid_level: int = Field(default=4, ge=0, le=9, description="Fineness of the integration grid, PySCF's 0 to 9.")
     conv_tol: float = Field(default=1e-9, gt=0, description="Change of the energy at which the SCF ends, hartree.")
+    gradient_tol: float = Field(default=1e-6, gt=0, description="Norm of the orbital gradient at which the SCF ends.")
     max_cycle: int = Field(default=100, ge=1, description="SCF cycles after which a calculation counts as failed.")
     threads: int = Field(default=1, ge=1, description="Threads per calculation; one process per core is faster.")
     max_memory_mb: int = Field(default=4000, ge=1, description="Memory that PySCF plans with, MB.")

@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 from pyscf import gto
 from pyscf.gto.basis import ALIAS, GTH_ALIAS, load_ecp
-from scipy.spatial import cKDTree
 
 from densnet_core.basis.base import MAX_L, GaussianBasis, Shell
 from densnet_core.elements import SYMBOLS, symbol
 from densnet_core.errors import InputError, nearest
+from densnet_core.reference.checks import check_structure
 from densnet_core.structures import Structure
-from densnet_core.units import BOHR_TO_ANGSTROM
-
-COINCIDENT = 0.1 / BOHR_TO_ANGSTROM
-"""Two nuclei closer than this (bohr) are a mistake of the input."""
 
 
 def make_molecule(structure: Structure, basis: str, max_memory_mb: float) -> gto.Mole:
@@ -30,19 +26,8 @@ def make_molecule(structure: Structure, basis: str, max_memory_mb: float) -> gto
     InputError
         Coincident atoms, an element without functions, no electrons, or more electrons of one spin than functions.
     """
-    check_distances(structure)
-    for number in np.unique(structure.numbers):
-        element_shells(int(number), basis)
-    if structure.n_electrons == 0:
-        raise InputError(f"{structure.formula} with charge {structure.charge} has no electrons; nothing to compute.")
-    molecule = _build(structure, basis, max_memory_mb, structure.charge, structure.multiplicity - 1)
-    n_alpha, functions = molecule.nelec[0], molecule.nao_nr()
-    if n_alpha > functions:
-        raise InputError(
-            f"{structure.formula} with multiplicity {structure.multiplicity} has {n_alpha} electrons of one spin but "
-            f"{basis} only {functions} functions. Check charge and multiplicity or take a larger basis."
-        )
-    return molecule
+    check_structure(structure, orbital_basis(structure.numbers, basis))
+    return _build(structure, basis, max_memory_mb, structure.charge, structure.multiplicity - 1)
 
 
 def bare_molecule(structure: Structure, basis: str, max_memory_mb: float) -> gto.Mole:
@@ -64,19 +49,6 @@ def _build(structure: Structure, basis: str, max_memory_mb: float, charge: int, 
     molecule.basis, molecule.charge, molecule.spin = basis, charge, spin
     molecule.build(dump_input=False, parse_arg=False)
     return molecule
-
-
-def check_distances(structure: Structure) -> None:
-    """``InputError`` that names the first two atoms closer than 0.1 angstrom, if there are any."""
-    pairs = cKDTree(structure.positions).query_pairs(COINCIDENT)
-    if pairs:
-        first, second = min(pairs)
-        distance = np.linalg.norm(structure.positions[first] - structure.positions[second]) * BOHR_TO_ANGSTROM
-        names = [f"{symbol(int(structure.numbers[i]))} (atom {i + 1})" for i in (first, second)]
-        raise InputError(
-            f"{names[0]} and {names[1]} are {distance:.4f} angstrom apart; atoms must not coincide. "
-            "Check the geometry and its unit."
-        )
 
 
 def check_basis_name(basis: str) -> None:
