@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from densnet_core.errors import DataError
+from densnet_core.errors import DataError, InputError
 from densnet_core.stores.durable import MAX_CHUNK_BYTES, DurableStore
 from densnet_core.stores.records import RECORD, read_node
 
 FRAME: Final = "frame"
+CHECKSUM: Final = "checksum"
+CHECKSUM_BYTES: Final = 16
 AnyArray = NDArray[Any]
 
 
@@ -117,3 +120,26 @@ def _check_node(folder: Path, node: dict[str, Any], column: Column | None) -> No
 def _storing_every_chunk(array: zarr.Array[Any]) -> zarr.Array[Any]:
     # By default Zarr leaves out chunks equal to the fill value, which loses the sign of -0.0 and hides a lost file.
     return array.with_config({"write_empty_chunks": True})
+
+
+def with_bookkeeping(columns: Iterable[Column]) -> dict[str, Column]:
+    """The columns of a table by name, with the offsets of its ragged axes and the checksum."""
+    every = {column.name: column for column in columns}
+    for axis in sorted({column.axis for column in every.values()} - {FRAME}):
+        name = f"{axis}_offsets"
+        meaning = f"(n_frames + 1,); frame i owns the rows {name}[i]:{name}[i+1] of the arrays along '{axis}'"
+        every[name] = Column(name, "<i8", "1", meaning, chunk_rows=4096)
+    meaning = "(n_frames, 16); BLAKE2b digest of the frame's rows in all other arrays"
+    every[CHECKSUM] = Column(CHECKSUM, "|u1", "1", meaning, (CHECKSUM_BYTES,), chunk_rows=2048)
+    return every
+
+
+def stacked(column: Column, values: Sequence[AnyArray]) -> AnyArray:
+    """The rows of several frames as one array; ``InputError`` if a row has another shape than the column's."""
+    if not values:
+        return np.empty((0, *column.shape), column.dtype)
+    join = np.stack if column.axis == FRAME else np.concatenate
+    block = join([np.asarray(value, column.dtype) for value in values])
+    if block.shape[1:] != column.shape:
+        raise InputError(f"{column.name}: a row must have shape {column.shape}, not {block.shape[1:]}.")
+    return block

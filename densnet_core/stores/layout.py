@@ -78,18 +78,14 @@ COLUMNS: Final[dict[int, tuple[Column, ...]]] = {1: BASIC_COLUMNS, 2: BASIC_COLU
 """The arrays by the format version of a store."""
 
 
-def frame_rows(
-    structure: Structure, result: ReferenceResult, provenance: int, orbital_basis: Basis | None
-) -> dict[str, Any]:
-    """Rows of one frame by column, its labels checked.
+def frame_rows(structure: Structure, result: ReferenceResult, orbital_basis: Basis | None) -> dict[str, Any]:
+    """Rows of one frame by column, its labels checked; ``provenance`` is left to the store.
 
     Parameters
     ----------
     structure : Structure
     result : ReferenceResult
         Possibly with labels missing (see ``densnet_core.stores.labels``).
-    provenance : int
-        Index of the result's provenance in the store's table of them.
     orbital_basis : Basis or None
         What the store knows of the orbitals' basis.
 
@@ -110,7 +106,6 @@ def frame_rows(
         "energy": values.get("energy", np.float64(np.nan)),
         "dipole": values.get("dipole", np.full(3, np.nan)),
         "seconds": np.float64(result.seconds),
-        "provenance": np.int32(provenance),
         "numbers": structure.numbers,
         "positions": structure.positions,
         "forces": values.get("forces", np.full((structure.n_atoms, 3), np.nan)),

@@ -111,24 +111,13 @@ class ReferenceStore(StoreFolder):
             If the store is not open for writing.
         """
         self._writer()
-        provenance: list[dict[str, str]] = list(self.frame_table.attributes["provenance"])
-        index = self._hash_index()
         orbital_basis = self.orbital_basis
-        added: dict[bytes, int] = {}
-        frames = []
-        for position, (structure, result) in enumerate(records):
-            key = structure.content_hash()
-            if key in index or key in added:
-                where = f"as frame {index[key]}" if key in index else "twice among those to be appended"
-                raise InputError(f"The frame {key.hex()[:16]} of {structure.formula} is there already, {where}.")
-            added[key] = len(self) + position
-            program = {str(name): str(version) for name, version in result.provenance.items()}
-            if program not in provenance:
-                provenance.append(program)
-            frames.append(frame_rows(structure, result, provenance.index(program), orbital_basis))
-        self._check_format(frames)
-        self.frame_table.append(frames, provenance=provenance)
-        self._added(added)
+        self.adopt(
+            [
+                (frame_rows(structure, result, orbital_basis), {str(k): str(v) for k, v in result.provenance.items()})
+                for structure, result in records
+            ]
+        )
 
     def adopt(self, frames: Sequence[tuple[Frame, Mapping[str, str]]]) -> None:
         """Append frames as another store holds them, all in one commit.
@@ -136,7 +125,7 @@ class ReferenceStore(StoreFolder):
         Parameters
         ----------
         frames : sequence of (rows by column, program)
-            Rows of ``Table.block``, found sound there, and what computed them.
+            Rows of ``Table.block``, found sound there, and what computed them; their ``provenance`` is set here.
 
         Raises
         ------
@@ -151,14 +140,21 @@ class ReferenceStore(StoreFolder):
         for position, (frame, program) in enumerate(frames):
             key = frame["hash"].tobytes()
             if key in index or key in added:
-                raise InputError(f"The frame {key.hex()[:16]} is in {self.path} already.")
+                where = f"as frame {index[key]}" if key in index else "twice among those to be appended"
+                raise InputError(f"The frame {key.hex()[:16]} is in {self.path} already, {where}.")
             added[key] = len(self) + position
             if program not in provenance:
                 provenance.append(dict(program))
             adopted.append({**rows_of_today(frame), "provenance": np.asarray(provenance.index(dict(program)))})
-        self._check_format(adopted)
+        if self.attributes["format_version"] == 1 and any(map(has_properties, adopted)):
+            raise InputError(
+                f"{self.path} was made by an older DenSNet and has no room for properties of frames. Label into a "
+                "new store; 'densnet data merge' makes one of the two."
+            )
         self.frame_table.append(adopted, provenance=provenance)
-        self._added(added)
+        index.update(added)
+        for content in added:
+            remove_failure(self.path / "failures", content)
 
     def adopt_failure(self, failure: Failure) -> None:
         """Keep the record of a failure as another store has it."""
@@ -379,18 +375,6 @@ class ReferenceStore(StoreFolder):
         for members in compositions.values():
             counts[self.structure(members[0]).formula] += len(members)
         return dict(sorted(counts.items()))
-
-    def _check_format(self, frames: Sequence[Frame]) -> None:
-        if self.attributes["format_version"] == 1 and any(map(has_properties, frames)):
-            raise InputError(
-                f"{self.path} was made by an older DenSNet and has no room for properties of frames. Label into a "
-                "new store; 'densnet data merge' makes one of the two."
-            )
-
-    def _added(self, hashes: Mapping[bytes, int]) -> None:
-        self._hash_index().update(hashes)
-        for content in hashes:
-            remove_failure(self.path / "failures", content)
 
     def _hash_index(self) -> dict[bytes, int]:
         if self._index is None:

@@ -152,12 +152,13 @@ def _copy_reference(store: ReferenceStore, fresh: ReferenceStore, found: Inspect
             continue
         fit = store.fit(name)
         copy = fresh.create_fit(name, fit.basis, fit.metric, fit.prior, fit.constrained, fit.quantity)
-        whole = len(order) - len(unfitted)
-        fitted = [i for i in order[:whole] if i < len(fit)]
+        broken = found.fits.get(name, set())
+        whole = [i < len(fit) and i not in broken for i in order]
+        fitted = order[: whole.index(False) if False in whole else len(order)]
         for rows in _blocks(fit.table, fitted):
             copy.append([row["coefficients"] for row in rows])
-        if broken := len(found.fits.get(name, ())):
-            report.to_do.append(f"fit {name!r}: {broken} frames have to be fitted again")
+        if lost := sum(i < len(fit) for i in order) - len(fitted):
+            report.to_do.append(f"fit {name!r}: {lost} frames have to be fitted again")
     for name in groups_in(store.path / "failures"):
         if f"failures/{name}" not in found.parts:
             fresh.adopt_failure(store.failure(name))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +20,22 @@ import numpy as np
 import zarr
 
 from densnet_core.errors import DataError, InputError
-from densnet_core.stores.arrays import FRAME, AnyArray, Column, create_array, open_array
+from densnet_core.stores.arrays import (
+    CHECKSUM,
+    CHECKSUM_BYTES,
+    FRAME,
+    AnyArray,
+    Column,
+    create_array,
+    open_array,
+    stacked,
+    with_bookkeeping,
+)
 from densnet_core.stores.chunks import Chunks
 from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.durable import MAX_CHUNK_BYTES, DurableStore
 from densnet_core.stores.records import read_group, refresh_twin, write_group
 
-CHECKSUM: Final = "checksum"
-CHECKSUM_BYTES: Final = 16
 RESTORE: Final = "restore the store from a copy."
 REPAIR: Final = "'densnet data verify' names the frames, and with --repair keeps all others."
 CACHED_COLUMN_BYTES: Final = 256 * 2**20
@@ -76,7 +84,7 @@ class Table:
         self._lock = lock
         self._sweep = sweep
         self._data = {column.name: column for column in columns}
-        self.columns = _with_bookkeeping(columns)
+        self.columns = with_bookkeeping(columns)
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._whole: dict[str, AnyArray] = {}
         self._chunks: OrderedDict[tuple[str, int], AnyArray] = OrderedDict()
@@ -106,7 +114,7 @@ class Table:
                 array[:] = np.zeros(1, np.int64)
 
         with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(make, _with_bookkeeping(columns).values()))
+            list(pool.map(make, with_bookkeeping(columns).values()))
         store.flush()
         axes = {column.axis for column in columns} | {FRAME}
         write_group(Path(store.root) / name, {**attributes, "committed": dict.fromkeys(sorted(axes), 0), "tidy": True})
@@ -272,8 +280,8 @@ class Table:
     def _blocks(self, frames: Sequence[Frame]) -> tuple[dict[str, AnyArray], dict[str, int]]:
         lengths = dict(self.committed)
         lengths[FRAME] += len(frames)
-        blocks = {name: _stack(column, [frame[name] for frame in frames]) for name, column in self._data.items()}
-        blocks[CHECKSUM] = _stack(self.columns[CHECKSUM], [self.checksum(frame) for frame in frames])
+        blocks = {name: stacked(column, [frame[name] for frame in frames]) for name, column in self._data.items()}
+        blocks[CHECKSUM] = stacked(self.columns[CHECKSUM], [self.checksum(frame) for frame in frames])
         for axis in self.ragged_axes:
             names = [name for name, column in self._data.items() if column.axis == axis]
             counts = np.array([[len(frame[name]) for name in names] for frame in frames]).reshape(-1, len(names))
@@ -360,24 +368,3 @@ class Table:
                 self._chunks.popitem(last=False)
         self._chunks.move_to_end(key)
         return self._chunks[key]
-
-
-def _with_bookkeeping(columns: Iterable[Column]) -> dict[str, Column]:
-    every = {column.name: column for column in columns}
-    for axis in sorted({column.axis for column in every.values()} - {FRAME}):
-        name = f"{axis}_offsets"
-        meaning = f"(n_frames + 1,); frame i owns the rows {name}[i]:{name}[i+1] of the arrays along '{axis}'"
-        every[name] = Column(name, "<i8", "1", meaning, chunk_rows=4096)
-    meaning = "(n_frames, 16); BLAKE2b digest of the frame's rows in all other arrays"
-    every[CHECKSUM] = Column(CHECKSUM, "|u1", "1", meaning, (CHECKSUM_BYTES,), chunk_rows=2048)
-    return every
-
-
-def _stack(column: Column, values: Sequence[AnyArray]) -> AnyArray:
-    if not values:
-        return np.empty((0, *column.shape), column.dtype)
-    join = np.stack if column.axis == FRAME else np.concatenate
-    block = join([np.asarray(value, column.dtype) for value in values])
-    if block.shape[1:] != column.shape:
-        raise InputError(f"{column.name}: a row must have shape {column.shape}, not {block.shape[1:]}.")
-    return block

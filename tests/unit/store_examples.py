@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,11 @@ def labelled(index: int) -> tuple[Structure, ReferenceResult]:
     structure = Structure(HYDROGEN, values.normal(size=(2, 3)))
     arrays = values.normal(size=(2, 3)), values.normal(size=3), values.normal(size=(8, 1))
     program = {"program": "test", "version": str(index % 2)}
-    return structure, ReferenceResult(float(values.normal()), *arrays, np.array([2.0]), 1.0, program)
+    result = ReferenceResult(float(values.normal()), *arrays, np.array([2.0]), 1.0, program)
+    if index % 3 == 2:  # some frames have properties too
+        moments = values.normal(size=(3, 3)), values.normal(size=(3, 3)), values.normal(size=(3, 8, 1))
+        result = replace(result, quadrupole=moments[0], polarizability=moments[1], response=moments[2])
+    return structure, result
 
 
 def coefficients(index: int) -> np.ndarray:
@@ -41,6 +46,8 @@ def reference_store(path: Path, frames: range = range(FRAMES), level: LevelOfThe
             store.append([labelled(index)])
         fit = store.create_fit("f", BASIS, "overlap", {}, False)
         fit.append([coefficients(index) for index in frames])
+        response = store.create_fit("r", BASIS, "coulomb", {}, True, "density_response")
+        response.append([np.outer([1.0, 2.0, 3.0], coefficients(index)) for index in frames])
         hashes = [content.hex() for content in store.hashes]
         store.write_document(
             "split", {"train": hashes[1:], "validation": [], "test": hashes[:1], "held_out": hashes[:1]}

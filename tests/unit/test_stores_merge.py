@@ -27,7 +27,7 @@ def test_frames_fits_failures_and_splits_of_all_stores_are_there_once(tmp_path: 
     third = reference_store(tmp_path / "c.zarr", range(8, 10))
     seen: list[tuple[int, int]] = []
     report = merge_stores(tmp_path / "m.zarr", [first, second, third], progress=lambda *done: seen.append(done))
-    assert (report.frames, report.repeated, report.conflicts, report.fits, report.notes) == (10, 3, [], ["f"], [])
+    assert (report.frames, report.repeated, report.conflicts, report.fits, report.notes) == (10, 3, [], ["f", "r"], [])
     assert seen[-1] == (13, 13)
     assert verify(tmp_path / "m.zarr") == []
     with ReferenceStore.open(tmp_path / "m.zarr") as store:
@@ -40,6 +40,10 @@ def test_frames_fits_failures_and_splits_of_all_stores_are_there_once(tmp_path: 
             assert result.orbitals.tobytes() == sent.orbitals.tobytes()
             assert result.provenance == sent.provenance
             assert store.fit("f").coefficients(index).tobytes() == coefficients(index).tobytes()
+            assert np.array_equal(store.fit("r").coefficients(index)[2], 3 * coefficients(index))
+            if index % 3 == 2:
+                assert result.response.tobytes() == sent.response.tobytes()
+                assert result.quadrupole.tobytes() == sent.quadrupole.tobytes()
         assert len(store.failures()) == 1
         split = read_split(store)
         assert split is not None
@@ -126,5 +130,5 @@ def test_fits_that_cannot_be_joined_are_left_out_with_the_reason(tmp_path: Path)
     report = merge_stores(tmp_path / "m.zarr", [first, second])
     assert report.fits == []
     assert "covers only 3 of 4 frames" in report.notes[0]
-    assert "a.zarr has none" in report.notes[1]
+    assert "a.zarr has none" in report.notes[-1]
     assert report.frames == 7
