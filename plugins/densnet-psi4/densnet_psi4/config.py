@@ -29,7 +29,7 @@ class Psi4Options(Options):
     radial_points: int | None = Field(
         default=None,
         ge=20,
-        description="Radial points of the integration grid around each atom; absent: 99, or 200 for SCAN's family.",
+        description="Radial points of the integration grid around each atom; absent: 99, or 200 for rSCAN and r2SCAN.",
         examples=[150],
     )
     angular_points: int = Field(

@@ -1,7 +1,8 @@
 """Density functionals, each by its parts in libxc, so that a name means what it means in other programs.
 
 Psi4's own names are not used: some mean other functionals than the same names of PySCF and libxc do (``svwn``).
-The tests compare every entry with PySCF.
+science/test_psi4_agreement.py compares every entry with PySCF. Left out for what it showed: SCAN, whose forces no
+usable grid makes right in Psi4 1.3 (r2SCAN is there), and HSE06, which differs by 1e-5 hartree in hydroxide.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ _PAIRS: Final[Mapping[str, tuple[str, str]]] = {
     "PW91": ("GGA_X_PW91", "GGA_C_PW91"),
     "TPSS": ("MGGA_X_TPSS", "MGGA_C_TPSS"),
     "revTPSS": ("MGGA_X_REVTPSS", "MGGA_C_REVTPSS"),
-    "SCAN": ("MGGA_X_SCAN", "MGGA_C_SCAN"),
     "rSCAN": ("MGGA_X_RSCAN", "MGGA_C_RSCAN"),
     "r2SCAN": ("MGGA_X_R2SCAN", "MGGA_C_R2SCAN"),
     "M06-L": ("MGGA_X_M06_L", "MGGA_C_M06_L"),
@@ -41,7 +41,6 @@ _WHOLE: Final[Mapping[str, str]] = {
     "B3PW91": "HYB_GGA_XC_B3PW91",
     "BHandHLYP": "HYB_GGA_XC_BHANDHLYP",
     "CAM-B3LYP": "HYB_GGA_XC_CAM_B3LYP",
-    "HSE06": "HYB_GGA_XC_HSE06",
     "PBE0": "HYB_GGA_XC_PBEH",
     "TPSSh": "HYB_MGGA_XC_TPSSH",
     "wB97": "HYB_GGA_XC_WB97",
@@ -51,7 +50,7 @@ _WHOLE: Final[Mapping[str, str]] = {
 """Exchange and correlation in one functional."""
 
 
-_FINE: Final = frozenset({"scan", "rscan", "r2scan"})
+_FINE: Final = frozenset({"rscan", "r2scan"})
 
 
 def default_radial_points(method: str) -> int:
