@@ -242,6 +242,7 @@ def write_qcschema(
         }
         if "orbitals" in present and orbital_basis is not None and (np.asarray(result.occupations) == 2.0).all():
             document["wavefunction"] = _wavefunction(structure, result, orbital_basis)
+            document["protocols"] = {"wavefunction": "all"}  # without it QCElemental drops the wavefunction
         file.write(("," if index else "") + "\n" + json.dumps(document, allow_nan=False))
     file.write("\n]\n")
 
