@@ -25,7 +25,14 @@ def test_the_check_sees_a_heavy_import():
 
 @pytest.mark.parametrize(
     "module",
-    ["densnet_pyscf", "densnet_e3nn", "densnet_openmm", "densnet_core.plugins.manager", "densnet_core.cli.app"],
+    [
+        "densnet_pyscf",
+        "densnet_psi4",
+        "densnet_e3nn",
+        "densnet_openmm",
+        "densnet_core.plugins.manager",
+        "densnet_core.cli.app",
+    ],
 )
 def test_packages_and_manager_are_light(module):
     assert imported_by(f"import {module}") == set()
