@@ -8,12 +8,14 @@ What is finished in WORK_FOLDER is not done again. About half an hour on two cor
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 from densnet_core.reference.base import LevelOfTheory
 from densnet_core.structures import read_xyz
+from densnet_core.workflow.folder import write_json
 from densnet_core.workflow.labels import label_into, open_store
 from densnet_core.workflow.stores import backend_factory, default_executor
 
@@ -23,6 +25,11 @@ IMPORTED = ("ethanol", "ethanethiol", "water100")
 LABELLED = ("nitrogen", "sulfur_carbonyl", "carbon_oxygen")
 # Water weighs twice: every store counts the same, and it is the hardest for so few functions.
 STORES = (*IMPORTED, "water100", *LABELLED)
+SOURCE = (
+    "Made by this project with the command under 'made_by' (science/bases/make.py), from PBE/aug-cc-pVDZ densities of "
+    "ethanol and ethanethiol along GFN2-xTB dynamics, water geometries of github.com/MihailBogojeski/equiv_dens_ml "
+    "(MIT licence) and 18 small molecules near their minima. For the difference between molecule and superposed atoms only."
+)
 TIERS = {
     "densnet-s": ("H=5s1p1d C=4s2p2d1f1g N=5s5p4d3f1g O=5s4p5d2f1g S=7s6p4d3f1g", 60),
     "densnet-m": ("H=4s2p1d1f C=5s2p2d2f2g N=7s6p5d4f2g1h O=7s3p4d3f2g2h S=8s7p5d4f2g1h", 80),
@@ -48,6 +55,13 @@ def main(data: Path, work: Path) -> None:
             stores = [f"{name}.zarr" for name in STORES]
             densnet("basis", "optimize", *stores, "--name", tier, "--shells", shells, "--frames", "6",
                     "--iterations", str(iterations), "--output", f"{tier}.json", folder=work)  # fmt: skip
+        name_source(work / f"{tier}.json")
+
+
+def name_source(path: Path) -> None:
+    """Say in the file where the basis is from, as every shipped basis does."""
+    document = json.loads(path.read_text("utf-8"))
+    write_json(path, {**document, "source": SOURCE})
 
 
 if __name__ == "__main__":
