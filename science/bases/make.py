@@ -28,7 +28,8 @@ STORES = (*IMPORTED, "water100", *LABELLED)
 SOURCE = (
     "Made by this project with the command under 'made_by' (science/bases/make.py), from PBE/aug-cc-pVDZ densities of "
     "ethanol and ethanethiol along GFN2-xTB dynamics, water geometries of github.com/MihailBogojeski/equiv_dens_ml "
-    "(MIT licence) and 18 small molecules near their minima. For the difference between molecule and superposed atoms only."
+    "(MIT licence) and 18 small molecules near their minima. For the difference between molecule and superposed atoms "
+    "only."
 )
 TIERS = {
     "densnet-s": ("H=5s1p1d C=4s2p2d1f1g N=5s5p4d3f1g O=5s4p5d2f1g S=7s6p4d3f1g", 60),
