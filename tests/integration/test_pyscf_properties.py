@@ -1,6 +1,8 @@
 """Properties of the PySCF backend: field response, dispersion, families of functionals; kept and fitted in a store."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from densnet_pyscf.mean_field import make_solver
 from densnet_pyscf.molecule import make_molecule
 from densnet_pyscf.plugin import densnet_components
 
+from densnet_core.basis.base import Basis
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
@@ -22,13 +25,16 @@ from densnet_core.reference.dispersion import Dispersion
 from densnet_core.reference.finite_field import field_response
 from densnet_core.reference.local import LocalExecutor
 from densnet_core.reference.runner import BackendFactory
+from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.verify import verify
 from densnet_core.structures import Structure
 from densnet_core.testing.reference import BENT
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM
 from densnet_core.workflow.labels import label_into
-from densnet_core.workflow.property_fits import fit_property_into
+from densnet_core.workflow.property_fits import FITTED, fit_properties, fit_property_into, property_fit_name
+from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.stores import project_store
 
 CATION = Structure(BENT.numbers, BENT.positions, charge=1, multiplicity=2)
 RESPONSE = ("polarizability", "density_response")
@@ -198,6 +204,31 @@ def test_the_fitted_spin_density_holds_the_unpaired_electrons(store: ReferenceSt
     # The hole of water's cation is in the lone pair of oxygen, the middle atom of three.
     on_atoms = [part @ count for part, count in zip(_by_atom(fit, spin), _by_atom(fit, counts), strict=True)]
     assert on_atoms[1] == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_command_and_a_run_make_the_same_fits(store: ReferenceStore, tmp_path: Path) -> None:
+    copy = tmp_path / "water.zarr"
+    shutil.copytree(store.path, copy, ignore=shutil.ignore_patterns(".lock"))
+    basis = basis_by_name("def2-universal-jfit", [1, 8])
+    with ReferenceStore.open(copy, writable=True) as writable:
+        fit_properties(writable, FACTORY, basis, "coulomb", LocalExecutor(LocalExecutorOptions(workers=1)), Reporter())
+    made = {name: fit.coefficients(1) for name, fit in _fits(ReferenceStore.open(copy), basis)}
+    assert len(made) == 2
+    shutil.rmtree(copy)
+    shutil.copytree(store.path, copy, ignore=shutil.ignore_patterns(".lock"))
+    for quantity in FITTED:
+        name, frames = project_store(copy, basis.name, "coulomb", Reporter(), quantity)
+        assert (name, frames) == (property_fit_name(basis, "coulomb", quantity), 2)
+        found = ReferenceStore.open(copy).fit(name)
+        assert found.quantity == quantity
+        np.testing.assert_allclose(found.coefficients(1), made[name], atol=1e-10)
+        assert np.abs(made[name]).max() > 1e-2
+
+
+def _fits(store: ReferenceStore, basis: Basis) -> Iterator[tuple[str, Fit]]:
+    for name in store.fit_names():
+        if store.fit(name).basis.content_hash() == basis.content_hash():
+            yield name, store.fit(name)
 
 
 def _by_atom(fit: object, values: np.ndarray) -> list[np.ndarray]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.base import Expansion, scaled_functions
 from densnet_core.density.graph import graph_of
-from densnet_core.density.optimize import large_basis
 from densnet_core.structures import Structure
 from densnet_core.training.data import LabelledFrames
 from densnet_core.training.density import DensityObjective
@@ -125,6 +125,15 @@ def test_training_starts_from_the_best_fits_with_the_exponents_of_the_basis() ->
         away -= counts * (counts @ away) / (counts @ counts)
         for sign in (1, -1):
             assert error(index, "coulomb", functions, coefficients + sign * 1e-3 * away)[0] > best
+
+
+def test_the_mean_square_is_that_of_the_references_in_the_large_set() -> None:
+    references = ReferenceDensities(FRAMES, example.specification(largest_factor=1.5))
+    norms = []
+    for index, structure in enumerate(STRUCTURES):
+        functions, label = MolecularBasis(LARGE, structure.numbers), torch.tensor(FRAMES.coefficients[index])
+        norms.append(float(label @ two_center("coulomb", functions, references.positions(index)) @ label))
+    assert references.mean_square() == pytest.approx(sum(norms) / len(norms), rel=1e-12)
 
 
 def test_moving_exponents_represent_what_fixed_ones_cannot() -> None:

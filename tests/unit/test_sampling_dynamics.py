@@ -132,6 +132,16 @@ def test_a_damaged_file_is_named(tmp_path):
         WalkerFile(tmp_path / "walkers.npz").read()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
+def test_a_file_that_ends_early_is_named(tmp_path, share):
+    file = WalkerFile(tmp_path / "walkers.npz")
+    sampler(count=4, walkers=2).sample(WATER, SamplingContext(folder=tmp_path))
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match=r"walkers\.npz is damaged .* Remove it"):
+        file.read()
+
+
 def test_refused_frames_are_counted_and_left_out():
     hot = sampler(count=200, temperature=4000.0, walkers=4)
     hot.springs = Springs(fails_beyond=2.2)
