@@ -73,6 +73,11 @@ class Structure:
         return int(self.numbers.sum()) - self.charge
 
     @property
+    def n_alpha(self) -> int:
+        """Electrons of the spin that has more."""
+        return (self.n_electrons + self.multiplicity - 1) // 2
+
+    @property
     def masses(self) -> Array:
         """(n_atoms,) standard atomic weights in dalton."""
         return np.array([atomic_weight(int(z)) for z in self.numbers])

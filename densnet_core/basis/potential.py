@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from densnet_core.basis.assembly import in_function_order
-from densnet_core.basis.boys import boys
+from densnet_core.basis.boys import boys_of_order
 from densnet_core.basis.gradients import harmonic_gradients
 from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.basis.molecular import MolecularBasis
@@ -43,7 +43,7 @@ def potentials(functions: MolecularBasis, positions: Tensor, points: Tensor) -> 
     for group in functions.groups:
         exponents = group.exponents.unsqueeze(-3)
         primitives = (2.0 * pi) * group.coefficients.unsqueeze(-3) / exponents
-        values = boys(squares[..., group.atoms, None] * exponents, group.l)[group.l]
+        values = _boys(squares[..., group.atoms, None] * exponents, group.l, group.l)
         radial = (primitives * values).sum(-1)
         blocks.append(radial[..., None] * harmonics[group.l][..., group.atoms, :])
     return in_function_order(functions, blocks)
@@ -61,15 +61,20 @@ def fields(functions: MolecularBasis, positions: Tensor, points: Tensor) -> Tens
     blocks = []
     for group in functions.groups:
         exponents, coefficients = group.exponents.unsqueeze(-3), group.coefficients.unsqueeze(-3)
-        values = boys(squares[..., group.atoms, None] * exponents, group.l + 1)
-        radial = (2.0 * pi * coefficients / exponents * values[group.l]).sum(-1)
+        arguments, highest = squares[..., group.atoms, None] * exponents, group.l + 1
+        radial = (2.0 * pi * coefficients / exponents * _boys(arguments, group.l, highest)).sum(-1)
         # dF_l(a d^2)/dd = -2 a d F_(l+1)
-        slope = (4.0 * pi * coefficients * values[group.l + 1]).sum(-1)
+        slope = (4.0 * pi * coefficients * _boys(arguments, group.l + 1, highest)).sum(-1)
         direction = offsets[..., group.atoms, :, None] * harmonics[group.l][..., group.atoms, None, :]
         block = slope[..., None, None] * direction
         block = block - radial[..., None, None] * gradients[group.l][..., group.atoms, :, :]
         blocks.append(block.transpose(-3, -2))
     return in_function_order(functions, blocks)
+
+
+def _boys(x: Tensor, order: int, highest: int) -> Tensor:
+    """F_order(x), shape of x; ``highest`` is the largest order that is needed with it."""
+    return boys_of_order(x, torch.tensor(order, device=x.device), highest)
 
 
 def nuclear_attractions(functions: MolecularBasis, positions: Tensor, nuclei: Tensor, charges: Tensor) -> Tensor:

@@ -59,10 +59,9 @@ def verify(
     if as_json:
         print_json({"store": str(store), "problems": problems})
     if problems:
-        listed = "\n".join(f"  {problem}" for problem in problems[:LISTED])
-        more = f"\n  ... and {len(problems) - LISTED} more, see --json" if len(problems) > LISTED else ""
+        listed = "\n".join(_listed(problems))
         raise DataError(
-            f"{store} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{listed}{more}\n'densnet data "
+            f"{store} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{listed}\n'densnet data "
             "verify --repair' keeps all that is sound."
         )
     if not as_json:
@@ -185,7 +184,10 @@ def split(
 def _print_list(title: str, lines: Sequence[str]) -> None:
     if lines:
         print(f"{title}:")
-        for line in lines[:LISTED]:
-            print(f"  {line}")
-        if len(lines) > LISTED:
-            print(f"  ... and {len(lines) - LISTED} more, see --json")
+        print("\n".join(_listed(lines)))
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    """The first of some lines, indented, and how many more there are."""
+    more = [f"  ... and {len(lines) - LISTED} more, see --json"] if len(lines) > LISTED else []
+    return [*(f"  {line}" for line in lines[:LISTED]), *more]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.integrals import Metric
+from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.backbone import Backbone, BackboneShape
 from densnet_core.density.graph import MolecularGraph
-from densnet_core.density.optimize import large_basis
 
 
 @dataclass(frozen=True, eq=False)

@@ -173,10 +173,6 @@ class ExpandedDensity(Density):
         atoms = atom_potential(self.atoms_part, self._positions, where)
         return np.asarray((atoms - electron_potential(self.difference_part, self._positions, where)).numpy())
 
-    def difference_potential(self, points: Array) -> Array:
-        """Potential (n_points,) of the electrons that the molecule has more or less than its atoms, hartree/e."""
-        return np.asarray(-electron_potential(self.difference_part, self._positions, torch.tensor(points)).numpy())
-
     def electric_field(self, points: Array) -> Array:
         """Field (n_points, 3), minus the gradient of ``electrostatic_potential``, hartree/(e bohr)."""
         where = torch.tensor(points)
@@ -219,25 +215,27 @@ class OrbitalDensity(Density):
     orbitals: Array
     occupations: Array
 
+    @cached_property
+    def functions(self) -> MolecularBasis:
+        return MolecularBasis(self.basis, self.structure.numbers)
+
     def evaluate(self, points: Array) -> Array:
-        functions = MolecularBasis(self.basis, self.structure.numbers)
         positions, orbitals = torch.tensor(self.structure.positions), torch.tensor(self.orbitals)
         occupations = torch.tensor(self.occupations)
         parts = [
-            ((functions.evaluate(positions, part) @ orbitals) ** 2) @ occupations
+            ((self.functions.evaluate(positions, part) @ orbitals) ** 2) @ occupations
             for part in torch.split(torch.tensor(points), CHUNK)
         ]
         return np.asarray(torch.cat(parts).numpy())
 
     def gradient(self, points: Array) -> Array:
-        functions = MolecularBasis(self.basis, self.structure.numbers)
         positions, orbitals = torch.tensor(self.structure.positions), torch.tensor(self.orbitals)
         weighted = 2.0 * torch.tensor(self.occupations)
         parts = [
             torch.einsum(
                 "pi,pxi,i->px",
-                functions.evaluate(positions, part) @ orbitals,
-                function_gradients(functions, positions, part) @ orbitals,
+                self.functions.evaluate(positions, part) @ orbitals,
+                function_gradients(self.functions, positions, part) @ orbitals,
                 weighted,
             )
             for part in torch.split(torch.tensor(points), CHUNK // 4)
@@ -245,8 +243,7 @@ class OrbitalDensity(Density):
         return np.asarray(torch.cat(parts).numpy())
 
     def electron_count(self) -> float:
-        functions = MolecularBasis(self.basis, self.structure.numbers)
-        overlap = two_center("overlap", functions, torch.tensor(self.structure.positions)).numpy()
+        overlap = two_center("overlap", self.functions, torch.tensor(self.structure.positions)).numpy()
         return float(np.einsum("pi,pq,qi,i->", self.orbitals, overlap, self.orbitals, self.occupations, optimize=True))
 
     def second_moments(self, n_radial: int = 60, degree: int = 29) -> Array:

@@ -118,6 +118,32 @@ def fit_density(
     )
 
 
+def difference_projection(
+    structure: Structure,
+    projection: NDArray[np.float64],
+    basis: Basis,
+    prior: AtomicPrior,
+    metric: Metric = "coulomb",
+) -> Tensor:
+    """Right-hand side (n_functions,) of a fit of rho minus the superposed atoms, from that of rho.
+
+    Raises
+    ------
+    InputError
+        If the projection is not of this structure in this basis.
+    """
+    positions = torch.tensor(structure.positions)
+    functions = MolecularBasis(basis, structure.numbers)
+    if np.shape(projection) != (functions.n_functions,):
+        raise InputError(
+            f"A projection of shape {np.shape(projection)} does not belong to basis {basis.name!r}, which has "
+            f"{functions.n_functions} functions on {structure.formula}."
+        )
+    atoms = MolecularBasis(prior.basis, structure.numbers)
+    from_atoms = two_center(metric, functions, positions, atoms, positions) @ prior.coefficients(structure.numbers)
+    return torch.as_tensor(projection, dtype=torch.float64) - from_atoms
+
+
 def fit_difference(
     structure: Structure,
     projection: NDArray[np.float64],
@@ -143,16 +169,8 @@ def fit_difference(
     InputError
         As ``fit_density``; the projection must be that of this structure in this basis.
     """
-    positions = torch.tensor(structure.positions)
+    right = difference_projection(structure, projection, basis, prior, metric)
     functions = MolecularBasis(basis, structure.numbers)
-    atoms = MolecularBasis(prior.basis, structure.numbers)
-    from_atoms = two_center(metric, functions, positions, atoms, positions) @ prior.coefficients(structure.numbers)
-    if np.shape(projection) != (functions.n_functions,):
-        raise InputError(
-            f"A projection of shape {np.shape(projection)} does not belong to basis {basis.name!r}, which has "
-            f"{functions.n_functions} functions on {structure.formula}."
-        )
-    right = torch.as_tensor(projection, dtype=torch.float64) - from_atoms
-    matrix = two_center(metric, functions, positions)
+    matrix = two_center(metric, functions, torch.tensor(structure.positions))
     electrons = -float(structure.charge) if constrained else None
     return fit_density(matrix, right, functions.electron_counts(), electrons, tikhonov)

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
-from densnet_core.basis.library import EvenTempered, even_tempered
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.contraction import Contractions, Key, PrimitiveLayout, primitive_exponents, radial_metric
 from densnet_core.elements import symbol
@@ -33,28 +32,6 @@ Counts = Mapping[int, Sequence[int]]
 _RIDGE = 1e-10  # of the metric scaled to unit diagonal, against rounding on the way
 _START_RIDGE = 1e-5  # keeps the atoms' coefficients of the first fit comparable between frames
 _DEPENDENT = 1e-9  # radial directions below this share of the largest are left out; 1e-5 would double the fit floor
-
-
-def large_basis(elements: Sequence[int]) -> GaussianBasis:
-    """An even-tempered set (l up to 5, on H and He up to 3) that holds difference densities almost completely.
-
-    Its fit floor for ethanol, PBE/aug-cc-pVDZ, is 0.07 % NMAE with 1359 functions.
-    """
-    light: dict[str | int, EvenTempered] = {
-        "s": EvenTempered(0.05, 2.0, 11),
-        "p": EvenTempered(0.09, 1.8, 9),
-        "d": EvenTempered(0.15, 2.0, 7),
-        "f": EvenTempered(0.35, 2.1, 5),
-    }
-    heavy: dict[str | int, EvenTempered] = {
-        "s": EvenTempered(0.06, 1.8, 16),
-        "p": EvenTempered(0.07, 1.95, 11),
-        "d": EvenTempered(0.10, 1.9, 11),
-        "f": EvenTempered(0.17, 1.95, 7),
-        "g": EvenTempered(0.32, 2.1, 5),
-        "h": EvenTempered(0.50, 2.1, 3),
-    }
-    return even_tempered({z: light if z <= 2 else heavy for z in elements}, "large")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.electron import Density
+from densnet_core.density.electron import CHUNK, Density
 from densnet_core.density.fitting import DensityFit, fit_density
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
@@ -23,7 +23,6 @@ from densnet_core.errors import InputError
 
 FLOOR: Final = 1e-3
 """Electrons per bohr^3: where the atoms' density is lower, an error counts by its square as everywhere there."""
-CHUNK: Final = 8192
 
 Weight = Callable[[Tensor], Tensor]
 

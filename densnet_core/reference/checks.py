@@ -26,11 +26,10 @@ def check_structure(structure: Structure, basis: Basis) -> None:
     functions = basis.n_functions(structure.numbers)
     if structure.n_electrons == 0:
         raise InputError(f"{structure.formula} with charge {structure.charge} has no electrons; nothing to compute.")
-    n_alpha = (structure.n_electrons + structure.multiplicity - 1) // 2
-    if n_alpha > functions:
+    if structure.n_alpha > functions:
         raise InputError(
-            f"{structure.formula} with multiplicity {structure.multiplicity} has {n_alpha} electrons of one spin but "
-            f"{basis.name} only {functions} functions. Check charge and multiplicity or take a larger basis."
+            f"{structure.formula} with multiplicity {structure.multiplicity} has {structure.n_alpha} electrons of one "
+            f"spin but {basis.name} only {functions} functions. Check charge and multiplicity or take a larger basis."
         )
 
 

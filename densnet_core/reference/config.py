@@ -5,12 +5,9 @@ from pydantic import Field
 from densnet_core.options import Options
 
 
-class LocalExecutorOptions(Options):
-    """Options of the executor ``local``: processes on this machine."""
+class WorkerLimitOptions(Options):
+    """What one worker process may use; shared by the executors whose workers are our processes."""
 
-    workers: int | None = Field(
-        default=None, ge=1, description="Number of processes; absent: one per core.", examples=[2]
-    )
     time_limit_s: float | None = Field(
         default=None,
         gt=0,
@@ -20,6 +17,14 @@ class LocalExecutorOptions(Options):
     memory_limit_mb: int | None = Field(
         default=None,
         ge=1,
-        description="Address space that one process may use, MiB; absent: no limit.",
+        description="Private memory that one worker may use, MiB; absent: no limit.",
         examples=[4096],
+    )
+
+
+class LocalExecutorOptions(WorkerLimitOptions):
+    """Options of the executor ``local``: processes on this machine."""
+
+    workers: int | None = Field(
+        default=None, ge=1, description="Number of processes; absent: one per core.", examples=[2]
     )

@@ -64,8 +64,7 @@ def spins(structure: Structure, occupations: Array) -> Array:
     occupations = np.asarray(occupations)
     if (occupations == 2.0).all():
         return np.zeros(occupations.size)
-    n_alpha = (structure.n_electrons + structure.multiplicity - 1) // 2
-    return np.where(np.arange(occupations.size) < n_alpha, 1.0, -1.0)
+    return np.where(np.arange(occupations.size) < structure.n_alpha, 1.0, -1.0)
 
 
 def electrons_of(structure: Structure, quantity: Quantity) -> float:

@@ -53,6 +53,11 @@ def spherical_density(number: int, shells: Iterable[Shell], matrices: Mapping[in
         radial = np.stack([_radial_part(shell, radii) for shell in shells if shell.l == l], axis=1)
         # The squares of the 2l + 1 harmonics add up to (2l + 1) / 4 pi (Unsoeld's theorem).
         values += (2 * l + 1) / (4.0 * np.pi) * np.einsum("ra,ab,rb->r", radial, matrix, radial)
+    return checked_density(number, radii, weights, values)
+
+
+def checked_density(number: int, radii: Array, weights: Array, values: Array) -> RadialDensity:
+    """The density of a free atom; ``ConvergenceError`` if it misses the electrons by more than 1e-7 (relative)."""
     electrons = float(weights @ values)
     if not abs(electrons - number) <= COUNT_TOLERANCE * number:
         raise ConvergenceError(

@@ -83,16 +83,22 @@ def defect(structure: Structure, start: Structure) -> Defect | None:
     return None
 
 
+def reached(connected: NDArray[np.bool_], start: int) -> set[int]:
+    """The atom ``start`` and all that bonds lead to from it, by the matrix (n_atoms, n_atoms) of what is bonded."""
+    found, frontier = {start}, [start]
+    while frontier:
+        for other in np.flatnonzero(connected[frontier.pop()]).tolist():
+            if other not in found:
+                found.add(other)
+                frontier.append(other)
+    return found
+
+
 def _components(connected: NDArray[np.bool_]) -> list[list[int]]:
     unvisited = set(range(len(connected)))
     parts: list[list[int]] = []
     while unvisited:
-        frontier = [min(unvisited)]
-        part: set[int] = set()
-        while frontier:
-            atom = frontier.pop()
-            part.add(atom)
-            frontier += [int(other) for other in np.flatnonzero(connected[atom]) if int(other) not in part]
+        part = reached(connected, min(unvisited))
         parts.append(sorted(part))
         unvisited -= part
     return parts

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.sampling.base import Sampler, SamplingContext
-from densnet_core.sampling.checks import BONDED, defect, relative_distances
+from densnet_core.sampling.checks import BONDED, defect, reached, relative_distances
 from densnet_core.sampling.config import TorsionOptions, TorsionScanOptions
 from densnet_core.sampling.distinct import distinct, on_hash_grid
 from densnet_core.structures import Structure
@@ -123,23 +123,13 @@ def turning_atoms(structure: Structure, bond: Bond) -> list[int]:
     if not connected[first, second]:
         raise InputError(f"{name} is not a bond: the atoms are too far apart.")
     connected[first, second] = connected[second, first] = False
-    sides = [_reached(connected, atom) for atom in bond]
+    sides = [reached(connected, atom) for atom in bond]
     if first in sides[1]:
         raise InputError(f"The bond {name} is part of a ring; only bonds outside of rings can be rotated about.")
     if min(len(side) for side in sides) == 1:
         raise InputError(f"Nothing turns about {name}: one of the atoms has no other neighbour.")
     axis = 0 if len(sides[0]) < len(sides[1]) else 1
     return sorted(sides[axis] - {bond[axis]})
-
-
-def _reached(connected: NDArray[np.bool_], start: int) -> set[int]:
-    reached, frontier = {start}, [start]
-    while frontier:
-        for other in np.flatnonzero(connected[frontier.pop()]).tolist():
-            if other not in reached:
-                reached.add(other)
-                frontier.append(other)
-    return reached
 
 
 def rotated(positions: Array, bond: Bond, atoms: Sequence[int], angle: float) -> Array:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +85,7 @@ class WalkerFile:
         if not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 refused = json.loads(file["refused"].tobytes())
                 return [
                     Walker(
@@ -95,5 +97,5 @@ class WalkerFile:
                     )
                     for index, faults in enumerate(refused)
                 ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path} is damaged ({error}). Remove it to have the dynamics begin anew.") from error

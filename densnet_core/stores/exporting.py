@@ -35,10 +35,16 @@ def sound_frames(store: ReferenceStore) -> Iterator[tuple[Structure, ReferenceRe
 @contextmanager
 def writing(file: Path) -> Iterator[TextIO]:
     """A text file that gets its name when it is whole; ``ResourceError`` if it cannot be written."""
+    with _whole(file) as partial, partial.open("w", encoding="utf-8") as out:
+        yield out
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[Path]:
+    """The path to write first; it becomes ``file`` at the end, or is removed."""
     partial = partial_name(file)
     try:
-        with partial.open("w", encoding="utf-8") as out:
-            yield out
+        yield partial
         partial.replace(file)
     except OSError as error:
         raise ResourceError(f"{file} cannot be written: {error.strerror}.") from error
@@ -77,12 +83,5 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]]) -
         arrays["dipole_au"] = np.array([result.dipole for result in results])
     if "orbitals" in labels and first.multiplicity == 1:
         arrays["mo_coeff_occupied"] = np.array([result.orbitals for result in results])
-    partial = partial_name(file)
-    try:
-        with partial.open("wb") as out:
-            np.savez(out, **arrays)
-        partial.replace(file)
-    except OSError as error:
-        raise ResourceError(f"{file} cannot be written: {error.strerror}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with _whole(file) as partial, partial.open("wb") as out:
+        np.savez(out, **arrays)

@@ -17,7 +17,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.folder import groups_in
 from densnet_core.stores.records import metadata_problems, read_group
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.restart import POSITIONS, VELOCITIES, slot_chunks
+from densnet_core.stores.restart import LOST, POSITIONS, SLOTS, VELOCITIES, slot_chunks
 from densnet_core.stores.table import Frame, Table
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.structures import Structure
@@ -221,7 +221,7 @@ def _inspect_trajectory(store: TrajectoryStore, found: Inspection) -> None:
 
 def _inspect_restart(store: TrajectoryStore, last: int, found: Inspection) -> None:
     record = store.frame_table.attributes.get("restart")
-    if record is not None and "lost" in record:
+    if record is not None and LOST in record:
         return  # a repair has said so
     try:
         state = store.restart()
@@ -235,7 +235,7 @@ def _inspect_restart(store: TrajectoryStore, last: int, found: Inspection) -> No
         return
     for name in (POSITIONS, VELOCITIES):
         chunks = slot_chunks(store.zarr, name)
-        for slot in (0, 1):
+        for slot in range(SLOTS):
             file = chunks.file(slot)
             if record is None or slot != record.get("slot"):
                 if file.exists():

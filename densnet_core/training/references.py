@@ -135,6 +135,7 @@ class ReferenceDensities:
         self._metrics: dict[int, Tensor] = {}
         self._bytes = 0
         self._references: dict[int, _Reference] = {}
+        self._unscaled_fits: dict[int, Tensor] = {}
         for index, coefficients in enumerate(frames.coefficients):
             expected = self._both(index)[1].n_functions
             if len(coefficients) != expected:
@@ -177,12 +178,15 @@ class ReferenceDensities:
         """(n,) coefficients of the reference difference in the basis with its exponents as they are, charge exact."""
         if not self.specification.adapts_exponents:
             return torch.tensor(self.frames.coefficients[index])
+        if index in self._unscaled_fits:
+            return self._unscaled_fits[index]
         functions = self.functions(index)
         charge = self.frames.structures[index].charge
         unscaled = torch.ones((functions.n_atoms, MAX_L + 1), dtype=torch.float64)
         projection = self._reference(index).projection(unscaled)
         fit = fit_density(self.metric_matrix(index), projection, functions.electron_counts(), -float(charge))
-        return torch.tensor(fit.coefficients)
+        self._unscaled_fits[index] = torch.tensor(fit.coefficients)
+        return self._unscaled_fits[index]
 
     def squared_errors(self, indices: Sequence[int], predicted: Expansion) -> tuple[Tensor, Tensor]:
         """Squared norms of density errors (hartree in the Coulomb metric) and of dipole errors (a.u.), (n,) each."""
@@ -206,12 +210,8 @@ class ReferenceDensities:
         return torch.cat(norms)[order], torch.cat(dipoles)[order]
 
     def mean_square(self) -> float:
-        """Mean squared norm of the reference differences."""
-        if self.specification.adapts_exponents:
-            norms = [float(self._reference(i).norm) for i in range(len(self.frames))]
-        else:
-            vectors = [self.coefficients(i) for i in range(len(self.frames))]
-            norms = [float(c @ self.metric_matrix(i) @ c) for i, c in enumerate(vectors)]
+        """Mean squared norm of the reference differences, for exponents that move."""
+        norms = [float(self._reference(i).norm) for i in range(len(self.frames))]
         return sum(norms) / len(norms)
 
     def _fixed(self, indices: Sequence[int]) -> _Integrals:

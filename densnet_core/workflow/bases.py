@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import MAX_L, SHELL_LETTERS, GaussianBasis
-from densnet_core.basis.integrals import two_center
+from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import OrbitalDensity
-from densnet_core.density.optimize import ContractionOptimizer, TargetDensity, condition_number, large_basis
+from densnet_core.density.fitting import difference_projection
+from densnet_core.density.optimize import ContractionOptimizer, TargetDensity, condition_number
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
 from densnet_core.elements import atomic_number, symbol
@@ -94,14 +95,14 @@ def _target(
 ) -> TargetDensity:
     """The difference of a density to the superposed atoms, from the projection of the density itself."""
     structure = density.structure
-    positions = torch.tensor(structure.positions)
-    atoms = MolecularBasis(prior.basis, structure.numbers)
-    coefficients = prior.coefficients(structure.numbers)
-    functions = MolecularBasis(basis, structure.numbers)
-    from_atoms = two_center("coulomb", functions, positions, atoms, positions) @ coefficients
+    difference = difference_projection(structure, projection, basis, prior)
     points, weights = quadrature(structure, _RADIAL, _DEGREE)
-    values = density.evaluate(points) - atoms.density(positions, coefficients, torch.tensor(points)).numpy()
-    return TargetDensity(structure, basis, projection - from_atoms.numpy(), points, weights, values, weight)
+    atoms = MolecularBasis(prior.basis, structure.numbers)
+    superposed = atoms.density(
+        torch.tensor(structure.positions), prior.coefficients(structure.numbers), torch.tensor(points)
+    )
+    values = density.evaluate(points) - superposed.numpy()
+    return TargetDensity(structure, basis, difference.numpy(), points, weights, values, weight)
 
 
 def optimize_basis(

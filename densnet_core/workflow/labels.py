@@ -117,6 +117,37 @@ def fit_name(
     )
 
 
+class FitWriter:
+    """Takes the coefficients of the frames that a fit lacks, in any order, and appends them in that of the store.
+
+    Parameters
+    ----------
+    store : ReferenceStore
+    fit : Fit
+        One of its fits.
+    """
+
+    def __init__(self, store: ReferenceStore, fit: Fit) -> None:
+        self.first = len(fit)
+        """The frame that has index 0 here."""
+        self._store, self._fit = store, fit
+        self._waiting: dict[int, Array] = {}
+
+    def add(self, index: int, coefficients: Array) -> None:
+        """Keep the coefficients of frame ``first + index``; all that have no gap before them are committed."""
+        self._waiting[self.first + index] = coefficients
+        ready: list[Array] = []
+        while len(self._fit) + len(ready) in self._waiting:
+            ready.append(self._waiting.pop(len(self._fit) + len(ready)))
+        if ready:
+            self._fit.append(ready)
+
+    def fail(self, index: int, error: Exception) -> None:
+        """Raise ``DenSNetError`` naming the frame that could not be projected."""
+        where = f"Frame {self.first + index} of {self._store.path}"
+        raise DenSNetError(f"{where} could not be projected: {error}") from error
+
+
 def fit_into(
     store: ReferenceStore,
     factory: BackendFactory,
@@ -147,21 +178,13 @@ def fit_into(
         prior = prior or AtomicPrior.fit(atomic_densities(factory, elements, executor))
         fit = store.create_fit(name, basis, metric, prior.to_dict(), constrained=True)
     atoms = AtomicPrior.from_dict(fit.prior)
-    first = len(fit)
-    waiting: dict[int, Array] = {}
+    writer = FitWriter(store, fit)
+    first = writer.first
     conditioning = _Conditioning()
 
     def keep(index: int, made: DensityFit) -> None:
         conditioning.add(made)
-        waiting[first + index] = made.coefficients
-        ready: list[Array] = []  # a store holds its fits in the order of its frames
-        while len(fit) + len(ready) in waiting:
-            ready.append(waiting.pop(len(fit) + len(ready)))
-        if ready:
-            fit.append(ready)
-
-    def fail(index: int, error: Exception) -> None:
-        raise DenSNetError(f"Frame {first + index} of {store.path} could not be projected: {error}") from error
+        writer.add(index, made.coefficients)
 
     frames = (
         (store.structure(i), result.orbitals, result.occupations)
@@ -178,7 +201,7 @@ def fit_into(
                 structure = store.structure(first + index)
                 keep(index, fit_difference(structure, projection, basis, atoms, two_center_metric, tikhonov=tikhonov))
 
-            project_many(factory, frames, basis, metric, executor, keep_projection, fail, progress)
+            project_many(factory, frames, basis, metric, executor, keep_projection, writer.fail, progress)
         if note is not None:
             note(conditioning.text(basis))
     return fit

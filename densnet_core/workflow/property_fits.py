@@ -13,7 +13,7 @@ from densnet_core.basis.base import Basis
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.fitting import fit_density
-from densnet_core.errors import DenSNetError, InputError
+from densnet_core.errors import InputError
 from densnet_core.reference.base import Metric
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.properties import Quantity, density_orbitals, electrons_of
@@ -21,6 +21,7 @@ from densnet_core.reference.runner import BackendFactory, Frame, project_many
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
+from densnet_core.workflow.labels import FitWriter
 from densnet_core.workflow.reporter import Advance, Reporter
 
 FITTED: Final[tuple[Quantity, ...]] = ("density_response", "spin_density")
@@ -92,20 +93,11 @@ def fit_property_into(
     name = property_fit_name(basis, metric, quantity)
     there = name in store.fit_names()
     fit = store.fit(name) if there else store.create_fit(name, basis, metric, {}, constrained=True, quantity=quantity)
-    first = len(fit)
-    waiting: dict[int, Array] = {}
+    writer = FitWriter(store, fit)
+    first = writer.first
 
     def keep(index: int, projection: Array) -> None:
-        frame = first + index
-        waiting[frame] = fit_projection(store.structure(frame), projection, basis, metric, quantity)
-        ready: list[Array] = []  # a store holds its fits in the order of its frames
-        while len(fit) + len(ready) in waiting:
-            ready.append(waiting.pop(len(fit) + len(ready)))
-        if ready:
-            fit.append(ready)
-
-    def fail(index: int, error: Exception) -> None:
-        raise DenSNetError(f"Frame {first + index} of {store.path} could not be projected: {error}") from error
+        writer.add(index, fit_projection(store.structure(first + index), projection, basis, metric, quantity))
 
     def frames() -> Iterator[Frame]:
         for index in range(first, len(store)):
@@ -114,5 +106,5 @@ def fit_property_into(
             yield structure, orbitals, occupations
 
     if first < len(store):
-        project_many(factory, frames(), basis, metric, executor, keep, fail, progress)
+        project_many(factory, frames(), basis, metric, executor, keep, writer.fail, progress)
     return fit

@@ -26,7 +26,6 @@ from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DenSNetError
 from densnet_core.md.base import MDEngine
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.reference.base import Metric
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext
@@ -242,7 +241,7 @@ class Run:
                         f"{len(failures)} of {len(structures)} calculations failed; {there} frames are left and "
                         f"[training] asks for {wanted}. The first failure: {failures[0][1]}"
                     )
-                metric: Metric = "overlap" if self.config.basis.metric == "overlap" else "coulomb"
+                metric = self.config.basis.error_metric
                 fit_properties(store, factory, self.given_basis, metric, self.executor, self.reporter)
         return path
 

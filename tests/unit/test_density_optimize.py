@@ -8,10 +8,11 @@ import torch
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
+from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.contraction import PrimitiveLayout, primitive_exponents
 from densnet_core.density.fitting import fit_density
-from densnet_core.density.optimize import ContractionOptimizer, TargetDensity, condition_number, large_basis
+from densnet_core.density.optimize import ContractionOptimizer, TargetDensity, condition_number
 from densnet_core.density.quadrature import quadrature
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure

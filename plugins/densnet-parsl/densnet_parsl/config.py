@@ -4,10 +4,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from densnet_core.options import FilePath, Options
+from densnet_core.options import FilePath
+from densnet_core.reference.config import WorkerLimitOptions
 
 
-class ParslOptions(Options):
+class ParslOptions(WorkerLimitOptions):
     """Options of the executor ``parsl``: workers on this machine, or in jobs of Slurm or PBS."""
 
     provider: Literal["local", "slurm", "pbs"] = Field(
@@ -18,18 +19,6 @@ class ParslOptions(Options):
         ge=1,
         description="Workers per node, each with one thread; absent: one per core, which needs provider = local.",
         examples=[2],
-    )
-    time_limit_s: float | None = Field(
-        default=None,
-        gt=0,
-        description="Wall time after which one calculation is given up, seconds; absent: none.",
-        examples=[3600.0],
-    )
-    memory_limit_mb: int | None = Field(
-        default=None,
-        ge=1,
-        description="Private memory that one worker may use, MiB; absent: no limit.",
-        examples=[4096],
     )
     nodes: int = Field(default=1, ge=1, description="Nodes per job.")
     jobs: int = Field(default=1, ge=1, description="Most jobs at a time.")

@@ -10,7 +10,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +20,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from densnet_core.errors import DenSNetError, InputError, ResourceError
 from densnet_core.reference.executors import Executor, Outcome
 from densnet_core.reference.pool import MAX_ATTEMPTS
-from densnet_core.reference.process import packed_function, packed_task
+from densnet_core.reference.process import Job, packed_function, packed_task
 from densnet_parsl.cluster import LABEL, n_workers, parsl_config
 from densnet_parsl.config import ParslOptions
 from densnet_parsl.remote import carry_out
@@ -112,22 +111,15 @@ def _end(kernel: DataFlowKernel, folder: Path | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(eq=False)
-class _Job:
-    index: int
-    packed: bytes
-    attempts: int = 0
-
-
 class _Stream(Generic[Result]):
     """One call of ``map``: the tasks to come, those under way and those that could not be sent."""
 
     def __init__(self, function: bytes, tasks: Iterator[tuple[int, Any]], options: ParslOptions) -> None:
-        self.waiting: dict[Future[bytes], _Job] = {}
+        self.waiting: dict[Future[bytes], Job] = {}
         self._function, self._tasks = function, tasks
         self._limits = (options.time_limit_s, options.memory_limit_mb, list(sys.path))
         self._window = 2 * n_workers(options)
-        self._ready: deque[_Job] = deque()
+        self._ready: deque[Job] = deque()
         self._refused: deque[Outcome[Result]] = deque()
 
     def has_more(self) -> bool:
@@ -138,7 +130,7 @@ class _Stream(Generic[Result]):
             except StopIteration:
                 return False
             try:
-                self._ready.append(_Job(index, packed_task(index, task)))
+                self._ready.append(Job(index, packed_task(index, task)))
             except InputError as error:
                 self._refused.append(Outcome(index, None, error, 0.0))
         return True

@@ -96,9 +96,8 @@ class Psi4Backend(ReferenceBackend):
             order = psi4_order(basis, structure.numbers)
             overlap = np.empty_like(answer.arrays["overlap_0"])
             overlap[np.ix_(order, order)] = answer.arrays["overlap_0"]
-            n_alpha = (structure.n_electrons + structure.multiplicity - 1) // 2
             polarizability, response = field_response(
-                lambda field: next(steps), results[0].orbitals, results[0].occupations, n_alpha, overlap
+                lambda field: next(steps), results[0].orbitals, results[0].occupations, structure.n_alpha, overlap
             )
         return ReferenceResult(
             energy=results[0].energy,
@@ -192,13 +191,14 @@ class Psi4Backend(ReferenceBackend):
         return self.options.density_fitting and structure.n_electrons >= structure.multiplicity
 
     def _provenance(self, structure: Structure, version: str) -> dict[str, str]:
-        chosen = self.options
+        chosen, field = self.options, self.options.electric_field
         return {
             "program": "Psi4",
             "psi4": version,
             "density_fitting": chosen.auxiliary_basis if self._fits(structure) else "none, exact integrals",
             "grid": f"({self._radial_points}, {chosen.angular_points})",
             "scf_tolerance": f"{chosen.conv_tol:g}",
+            **({} if field is None else {"electric_field": " ".join(f"{strength:g}" for strength in field)}),
         }
 
 

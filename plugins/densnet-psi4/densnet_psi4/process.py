@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +137,8 @@ def _answer(folder: Path, code: int, label: str) -> Answer:
     if "error" in answer:
         raise error_of_psi4(label, answer["error"])
     try:
-        with np.load(folder / "result.npz", allow_pickle=False) as stored:
+        with (folder / "result.npz").open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{label}: the answer of Psi4 cannot be read: {error}.") from error
     return Answer(answer["values"], arrays, answer["psi4"])

@@ -11,10 +11,9 @@ from pyscf.data.elements import NRSRHF_CONFIGURATION, NRSRHFS_CONFIGURATION
 from pyscf.scf.atom_hf import AtomHF1e, AtomSphAverageRHF
 from pyscf.scf.atom_ks import AtomSphAverageRKS
 
-from densnet_core.elements import symbol
 from densnet_core.errors import ConvergenceError
 from densnet_core.reference.base import RadialDensity
-from densnet_core.reference.radial import COUNT_TOLERANCE, radial_grid
+from densnet_core.reference.radial import checked_density, radial_grid
 from densnet_pyscf.functional import is_hartree_fock
 
 Array = NDArray[np.float64]
@@ -43,12 +42,7 @@ def atomic_density(molecule: gto.Mole, method: str) -> RadialDensity:
     points[:, 2] = radii  # the density is spherical, so one direction is enough
     orbitals = molecule.eval_gto("GTOval_sph", points)
     values = np.einsum("pi,ij,pj->p", orbitals, density_matrix, orbitals, optimize=True)
-    electrons = float(weights @ values)
-    if not abs(electrons - number) <= COUNT_TOLERANCE * number:
-        raise ConvergenceError(
-            f"The density of the atom {symbol(number)} integrates to {electrons:.8f} instead of {number} electrons."
-        )
-    return RadialDensity(radii, weights, values)
+    return checked_density(number, radii, weights, values)
 
 
 def _solve(molecule: gto.Mole, method: str) -> Array:

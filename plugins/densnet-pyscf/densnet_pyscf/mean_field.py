@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from pyscf import dft, gto, scf
 
 from densnet_core.errors import ConvergenceError, InputError, ResourceError
+from densnet_pyscf.field import position_integrals
 from densnet_pyscf.functional import is_hartree_fock
+from densnet_pyscf.properties import total_density_matrix
 
 Array = NDArray[np.float64]
 
@@ -129,12 +131,7 @@ def forces(solver: Any, label: str) -> Array:
 def dipole(solver: Any) -> Array:
     """(3,) sum_A Z_A R_A - integral r rho, e bohr, about the origin."""
     molecule = solver.mol
-    density = np.asarray(solver.make_rdm1())
-    if density.ndim == 3:
-        density = density.sum(axis=0)
-    with molecule.with_common_origin((0.0, 0.0, 0.0)):
-        positions = molecule.intor_symmetric("int1e_r", comp=3)
-    electronic = np.einsum("xij,ji->x", positions, density)
+    electronic = np.einsum("xij,ji->x", position_integrals(molecule), total_density_matrix(solver))
     return np.asarray(molecule.atom_charges() @ molecule.atom_coords() - electronic)
 
 
