@@ -1,8 +1,8 @@
 """Throughput of labelling: PySCF called directly, one and two local workers, and two workers of Parsl.
 
-PySCF alone in two processes says what the second core of the machine is worth. Every side labels the same frames into a store of its own, one side after the other, so both cores have to be quiet. A
-side that is finished is not measured again when the script is started anew with the same options: its numbers lie in
-the folder of ``--state``.
+PySCF alone in two processes says what the second core of the machine is worth. Every side labels the same frames into
+a store of its own, one side after the other, so both cores have to be quiet. A side that is finished is not measured
+again when the script is started anew with the same options: its numbers lie in the folder of ``--state``.
 
     python benchmarks/bench_executors.py                                  # 4 frames of water, a minute
     python benchmarks/bench_executors.py --molecule ethanol1 --frames 40 --state FOLDER  # half an hour

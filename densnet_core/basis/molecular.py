@@ -14,7 +14,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.harmonics import solid_harmonics
-from densnet_core.basis.species import primitives_of, species_of
+from densnet_core.basis.species import Momentum, Species, primitives_of, species_of
 from densnet_core.errors import InputError
 
 
@@ -211,9 +211,53 @@ class MolecularBasis:
         return values
 
     def density(self, positions: Tensor, coefficients: Tensor, points: Tensor, chunk: int = 8192) -> Tensor:
-        """sum_P c_P P(r) on points (n_points, 3): (n_points,), in chunks that bound the memory."""
-        parts = [self.evaluate(positions, part) @ coefficients for part in torch.split(points, chunk)]
-        return torch.cat(parts) if parts else coefficients.new_zeros(0)
+        """sum_P c_P P(r) on points, in chunks that bound the memory.
+
+        Faster than the values of the functions: every primitive's coefficients are summed over its contractions first.
+
+        Parameters
+        ----------
+        positions : (n_atoms, 3), bohr
+        coefficients : (n_functions,) or (n_functions, n_densities)
+        points : (n_points, 3), bohr
+
+        Returns
+        -------
+        (n_points,) or (n_points, n_densities)
+        """
+        columns = coefficients.reshape(self.n_functions, -1)
+        n_densities = columns.shape[1]
+        terms = [
+            (species.atoms, momentum.l, *self._primitive_terms(species, momentum, columns))
+            for species in self.species
+            for momentum in species.momenta
+        ]
+        l_max = max(group.l for group in self.groups)
+        parts = []
+        for part in torch.split(points, chunk):
+            offsets = part - positions[:, None, :]
+            squares = (offsets**2).sum(-1)
+            harmonics = solid_harmonics(offsets, l_max)
+            total = part.new_zeros((len(part), n_densities))
+            for atoms, l_, exponents, weights in terms:
+                radial = torch.exp(-squares[atoms, :, None] * exponents[:, None, :]) @ weights
+                radial = radial.reshape(*radial.shape[:2], 2 * l_ + 1, n_densities)
+                total = total + torch.einsum("apmk,apm->pk", radial, harmonics[l_][atoms])
+            parts.append(total)
+        return torch.cat(parts).reshape(len(points), *coefficients.shape[1:])
+
+    def _primitive_terms(self, species: Species, momentum: Momentum, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Exponents (n_atoms or 1, n_primitives) and the factors of r^l exp(-a r^2) Y_lm in densities of a species.
+
+        The factors are (n_atoms, n_primitives, (2l + 1) * n_densities), for coefficients (n_functions, n_densities).
+        """
+        atoms = slice(0, 1) if self.is_uniform else slice(None)
+        own = columns[species.functions[:, momentum.functions]]
+        own = own.reshape(len(species.atoms), momentum.n_shells, -1)
+        contraction = momentum.contraction(self.groups, atoms)
+        if contraction is None:
+            return momentum.exponents(self.groups, atoms), momentum.factors(self.groups, atoms)[..., None] * own
+        return momentum.exponents(self.groups, atoms), contraction.transpose(-2, -1) @ own
 
 
 def normalized_coefficients(l: int, exponents: Tensor, contraction: Tensor) -> Tensor:  # noqa: E741

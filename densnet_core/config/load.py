@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.base import PROPERTIES
 from densnet_core.reference.dispersion import Dispersion
+from densnet_core.spectra.infrared import shortest_ps
 from densnet_core.structures import Structure, read_xyz
 
 
@@ -171,8 +173,8 @@ def _choose(
 def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
     """Check what a configuration refers to outside itself, and return the starting geometry.
 
-    Run it before anything expensive: the geometry can be read, the density basis covers its elements and the sampler
-    makes as many frames as training needs.
+    Run it before anything expensive: the geometry can be read, the density basis covers its elements, the sampler makes
+    as many frames as training needs, and the dynamics will be long enough for the spectrum.
 
     Raises
     ------
@@ -186,6 +188,7 @@ def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
         raise ConfigError(f"{source}: basis: {error}") from error
     _check_counts(config, select(config, manager))
     _check_reference(config, structure)
+    _check_length(config)
     return structure
 
 
@@ -221,6 +224,18 @@ def _check_reference(config: Config, structure: Structure) -> None:
         raise ConfigError(
             f"{source}: reference.properties: the spin density of a singlet is zero. Set system.multiplicity, or leave "
             "'spin_density' out."
+        )
+
+
+def _check_length(config: Config) -> None:
+    """The trajectories will be long enough for the spectrum."""
+    section, length = config.spectrum, config.md.nve_ps
+    needed = shortest_ps(section.window, section.resolution)
+    if length < needed:
+        raise ConfigError(
+            f"{config.source.name}: spectrum.resolution = {section.resolution:g} cm^-1 needs md.nve_ps of at least "
+            f"{needed:.2f}, found {length:g}. Run longer, or take a resolution of at least "
+            f"{ceil(section.resolution * needed / length)}."
         )
 
 

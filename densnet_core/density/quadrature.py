@@ -58,17 +58,17 @@ def becke_share(points: Array, positions: Array, owner: int) -> Array:
     n_atoms = len(positions)
     if n_atoms == 1:
         return np.ones(len(points))
-    distances = np.linalg.norm(points[:, None, :] - positions[None, :, :], axis=-1)
-    between = np.linalg.norm(positions[:, None, :] - positions[None, :, :], axis=-1)
-    cells = np.ones((len(points), n_atoms))
+    distances = np.stack([np.linalg.norm(points - position, axis=-1) for position in positions])
+    cells = np.ones((n_atoms, len(points)))
     for a in range(n_atoms):
-        for b in range(n_atoms):
-            if a != b:
-                mu = (distances[:, a] - distances[:, b]) / between[a, b]
-                for _ in range(3):
-                    mu = 1.5 * mu - 0.5 * mu**3
-                cells[:, a] *= 0.5 * (1.0 - mu)
-    return np.asarray(cells[:, owner] / cells.sum(axis=1))
+        for b in range(a):
+            mu = (distances[a] - distances[b]) / np.linalg.norm(positions[a] - positions[b])
+            for _ in range(3):
+                mu = mu * (1.5 - 0.5 * mu * mu)
+            half = 0.5 * mu  # odd in the exchange of the two atoms
+            cells[a] *= 0.5 - half
+            cells[b] *= 0.5 + half
+    return np.asarray(cells[owner] / cells.sum(axis=0))
 
 
 def quadrature(structure: Structure, n_radial: int = 60, degree: int = 29) -> tuple[Array, Array]:

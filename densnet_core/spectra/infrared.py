@@ -211,23 +211,32 @@ def _taper(n: int) -> Array:
     return np.concatenate([rise, np.ones(n - 2 * edge), rise[::-1]])
 
 
+def shortest_ps(window: Window, width: float) -> float:
+    """Length in ps of the shortest trajectories that a window of this width (cm^-1) can be taken of."""
+    return _reach(window, width) / (1.0 - _TAPERED) * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3
+
+
+def _reach(window: Window, width: float) -> float:
+    """The lag, in atomic units, up to which a window needs the correlation function."""
+    angular = width / HARTREE_TO_WAVENUMBER
+    # A Hann window of half-length L has a transform of full width 2 pi / L at half maximum.
+    return 2.0 * np.pi / angular if window == "hann" else _GAUSSIAN_REACH * _GAUSSIAN_FWHM / angular
+
+
 def _lag_window(window: Window, width: float, spacing: float, n: int) -> Array:
     if window not in get_args(Window):
         raise InputError(f"There is no window {window!r}; use one of {', '.join(get_args(Window))}.")
     if not (np.isfinite(width) and width > 0):
         raise InputError(f"The window's width must be positive, not {width} cm^-1.")
-    angular = width / HARTREE_TO_WAVENUMBER
-    # A Hann window of half-length L has a transform of full width 2 pi / L at half maximum.
-    reach = 2.0 * np.pi / angular if window == "hann" else _GAUSSIAN_REACH * _GAUSSIAN_FWHM / angular
+    angular, reach = width / HARTREE_TO_WAVENUMBER, _reach(window, width)
     # Of the last tenth of the lags only faded ends are left.
     usable = max(int((1.0 - _TAPERED) * n), 1)
     longest = (usable - 1) * spacing
     if longest < reach:
         raise InputError(
-            f"A {window} window of {width:g} cm^-1 needs trajectories of at least "
-            f"{reach / (1.0 - _TAPERED) * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3:.2f} ps, these are "
-            f"{n * spacing * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3:.2f} ps long. Run longer or take a width of at least "
-            f"{width * reach / max(longest, spacing):.1f} cm^-1."
+            f"A {window} window of {width:g} cm^-1 needs trajectories of at least {shortest_ps(window, width):.2f} ps, "
+            f"these are {n * spacing * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3:.2f} ps long. Run longer or take a width of "
+            f"at least {width * reach / max(longest, spacing):.1f} cm^-1."
         )
     if window == "hann":
         lags = np.arange(int(reach / spacing) + 1) * spacing

@@ -93,6 +93,6 @@ def evaluate(
                 prediction.forces - result.forces,
                 dipole,
             )
-        if advance is not None:
-            advance(min(start + BATCH, len(indices)), "frames")
+            if advance is not None:
+                advance(len(summary.density), "frames")
     return summary.to_dict()

@@ -252,6 +252,7 @@ def test_inputs_are_checked_before_anything_expensive(write, tmp_path):
         MINIMAL.replace("universal-jkfit", "universal-jkfitt"): r"basis: There is no basis .* Did you mean",
         even("tempered.H", "tempered.He"): r"basis: .* H\b",
         MINIMAL + "[training]\ntrain = 200": r"= 220 frames, but sampling\.count = 100",
+        MINIMAL + "[md]\nnve_ps = 2.0": r"spectrum\.resolution = 10 cm\^-1 needs md\.nve_ps of at least 5\.1",
     }
     for text, says in cases.items():
         config = load_config(write(text))

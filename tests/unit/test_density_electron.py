@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from densnet_core.basis.base import GaussianBasis, Shell
-from densnet_core.basis.library import EvenTempered, even_tempered
+from densnet_core.basis.library import EvenTempered, basis_by_name, even_tempered
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity, density_errors, nmae_percent
 from densnet_core.density.prior import AtomicPrior
@@ -29,6 +30,21 @@ def test_moments_are_those_of_the_values() -> None:
     assert DENSITY.electron_count() == pytest.approx(weights @ values, abs=1e-6)
     nuclei = WATER.numbers @ WATER.positions
     np.testing.assert_allclose(DENSITY.dipole(), nuclei - (weights * values) @ points, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["densnet-s", "even-tempered"])
+def test_a_density_is_the_sum_of_its_functions(name: str) -> None:
+    """Contracted and not, with the exponents of the basis and with others, for one density and for two."""
+    basis = BASIS if name == "even-tempered" else basis_by_name(name)
+    functions, positions = MolecularBasis(basis, WATER.numbers), torch.tensor(WATER.positions)
+    points = torch.tensor(RANDOM.normal(scale=2.0, size=(50, 3)))
+    two = torch.tensor(RANDOM.normal(size=(functions.n_functions, 2)))
+    factors = torch.tensor(RANDOM.uniform(0.7, 1.4, size=(3, functions.groups[-1].l + 1)))
+    for made in (functions, functions.scaled(factors)):
+        values = made.evaluate(positions, points) @ two
+        torch.testing.assert_close(made.density(positions, two, points), values, rtol=0, atol=1e-12)
+        torch.testing.assert_close(made.density(positions, two[:, 1], points, 7), values[:, 1], rtol=0, atol=1e-12)
+    assert functions.density(positions, two, points[:0]).shape == (0, 2)
 
 
 def test_atoms_alone_have_the_electrons_and_no_dipole() -> None:
