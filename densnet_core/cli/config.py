@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from densnet_core.cli.output import print_json
-from densnet_core.config import Config, check_inputs, load_config
+from densnet_core.config import Config, load_config
 from densnet_core.plugins.manager import get_manager
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check a configuration file, or print the schema.")
@@ -14,11 +14,15 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check a conf
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The configuration file.")]) -> None:
-    """Check a configuration: its keys and values, its components and their options, geometry and basis."""
+    """Check a configuration: its keys and values, its components and their options, geometry, basis and networks."""
     config = load_config(file)
-    structure = check_inputs(config)
+
+    from densnet_core.workflow.run import Run
+
+    run = Run(config)
+    run.check()
     print(
-        f"{file} is fine: {structure.formula}, {config.reference.level} with {config.reference.backend}, "
+        f"{file} is fine: {run.structure.formula}, {config.reference.level} with {config.reference.backend}, "
         f"{config.training.frames} frames, {config.md.nve_ps:g} ps x {config.md.replicas} with {config.md.engine}.\n"
         f"Results go to {config.output_directory}"
     )

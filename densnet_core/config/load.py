@@ -17,7 +17,7 @@ from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.base import PROPERTIES
 from densnet_core.reference.dispersion import Dispersion
-from densnet_core.spectra.infrared import shortest_ps
+from densnet_core.spectra.windows import shortest_ps
 from densnet_core.structures import Structure, read_xyz
 
 

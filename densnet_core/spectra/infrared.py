@@ -36,16 +36,13 @@ from scipy.integrate import trapezoid
 
 from densnet_core.errors import InputError
 from densnet_core.spectra.intensity import FLUX_SPECTRUM_TO_KM_PER_MOL
+from densnet_core.spectra.windows import Window, ends_faded, lag_window
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, HARTREE_TO_WAVENUMBER
 
 Array = NDArray[np.float64]
-Window = Literal["gaussian", "hann"]
 TemperatureKind = Literal["kinetic", "nominal", "configurational"]
 
 _POINTS_PER_WIDTH = 12
-_GAUSSIAN_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
-_TAPERED = 0.1  # share of a trajectory faded in, and faded out
-_GAUSSIAN_REACH = 3.7  # standard deviations after which a Gaussian lag window (1e-3) may be cut off
 
 
 @dataclass(frozen=True)
@@ -163,8 +160,8 @@ def infrared_spectrum(
     # transfer function is divided out in _time_step_correction. For frames at every step they are the half-step
     # velocities, whose spectrum is omega^2 S_mumu with the true omega.
     flux = np.diff(dipoles, axis=0) / frame_spacing
-    lag_window = _lag_window(window, width, frame_spacing, len(flux))
-    correlation = _autocorrelation(flux, lag_window.size) * lag_window
+    weights = lag_window(window, width, frame_spacing, len(flux))
+    correlation = _autocorrelation(flux, weights.size) * weights
     observed, spectrum = _cosine_transform(correlation, frame_spacing, width)
     true, factor = _time_step_correction(observed, frame_spacing, time_step, temperature_kind)
     wavenumbers = true * HARTREE_TO_WAVENUMBER
@@ -194,7 +191,7 @@ def _autocorrelation(series: Array, n_lags: int) -> Array:
     size = next_fast_len(n + n_lags, real=True)
     # Fading the ends in and out keeps strong slow motion (rotation of a polar molecule) out of the vibrational bands:
     # abrupt ends would leak into all frequencies. Dividing by the taper's own correlation keeps the result unbiased.
-    taper = _taper(n)
+    taper = ends_faded(n)
     power = np.zeros(size // 2 + 1)
     for replica in range(series.shape[1]):  # one at a time: the padded transform of all would not fit in memory
         transform = rfft(series[:, replica] * taper[:, None], size, axis=0)
@@ -202,48 +199,6 @@ def _autocorrelation(series: Array, n_lags: int) -> Array:
     sums = irfft(power / series.shape[1], size)[:n_lags]
     weights = irfft(np.abs(rfft(taper, size)) ** 2, size)[:n_lags]
     return np.asarray(sums / weights)
-
-
-def _taper(n: int) -> Array:
-    """Ones, with a squared sine at either end."""
-    edge = max(int(_TAPERED * n), 1)
-    rise = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / edge) ** 2
-    return np.concatenate([rise, np.ones(n - 2 * edge), rise[::-1]])
-
-
-def shortest_ps(window: Window, width: float) -> float:
-    """Length in ps of the shortest trajectories that a window of this width (cm^-1) can be taken of."""
-    return _reach(window, width) / (1.0 - _TAPERED) * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3
-
-
-def _reach(window: Window, width: float) -> float:
-    """The lag, in atomic units, up to which a window needs the correlation function."""
-    angular = width / HARTREE_TO_WAVENUMBER
-    # A Hann window of half-length L has a transform of full width 2 pi / L at half maximum.
-    return 2.0 * np.pi / angular if window == "hann" else _GAUSSIAN_REACH * _GAUSSIAN_FWHM / angular
-
-
-def _lag_window(window: Window, width: float, spacing: float, n: int) -> Array:
-    if window not in get_args(Window):
-        raise InputError(f"There is no window {window!r}; use one of {', '.join(get_args(Window))}.")
-    if not (np.isfinite(width) and width > 0):
-        raise InputError(f"The window's width must be positive, not {width} cm^-1.")
-    angular, reach = width / HARTREE_TO_WAVENUMBER, _reach(window, width)
-    # Of the last tenth of the lags only faded ends are left.
-    usable = max(int((1.0 - _TAPERED) * n), 1)
-    longest = (usable - 1) * spacing
-    if longest < reach:
-        raise InputError(
-            f"A {window} window of {width:g} cm^-1 needs trajectories of at least {shortest_ps(window, width):.2f} ps, "
-            f"these are {n * spacing * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3:.2f} ps long. Run longer or take a width of "
-            f"at least {width * reach / max(longest, spacing):.1f} cm^-1."
-        )
-    if window == "hann":
-        lags = np.arange(int(reach / spacing) + 1) * spacing
-        return np.asarray(0.5 * (1.0 + np.cos(np.pi * lags / reach)))
-    sigma = angular / _GAUSSIAN_FWHM
-    lags = np.arange(min(usable, int(8.0 / (sigma * spacing)) + 1)) * spacing
-    return np.asarray(np.exp(-0.5 * (sigma * lags) ** 2))
 
 
 def _cosine_transform(correlation: Array, spacing: float, width: float) -> tuple[Array, Array]:

@@ -23,8 +23,9 @@ from densnet_core.basis.library import basis_from_file
 from densnet_core.config import Config, check_inputs, select
 from densnet_core.density.base import DensityModel, DensitySpecification
 from densnet_core.density.prior import AtomicPrior
-from densnet_core.errors import DenSNetError
+from densnet_core.errors import ConfigError, DenSNetError, InputError
 from densnet_core.md.base import MDEngine
+from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory
@@ -106,6 +107,7 @@ class Run:
         self.folder = RunFolder(config.output_directory)
         self.level = config.reference.level
         self._told: set[str] = set()
+        self._checked = False
 
     # What the configuration makes
 
@@ -128,6 +130,43 @@ class Run:
         executor: Executor = self.manager.load(chosen.component)(chosen.options)
         return executor
 
+    @cached_property
+    def _networks(self) -> tuple[NetworkChoice, NetworkChoice]:
+        """The density and the energy network, as the configuration has them."""
+        chosen = self.selection
+        density, energy = (
+            NetworkChoice(
+                model.component.name,
+                backbone.component.name,
+                model.options.model_dump(mode="json"),
+                backbone.options.model_dump(mode="json"),
+            )
+            for model, backbone in (
+                (chosen.density_model, chosen.density_backbone),
+                (chosen.energy_model, chosen.energy_backbone),
+            )
+        )
+        return density, energy
+
+    def check(self) -> None:
+        """Build both networks and forget them, so that what does not fit the basis is refused before hours of work.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if self._checked:
+            return
+        specification = self._specification(self.given_basis)
+        for kind, choice in zip((Kind.DENSITY_MODEL, Kind.ENERGY_MODEL), self._networks, strict=True):
+            try:
+                with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
+                    choice.build(kind, specification, self.manager)
+            except InputError as error:
+                section = str(kind).removesuffix("_model")
+                raise ConfigError(f"{self.config.source.name}: {section}: {error}") from error
+        self._checked = True
+
     @property
     def store_path(self) -> Path:
         """The store of the reference calculations; one for every backend, level of theory and set of options."""
@@ -147,6 +186,7 @@ class Run:
 
     @contextmanager
     def _stage(self, name: str, summary: str) -> Iterator[None]:
+        self.check()
         self._told.add(name)
         self.reporter.stage_started(name, summary)
         started = time.monotonic()
@@ -272,7 +312,10 @@ class Run:
     @cached_property
     def specification(self) -> DensitySpecification:
         """What the density network predicts."""
-        section, basis = self.config.basis, self.basis()
+        return self._specification(self.basis())
+
+    def _specification(self, basis: GaussianBasis) -> DensitySpecification:
+        section = self.config.basis
         return DensitySpecification(basis, section.error_metric, basis.elements, section.range_of_factors)
 
     @property
@@ -313,22 +356,11 @@ class Run:
         return TrainedModel.load(self.folder.model, self.manager)
 
     def _train(self, store: ReferenceStore) -> TrainedModel:
-        config, chosen = self.config, self.selection
+        config = self.config
         fit = store.fit(self._fit_name)
         split = store.read_document(SPLIT)
         train, validation = (labelled_frames(store, fit, split[part]) for part in ("train", "validation"))
-        choices = [
-            NetworkChoice(
-                model.component.name,
-                backbone.component.name,
-                model.options.model_dump(mode="json"),
-                backbone.options.model_dump(mode="json"),
-            )
-            for model, backbone in (
-                (chosen.density_model, chosen.density_backbone),
-                (chosen.energy_model, chosen.energy_backbone),
-            )
-        ]
+        choices = self._networks
         tasks = [self._task(name) for name in ("density", "energy")]
         folder = self.folder.training
         for task in tasks:

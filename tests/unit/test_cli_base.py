@@ -217,6 +217,23 @@ def test_check_refuses_a_wrong_configuration(tmp_path, capsys):
     assert "Traceback" not in shown.err
 
 
+def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_path, monkeypatch, capsys):
+    """And so does every stage, before it computes anything."""
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "water"]) == 0
+    (tmp_path / "water.toml").write_text(
+        "schema = 1\n[system]\ngeometry = 'water.xyz'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+        "[basis]\nname = 'densnet-s'\n[density.backbone_options]\nlayers = 1\nl_max_edge = 1\n"
+    )
+    capsys.readouterr()
+    for command in (["config", "check"], ["sample"], ["reference"]):
+        assert run([*command, "water.toml"]) == 2
+        shown = capsys.readouterr().err
+        assert "water.toml: density: Features reach l = 2" in shown
+        assert "Traceback" not in shown
+    assert not list(tmp_path.rglob("*.zarr"))
+
+
 def test_schema_is_a_json_schema_with_the_components_options(capsys):
     assert run(["config", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)

@@ -11,6 +11,7 @@ from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.density.backbone import Backbone, BackboneShape
 from densnet_core.density.graph import MolecularGraph
+from densnet_core.errors import InputError
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_e3nn.config import E3nnOptions
 from densnet_e3nn.coupling import natural_paths
@@ -22,6 +23,16 @@ def _components(l_max: int) -> Tensor:
     """((l_max + 1)^2,) angular momentum of each component."""
     momenta = torch.arange(l_max + 1)
     return momenta.repeat_interleave(2 * momenta + 1)
+
+
+def _highest_l(shape: BackboneShape, options: E3nnOptions) -> int:
+    """The highest angular momentum, up to that of the output, whose features are not zero by construction."""
+    reach = max(shape.l_in, 0)
+    for index in range(options.layers):
+        messages = reach + options.l_max_edge
+        reach = max(messages, 2 * min(messages, options.l_max))
+        reach = min(reach, shape.l_out if index == options.layers - 1 else options.l_max)
+    return reach
 
 
 class ComponentLinear(nn.Module):
@@ -149,11 +160,22 @@ class E3nnBackbone(Backbone):
     Radial part: Bessel functions with a polynomial envelope (Gasteiger et al., arXiv 2003.03123, eqs. 7 and 8, p = 6),
     so features and two derivatives vanish at the cutoff. Harmonics are the core's in magnetic order, which equal
     e3nn's at permuted axes; e3nn's coupling coefficients then apply as they stand.
+
+    Raises
+    ------
+    InputError
+        Products of the degrees given cannot reach the l of the output.
     """
 
     def __init__(self, shape: BackboneShape, options: E3nnOptions | None = None) -> None:
         super().__init__(shape, options)
         self.options = options = options or E3nnOptions()
+        if (reach := _highest_l(shape, options)) < shape.l_out:
+            raise InputError(
+                f"Features reach l = {reach} with layers = {options.layers}, l_max = {options.l_max} and l_max_edge = "
+                f"{options.l_max_edge}, but l = {shape.l_out} is asked for: functions of higher l would stay empty. "
+                "Raise l_max_edge in backbone_options, or take a basis of lower l."
+            )
         self.channels, n_elements = options.channels, len(shape.elements)
         self.cutoff = options.cutoff_angstrom / BOHR_TO_ANGSTROM
         self.n_elements = n_elements
