@@ -78,6 +78,13 @@ class Backbone(nn.Module, ABC):
         """
 
 
+def reach(*models: nn.Module) -> float | None:
+    """Distance in bohr beyond which no pair of atoms matters to any of these models; None if one has no backbone."""
+    backbones: list[Any] = [getattr(model, "backbone", None) for model in models]
+    cutoffs = [backbone.cutoff for backbone in backbones if isinstance(backbone, Backbone)]
+    return max(cutoffs) if len(cutoffs) == len(models) else None
+
+
 def cast_parameters(module: nn.Module, dtype: torch.dtype) -> None:
     """Set the precision of a network: its parameters only.
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
+
+ATOMS_AT_ONCE: Final = 384
+"""Atoms of one pass through the networks where there is a choice: enough to hide overheads, little memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,35 @@ def all_pairs(sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64
     return np.concatenate(senders), np.concatenate(receivers)
 
 
+def portions(n_atoms: Sequence[int], limit: int = ATOMS_AT_ONCE) -> list[range]:
+    """Consecutive molecules of these sizes that have at most ``limit`` atoms together, or are alone."""
+    result, start, total = [], 0, 0
+    for index, size in enumerate(n_atoms):
+        if index > start and total + size > limit:
+            result.append(range(start, index))
+            start, total = index, 0
+        total += size
+    return [*result, range(start, len(n_atoms))] if n_atoms else []
+
+
+def near_pairs(molecules: Sequence[NDArray[np.float64]], cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Senders and receivers of all ordered pairs of different atoms of one molecule that are closer than ``cutoff``.
+
+    Parameters
+    ----------
+    molecules : sequence of (n_atoms, 3)
+        Positions, bohr.
+    """
+    pairs, offset = [], 0
+    for positions in molecules:
+        pairs.append(cKDTree(positions).query_pairs(cutoff, output_type="ndarray") + offset)
+        offset += len(positions)
+    one_way = np.concatenate(pairs).astype(np.int64)
+    both_ways = np.concatenate([one_way, one_way[:, ::-1]])
+    senders, receivers = both_ways[np.lexsort((both_ways[:, 0], both_ways[:, 1]))].T
+    return senders, receivers
+
+
 def graph_of(
     structures: Sequence[Structure],
     cutoff: float | None = None,
@@ -84,16 +118,16 @@ def graph_of(
     Parameters
     ----------
     cutoff : float or None
-        Keep only pairs closer than this, bohr. None keeps all pairs of a molecule: the graph then stays valid while
-        the atoms move.
+        Keep only pairs closer than this, bohr; their number then grows with that of the atoms and not its square.
+        None keeps all pairs of a molecule: the graph then stays valid while the atoms move.
     """
     if not structures:
         raise InputError("A graph needs at least one structure.")
     positions = np.concatenate([s.positions for s in structures])
-    senders, receivers = all_pairs([s.n_atoms for s in structures])
-    if cutoff is not None:
-        near = ((positions[senders] - positions[receivers]) ** 2).sum(-1) < cutoff**2
-        senders, receivers = senders[near], receivers[near]
+    if cutoff is None:
+        senders, receivers = all_pairs([s.n_atoms for s in structures])
+    else:
+        senders, receivers = near_pairs([s.positions for s in structures], cutoff)
     molecule = np.repeat(np.arange(len(structures)), [s.n_atoms for s in structures])
     return MolecularGraph(
         torch.tensor(np.concatenate([s.numbers for s in structures]), device=device),

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from densnet_core.density.graph import MolecularGraph, graph_of
+from densnet_core.density.graph import MolecularGraph, graph_of, portions
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
 
@@ -57,9 +56,13 @@ class LabelledFrames:
             [self.dipoles[i] for i in chosen],
         )
 
-    def graph(self, indices: Sequence[int] | NDArray[np.int64], dtype: torch.dtype = torch.float64) -> MolecularGraph:
-        """Graph of the frames with these indices."""
-        return graph_of([self.structures[int(i)] for i in indices], dtype=dtype)
+    def graph(self, indices: Sequence[int] | NDArray[np.int64], cutoff: float | None = None) -> MolecularGraph:
+        """Graph of the frames with these indices; of pairs closer than ``cutoff`` in bohr, if one is given."""
+        return graph_of([self.structures[int(i)] for i in indices], cutoff)
+
+    def portions(self) -> list[range]:
+        """Indices of all frames, in portions for passes without a gradient of the parameters."""
+        return portions([structure.n_atoms for structure in self.structures])
 
 
 def batches(n_frames: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from densnet_core.density.backbone import reach
 from densnet_core.density.base import DensityModel
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.training.data import LabelledFrames, batches
@@ -69,7 +70,7 @@ class DensityObjective:
 
     def errors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Squared norms of the density error (hartree in the Coulomb metric) and of the dipole error (a.u.), (n,)."""
-        return self.references.squared_errors(indices, self.model(self.frames.graph(indices)))
+        return self.references.squared_errors(indices, self.model(self.frames.graph(indices, reach(self.model))))
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step and its parts."""
@@ -90,10 +91,7 @@ class DensityObjective:
         if self.model.specification.adapts_exponents:
             unit = self.references.mean_square()
         with torch.no_grad():
-            parts = [
-                self.errors(range(start, min(start + 100, len(self.frames))))
-                for start in range(0, len(self.frames), 100)
-            ]
+            parts = [self.errors(portion) for portion in self.frames.portions()]
         norms, dipoles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
         return {
             "density_rms_error_relative": float(norms.mean().clamp(min=0.0) / unit) ** 0.5,

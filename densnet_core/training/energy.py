@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densnet_core.density.backbone import reach
 from densnet_core.density.base import DensityModel
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.energy.base import EnergyModel
@@ -57,7 +58,7 @@ class EnergyObjective:
 
     def errors(self, indices: Sequence[int], training: bool) -> tuple[Tensor, Tensor]:
         """Energy errors per atom (n,) hartree and force errors (n_atoms_total, 3) hartree/bohr."""
-        graph = self.frames.graph(indices)
+        graph = self.frames.graph(indices, reach(self.density, self.model))
         energies, forces = energies_and_forces(self.density, self.model, graph, training)
         sizes = torch.tensor([self.frames.structures[int(i)].n_atoms for i in indices])
         wanted = torch.tensor(np.array([self.frames.energies[int(i)] for i in indices]))
@@ -77,10 +78,7 @@ class EnergyObjective:
 
     def metrics(self) -> dict[str, float]:
         """Mean absolute errors of all frames of this objective."""
-        parts = [
-            self.errors(range(start, min(start + 100, len(self.frames))), training=False)
-            for start in range(0, len(self.frames), 100)
-        ]
+        parts = [self.errors(portion, training=False) for portion in self.frames.portions()]
         energy, force = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
         return {
             "energy_mae_mev_per_atom": float(energy.abs().mean()) * 1e3 * HARTREE_TO_EV,

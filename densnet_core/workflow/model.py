@@ -14,10 +14,11 @@ from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.backbone import reach
 from densnet_core.density.base import DensityModel, DensitySpecification, scaled_functions
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.fitting import FitMetric
-from densnet_core.density.graph import graph_of
+from densnet_core.density.graph import graph_of, portions
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.elements import symbol
 from densnet_core.energy.base import EnergyModel
@@ -203,16 +204,16 @@ class TrainedModel:
             have = " ".join(symbol(z) for z in sorted(known))
             raise InputError(f"The model does not know {names}; it was made for {have}.")
 
-    def predict(self, structures: Sequence[Structure], batch_size: int = 64) -> list[Prediction]:
+    def predict(self, structures: Sequence[Structure]) -> list[Prediction]:
         """Density, energy, forces and dipole of structures."""
         self.check(structures)
         results = []
-        for start in range(0, len(structures), batch_size):
-            results += self._predict_batch(structures[start : start + batch_size])
+        for portion in portions([structure.n_atoms for structure in structures]):
+            results += self._predict_batch(structures[portion.start : portion.stop])
         return results
 
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
-        graph = graph_of(structures)
+        graph = graph_of(structures, reach(self.density, self.energy))
         with torch.no_grad():
             difference = self.density(graph)
         energies, forces = energies_and_forces(self.density, self.energy, graph)
@@ -234,16 +235,16 @@ class TrainedModel:
             results.append(Prediction(density, energy, force.numpy(), density.dipole()))
         return results
 
-    def dipoles(self, structure: Structure, positions: Array, batch_size: int = 256) -> Array:
+    def dipoles(self, structure: Structure, positions: Array) -> Array:
         """Dipoles (n, 3) in e bohr of one molecule at many positions (n, n_atoms, 3) in bohr."""
         self.check([structure])
         functions = MolecularBasis(self.specification.basis, structure.numbers)
         parts = []
-        for start in range(0, len(positions), batch_size):
-            given: Tensor = torch.tensor(positions[start : start + batch_size])
-            graph = graph_of([structure] * len(given)).with_positions(given.reshape(-1, 3))
+        for portion in portions([structure.n_atoms] * len(positions)):
+            given: Tensor = torch.tensor(positions[portion.start : portion.stop])
+            frames = [structure.with_positions(one) for one in positions[portion.start : portion.stop]]
             with torch.no_grad():
-                difference = self.density(graph)
+                difference = self.density(graph_of(frames, reach(self.density)))
             scales = difference.scales
             own = scaled_functions(functions, None if scales is None else scales.unflatten(0, (len(given), -1)))
             coefficients = difference.coefficients.reshape(len(given), -1)
