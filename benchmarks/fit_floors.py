@@ -23,8 +23,8 @@ from ase.build import molecule as ase_molecule
 from densnet_pyscf.backend import PySCFBackend
 from numpy.typing import NDArray
 
-from densnet_core.basis.base import Basis
-from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.base import Basis, Metric
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import EvenTempered, basis_by_name, even_tempered
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity, nmae_percent

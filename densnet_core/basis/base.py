@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import lgamma, log
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
 
 MAX_L = 6
+Metric = Literal["coulomb", "overlap"]
 SHELL_LETTERS = "spdfghi"
 
 

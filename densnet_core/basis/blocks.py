@@ -8,10 +8,11 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from densnet_core.basis.base import Metric
 from densnet_core.basis.harmonics import coupled_harmonics
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.basis.pairs import SpeciesPair
-from densnet_core.basis.radial import Metric, RadialTable
+from densnet_core.basis.radial import RadialTable
 from densnet_core.basis.species import Species
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from densnet_core.basis.base import Metric
 from densnet_core.basis.batches import batch_of, flat, precision_of
 from densnet_core.basis.harmonics import coupled_harmonics
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.basis.radial import Metric, RadialTable, check_metric
+from densnet_core.basis.radial import RadialTable, check_metric
 
 
 def contracted_two_center(

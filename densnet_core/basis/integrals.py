@@ -21,14 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densnet_core.basis.base import Metric
 from densnet_core.basis.batches import batch_of, flat, precision_of
 from densnet_core.basis.blocks import PairIntegrals
 from densnet_core.basis.contracted import contracted_two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.basis.pairs import Assemble, SpeciesPair, arrange, place, species_pairs
-from densnet_core.basis.radial import Metric, check_metric
+from densnet_core.basis.radial import check_metric
 
-__all__ = ["Metric", "contracted_two_center", "two_center"]
+__all__ = ["contracted_two_center", "two_center"]
 
 _CHUNK_BYTES = 64_000_000  # of the matrices of a part of the batch: what is computed for it stays in the cache
 _HUGE_BYTES = 4_000_000

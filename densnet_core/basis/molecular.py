@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, replace
-from math import lgamma, log, pi
+from math import pi
 
 import numpy as np
 import torch
@@ -258,17 +258,3 @@ class MolecularBasis:
         if contraction is None:
             return momentum.exponents(self.groups, atoms), momentum.factors(self.groups, atoms)[..., None] * own
         return momentum.exponents(self.groups, atoms), contraction.transpose(-2, -1) @ own
-
-
-def normalized_coefficients(l: int, exponents: Tensor, contraction: Tensor) -> Tensor:  # noqa: E741
-    """Radial factors of normalised contractions, differentiable in the exponents: shapes (n_shells, n_primitives)."""
-    power = l + 1.5
-    constant = lgamma(power) - log(2.0)
-
-    def self_overlap(total: Tensor) -> Tensor:
-        return torch.exp(constant - power * torch.log(total))
-
-    factors = contraction / torch.sqrt(self_overlap(2.0 * exponents))
-    pair = self_overlap(exponents[:, :, None] + exponents[:, None, :])
-    norm = torch.einsum("sp,spq,sq->s", factors, pair, factors)
-    return factors / torch.sqrt(norm)[:, None]

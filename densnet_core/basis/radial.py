@@ -13,15 +13,14 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 from math import factorial, gamma, pi
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from densnet_core.basis.base import Metric
 from densnet_core.basis.boys import boys_of_order
 from densnet_core.errors import InputError
 
-Metric = Literal["coulomb", "overlap"]
 Momenta = tuple[int, ...]
 """Angular momentum of every primitive of an atom, ascending."""
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from densnet_core.basis.base import GaussianBasis
-from densnet_core.basis.integrals import Metric
+from densnet_core.basis.base import GaussianBasis, Metric
 from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.backbone import Backbone, BackboneShape

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from densnet_core.basis.base import Basis
-from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.base import Basis, Metric
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import InputError

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from densnet_core.basis.base import SHELL_LETTERS, Basis
+from densnet_core.basis.base import SHELL_LETTERS, Basis, Metric
 from densnet_core.basis.conventions import from_magnetic_order
-from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.basis.base import Basis
+from densnet_core.basis.base import Basis, Metric
 from densnet_core.errors import InputError, nearest
 from densnet_core.reference.dispersion import Dispersion
 from densnet_core.structures import Structure
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from densnet_core.density.electron import ExpandedDensity
 
 Array = NDArray[np.float64]
-Metric = Literal["coulomb", "overlap"]
 Property = Literal["quadrupole", "polarizability", "density_response", "spin_density"]
 PROPERTIES: Final[tuple[Property, ...]] = ("quadrupole", "polarizability", "density_response", "spin_density")
 """What may be asked of a backend beyond energy, forces, dipole and orbitals; also the words of its capabilities."""

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.basis.base import Basis, GaussianBasis
+from densnet_core.basis.base import Basis, GaussianBasis, Metric
 from densnet_core.errors import DataError, DenSNetError, PluginError
 from densnet_core.options import validate
-from densnet_core.reference.base import LevelOfTheory, Metric, RadialDensity, ReferenceBackend, ReferenceResult
+from densnet_core.reference.base import LevelOfTheory, RadialDensity, ReferenceBackend, ReferenceResult
 from densnet_core.reference.executors import Executor, Outcome
 from densnet_core.structures import Structure
 

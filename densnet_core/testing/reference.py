@@ -24,13 +24,13 @@ import torch
 from scipy.special import gamma, gammainc
 from torch import Tensor
 
-from densnet_core.basis.base import Basis, GaussianBasis, Shell
+from densnet_core.basis.base import Basis, GaussianBasis, Metric, Shell
 from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.quadrature import quadrature
 from densnet_core.errors import ConvergenceError, InputError
-from densnet_core.reference.base import LevelOfTheory, Metric, ReferenceBackend, ReferenceResult
+from densnet_core.reference.base import LevelOfTheory, ReferenceBackend, ReferenceResult
 from densnet_core.structures import Array, Structure
 from densnet_core.testing.reference_properties import PropertyTests
 

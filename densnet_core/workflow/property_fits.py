@@ -9,12 +9,11 @@ from typing import Final
 import numpy as np
 import torch
 
-from densnet_core.basis.base import Basis
+from densnet_core.basis.base import Basis, Metric
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.fitting import fit_density
 from densnet_core.errors import InputError
-from densnet_core.reference.base import Metric
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.properties import Quantity, density_orbitals, electrons_of
 from densnet_core.reference.runner import BackendFactory, Frame, project_many

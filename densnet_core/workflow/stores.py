@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from densnet_core.basis.integrals import Metric
+from densnet_core.basis.base import Metric
 from densnet_core.basis.library import basis_by_name
 from densnet_core.errors import InputError
 from densnet_core.plugins.component import Kind

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import fit_floors
 
-from densnet_core.basis.integrals import Metric
+from densnet_core.basis.base import Metric
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 from scipy.integrate import quad
 
 from densnet_core.basis.base import GaussianBasis, Shell
-from densnet_core.basis.molecular import MolecularBasis, normalized_coefficients
+from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.errors import DataError, InputError
 
 SHELLS = {
@@ -37,15 +37,6 @@ def test_contraction_coefficients_multiply_normalised_primitives() -> None:
     primitives = [float(Shell(1, (a,), (1.0,)).radial_coefficients()[0]) for a in shell.exponents]
     factors = shell.radial_coefficients()
     assert factors[0] / primitives[0] == pytest.approx(factors[1] / primitives[1], rel=1e-14)
-
-
-def test_coefficients_of_variable_exponents_are_those_of_shells() -> None:
-    shell = SHELLS[8][0]
-    exponents = torch.tensor([shell.exponents], dtype=torch.float64, requires_grad=True)
-    contraction = torch.tensor([shell.coefficients], dtype=torch.float64)
-    values = normalized_coefficients(shell.l, exponents, contraction)
-    np.testing.assert_allclose(values.detach().numpy()[0], shell.radial_coefficients(), rtol=1e-13)
-    assert torch.autograd.gradcheck(lambda a: normalized_coefficients(shell.l, a, contraction), (exponents,))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from densnet_core.basis.base import GaussianBasis, Shell
-from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.base import GaussianBasis, Metric, Shell
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import EvenTempered, basis_by_name, even_tempered
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import Density

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from densnet_core.basis.base import GaussianBasis, Shell
-from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.base import GaussianBasis, Metric, Shell
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.layout import CoefficientLayout

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from densnet_core.basis import integrals
-from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.basis.base import GaussianBasis, Metric, Shell
 from densnet_core.basis.boys import boys
-from densnet_core.basis.integrals import Metric, contracted_two_center, two_center
+from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.errors import InputError
 

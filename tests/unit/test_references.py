@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from densnet_core.basis.integrals import Metric, two_center
+from densnet_core.basis.base import Metric
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.base import Expansion, scaled_functions

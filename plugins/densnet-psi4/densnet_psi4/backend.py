@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.basis.base import Basis, GaussianBasis
+from densnet_core.basis.base import Basis, GaussianBasis, Metric
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
-from densnet_core.reference.base import LevelOfTheory, Metric, RadialDensity, ReferenceBackend, ReferenceResult
+from densnet_core.reference.base import LevelOfTheory, RadialDensity, ReferenceBackend, ReferenceResult
 from densnet_core.reference.checks import check_structure
 from densnet_core.reference.finite_field import FIELD_STEP, field_response
 from densnet_core.reference.radial import spherical_density

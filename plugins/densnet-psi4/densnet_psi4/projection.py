@@ -9,10 +9,9 @@ from typing import Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.basis.base import Basis
+from densnet_core.basis.base import Basis, Metric
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
-from densnet_core.reference.base import Metric
 from densnet_core.structures import Structure
 from densnet_psi4.basis import check_basis_used, gaussian_text, psi4_order
 from densnet_psi4.installation import Installation

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 from pyscf.gto.moleintor import ascint3, getints3c, make_cintopt
 
-from densnet_core.basis.base import Basis
-from densnet_core.reference.base import Metric
+from densnet_core.basis.base import Basis, Metric
 
 Array = NDArray[np.float64]
 INTEGRALS: Final[dict[Metric, str]] = {"coulomb": "int3c2e_sph", "overlap": "int3c1e_sph"}

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from pyscf import lib
 from pyscf.dft import libxc
 
-from densnet_core.basis.base import Basis, GaussianBasis
+from densnet_core.basis.base import Basis, GaussianBasis, Metric
 from densnet_core.errors import InputError
 from densnet_core.reference.base import (
     PROPERTIES,
     LevelOfTheory,
-    Metric,
     RadialDensity,
     ReferenceBackend,
     ReferenceResult,

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import gto
 
-from densnet_core.basis.base import Basis
+from densnet_core.basis.base import Basis, Metric
 from densnet_core.errors import InputError
-from densnet_core.reference.base import Metric
 from densnet_core.structures import Structure
 from densnet_pyscf.auxiliary import INTEGRALS, auxiliary_shells, three_center_blocks
 
