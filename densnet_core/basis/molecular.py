@@ -233,16 +233,17 @@ class MolecularBasis:
             for momentum in species.momenta
         ]
         l_max = max(group.l for group in self.groups)
+        dtype = torch.promote_types(points.dtype, columns.dtype)
         parts = []
         for part in torch.split(points, chunk):
             offsets = part - positions[:, None, :]
             squares = (offsets**2).sum(-1)
             harmonics = solid_harmonics(offsets, l_max)
-            total = part.new_zeros((len(part), n_densities))
+            total = torch.zeros((len(part), n_densities), dtype=dtype, device=part.device)
             for atoms, l_, exponents, weights in terms:
                 radial = torch.exp(-squares[atoms, :, None] * exponents[:, None, :]) @ weights
                 radial = radial.reshape(*radial.shape[:2], 2 * l_ + 1, n_densities)
-                total = total + torch.einsum("apmk,apm->pk", radial, harmonics[l_][atoms])
+                total = total + torch.einsum("apmk,apm->pk", radial, harmonics[l_][atoms].to(dtype))
             parts.append(total)
         return torch.cat(parts).reshape(len(points), *coefficients.shape[1:])
 

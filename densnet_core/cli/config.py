@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from densnet_core.cli.output import print_json
-from densnet_core.config import Config, load_config
+from densnet_core.config import Config, check_spectrum, load_config
 from densnet_core.plugins.manager import get_manager
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check a configuration file, or print the schema.")
@@ -21,6 +21,7 @@ def check(file: Annotated[Path, typer.Argument(help="The configuration file.")])
 
     run = Run(config)
     run.check()
+    check_spectrum(config)
     print(
         f"{file} is fine: {run.structure.formula}, {config.reference.level} with {config.reference.backend}, "
         f"{config.training.frames} frames, {config.md.nve_ps:g} ps x {config.md.replicas} with {config.md.engine}.\n"

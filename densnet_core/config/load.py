@@ -17,8 +17,9 @@ from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.base import PROPERTIES
 from densnet_core.reference.dispersion import Dispersion
-from densnet_core.spectra.windows import shortest_ps
+from densnet_core.spectra.windows import fewest_lags, rounded_up
 from densnet_core.structures import Structure, read_xyz
+from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,8 @@ def _choose(
 def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
     """Check what a configuration refers to outside itself, and return the starting geometry.
 
-    Run it before anything expensive: the geometry can be read, the density basis covers its elements, the sampler makes
-    as many frames as training needs, and the dynamics will be long enough for the spectrum.
+    Run it before anything expensive: the geometry can be read, the density basis covers its elements and the sampler
+    makes as many frames as training needs.
 
     Raises
     ------
@@ -188,7 +189,6 @@ def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
         raise ConfigError(f"{source}: basis: {error}") from error
     _check_counts(config, select(config, manager))
     _check_reference(config, structure)
-    _check_length(config)
     return structure
 
 
@@ -227,15 +227,22 @@ def _check_reference(config: Config, structure: Structure) -> None:
         )
 
 
-def _check_length(config: Config) -> None:
-    """The trajectories will be long enough for the spectrum."""
-    section, length = config.spectrum, config.md.nve_ps
-    needed = shortest_ps(section.window, section.resolution)
-    if length < needed:
+def check_spectrum(config: Config) -> None:
+    """Check that the trajectories will be long enough for the spectrum; run it before the dynamics.
+
+    Raises
+    ------
+    ConfigError
+    """
+    section, md = config.spectrum, config.md
+    interval_ps = md.time_step_fs * md.record_every * 1e-3
+    lags = round(md.nve_ps * 1e3 / md.time_step_fs) // md.record_every
+    needed = fewest_lags(section.window, section.resolution, interval_ps * 1e3 / ATOMIC_TIME_TO_FEMTOSECOND)
+    if lags < needed:
         raise ConfigError(
             f"{config.source.name}: spectrum.resolution = {section.resolution:g} cm^-1 needs md.nve_ps of at least "
-            f"{needed:.2f}, found {length:g}. Run longer, or take a resolution of at least "
-            f"{ceil(section.resolution * needed / length)}."
+            f"{rounded_up(needed * interval_ps)}, found {md.nve_ps:g}. Run longer, or take a resolution of at least "
+            f"{ceil(section.resolution * needed / max(lags, 1))}."
         )
 
 

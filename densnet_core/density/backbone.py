@@ -62,6 +62,16 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         self.shape = shape
 
+    def check(self) -> None:
+        """Refuse options with which a new network could not learn; called before the work of a run begins.
+
+        Models that exist are loaded without it.
+
+        Raises
+        ------
+        InputError
+        """
+
     @abstractmethod
     def forward(self, graph: MolecularGraph, species: Tensor, features: Tensor | None) -> Tensor:
         """Features ((l_out + 1)^2, n_atoms, channels).
@@ -76,13 +86,6 @@ class Backbone(nn.Module, ABC):
         features : ((l_in + 1)^2, n_atoms, channels_in) or None
             Input features in the dtype of the parameters, None if ``shape.l_in`` is -1.
         """
-
-
-def reach(*models: nn.Module) -> float | None:
-    """Distance in bohr beyond which no pair of atoms matters to any of these models; None if one has no backbone."""
-    backbones: list[Any] = [getattr(model, "backbone", None) for model in models]
-    cutoffs = [backbone.cutoff for backbone in backbones if isinstance(backbone, Backbone)]
-    return max(cutoffs) if len(cutoffs) == len(models) else None
 
 
 def cast_parameters(module: nn.Module, dtype: torch.dtype) -> None:

@@ -42,7 +42,7 @@ class EquivariantDensityModel(DensityModel):
 
     def __init__(self, specification: DensitySpecification, backbone: Backbone, options: Any = None) -> None:
         super().__init__(specification, options)
-        self.backbone = backbone
+        self.backbone, self.cutoff = backbone, backbone.cutoff
         self.layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
         for z, has_s in zip(specification.elements, self.layout.counts.any(dim=1).tolist(), strict=True):
             if not has_s:

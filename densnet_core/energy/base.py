@@ -21,10 +21,17 @@ class EnergyModel(nn.Module, ABC):
         Of the densities it is given.
     options : object or None
         Validated options of the component.
+
+    Attributes
+    ----------
+    cutoff : float or None
+        Distance in bohr beyond which no pair of atoms matters to the model; None, the default, is for any distance.
+        Training and prediction leave out the pairs that are farther apart.
     """
 
     specification: DensitySpecification
     backbone: Backbone
+    cutoff: float | None = None
 
     def __init__(self, specification: DensitySpecification, options: Any = None) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ class EquivariantEnergyModel(EnergyModel):
     ) -> None:
         super().__init__(specification, options)
         options = options or EnergyModelOptions()
-        self.backbone = backbone
+        self.backbone, self.cutoff = backbone, backbone.cutoff
         self.layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
         n_elements, width = len(specification.elements), self.layout.width
         self.l_in, channels = backbone.shape.l_in, backbone.shape.channels_in

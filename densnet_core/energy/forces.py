@@ -10,6 +10,12 @@ from densnet_core.density.graph import MolecularGraph
 from densnet_core.energy.base import EnergyModel
 
 
+def common_cutoff(density: DensityModel, energy: EnergyModel) -> float | None:
+    """Distance in bohr beyond which no pair of atoms matters to either of two models, or None."""
+    cutoffs = [model.cutoff for model in (density, energy) if model.cutoff is not None]
+    return max(cutoffs) if len(cutoffs) == 2 else None
+
+
 def energies_and_forces(
     density: DensityModel, energy: EnergyModel, graph: MolecularGraph, training: bool = False
 ) -> tuple[Tensor, Tensor]:

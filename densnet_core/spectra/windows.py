@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+from math import ceil, floor
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,9 +27,20 @@ def ends_faded(n: int) -> Array:
     return np.concatenate([rise, np.ones(n - 2 * edge), rise[::-1]])
 
 
-def shortest_ps(window: Window, width: float) -> float:
-    """Length in ps of the shortest trajectories that a window of this width (cm^-1) can be taken of."""
-    return _reach(window, width) / (1.0 - _TAPERED) * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3
+def rounded_up(value: float) -> float:
+    """With two decimals, and never less than ``value``."""
+    return ceil(100.0 * value) / 100.0
+
+
+def fewest_lags(window: Window, width: float, spacing: float) -> int:
+    """The smallest number of lags, ``spacing`` apart in atomic units, that a window of this width (cm^-1) needs."""
+    # Of the last tenth of the lags only faded ends are left.
+    usable = ceil(_reach(window, width) / spacing) + 1
+    return next(n for n in count(floor(usable / (1.0 - _TAPERED))) if _usable(n) >= usable)
+
+
+def _usable(n: int) -> int:
+    return max(int((1.0 - _TAPERED) * n), 1)
 
 
 def _reach(window: Window, width: float) -> float:
@@ -60,18 +73,17 @@ def lag_window(window: Window, width: float, spacing: float, n: int) -> Array:
     if not (np.isfinite(width) and width > 0):
         raise InputError(f"The window's width must be positive, not {width} cm^-1.")
     angular, reach = width / HARTREE_TO_WAVENUMBER, _reach(window, width)
-    # Of the last tenth of the lags only faded ends are left.
-    usable = max(int((1.0 - _TAPERED) * n), 1)
-    longest = (usable - 1) * spacing
-    if longest < reach:
+    needed, to_ps = fewest_lags(window, width, spacing), spacing * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3
+    if n < needed:
+        longest = (_usable(n) - 1) * spacing
         raise InputError(
-            f"A {window} window of {width:g} cm^-1 needs trajectories of at least {shortest_ps(window, width):.2f} ps, "
-            f"these are {n * spacing * ATOMIC_TIME_TO_FEMTOSECOND * 1e-3:.2f} ps long. Run longer or take a width of "
-            f"at least {width * reach / max(longest, spacing):.1f} cm^-1."
+            f"A {window} window of {width:g} cm^-1 needs trajectories of at least {rounded_up(needed * to_ps)} ps, "
+            f"these are {n * to_ps:.2f} ps long. Run longer or take a width of at least "
+            f"{width * reach / max(longest, spacing):.1f} cm^-1."
         )
     if window == "hann":
         lags = np.arange(int(reach / spacing) + 1) * spacing
         return np.asarray(0.5 * (1.0 + np.cos(np.pi * lags / reach)))
     sigma = angular / _GAUSSIAN_FWHM
-    lags = np.arange(min(usable, int(8.0 / (sigma * spacing)) + 1)) * spacing
+    lags = np.arange(min(_usable(n), int(8.0 / (sigma * spacing)) + 1)) * spacing
     return np.asarray(np.exp(-0.5 * (sigma * lags) ** 2))

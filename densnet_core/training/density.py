@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.density.backbone import reach
 from densnet_core.density.base import DensityModel
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.training.data import LabelledFrames, batches
@@ -49,8 +49,7 @@ class DensityObjective:
         if not isinstance(self.model, EquivariantDensityModel):
             return
         layout = self.model.layout
-        graph = self.frames.graph(range(len(self.frames)))
-        species = layout.species(graph.numbers)
+        species = layout.species(torch.tensor(np.concatenate([s.numbers for s in self.frames.structures])))
         flat = torch.cat([self.references.coefficients(i) for i in range(len(self.frames))])
         self.model.set_statistics(species, layout.amplitudes(flat, species, layout.flat_places(species)))
 
@@ -70,7 +69,7 @@ class DensityObjective:
 
     def errors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Squared norms of the density error (hartree in the Coulomb metric) and of the dipole error (a.u.), (n,)."""
-        return self.references.squared_errors(indices, self.model(self.frames.graph(indices, reach(self.model))))
+        return self.references.squared_errors(indices, self.model(self.frames.graph(indices, self.model.cutoff)))
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step and its parts."""

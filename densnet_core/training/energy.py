@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.density.backbone import reach
 from densnet_core.density.base import DensityModel
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.energy.base import EnergyModel
 from densnet_core.energy.equivariant import EquivariantEnergyModel
-from densnet_core.energy.forces import energies_and_forces
+from densnet_core.energy.forces import common_cutoff, energies_and_forces
 from densnet_core.training.data import LabelledFrames, batches
 from densnet_core.units import EV_PER_ANGSTROM, HARTREE_TO_EV
 
@@ -58,7 +57,7 @@ class EnergyObjective:
 
     def errors(self, indices: Sequence[int], training: bool) -> tuple[Tensor, Tensor]:
         """Energy errors per atom (n,) hartree and force errors (n_atoms_total, 3) hartree/bohr."""
-        graph = self.frames.graph(indices, reach(self.density, self.model))
+        graph = self.frames.graph(indices, common_cutoff(self.density, self.model))
         energies, forces = energies_and_forces(self.density, self.model, graph, training)
         sizes = torch.tensor([self.frames.structures[int(i)].n_atoms for i in indices])
         wanted = torch.tensor(np.array([self.frames.energies[int(i)] for i in indices]))

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.backbone import reach
 from densnet_core.density.base import DensityModel, DensitySpecification, scaled_functions
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.fitting import FitMetric
@@ -22,7 +21,7 @@ from densnet_core.density.graph import graph_of, portions
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.elements import symbol
 from densnet_core.energy.base import EnergyModel
-from densnet_core.energy.forces import energies_and_forces
+from densnet_core.energy.forces import common_cutoff, energies_and_forces
 from densnet_core.errors import DataError, InputError
 from densnet_core.md.potentials import ModelPotential
 from densnet_core.plugins.component import Kind
@@ -213,7 +212,7 @@ class TrainedModel:
         return results
 
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
-        graph = graph_of(structures, reach(self.density, self.energy))
+        graph = graph_of(structures, common_cutoff(self.density, self.energy))
         with torch.no_grad():
             difference = self.density(graph)
         energies, forces = energies_and_forces(self.density, self.energy, graph)
@@ -244,7 +243,7 @@ class TrainedModel:
             given: Tensor = torch.tensor(positions[portion.start : portion.stop])
             frames = [structure.with_positions(one) for one in positions[portion.start : portion.stop]]
             with torch.no_grad():
-                difference = self.density(graph_of(frames, reach(self.density)))
+                difference = self.density(graph_of(frames, self.density.cutoff))
             scales = difference.scales
             own = scaled_functions(functions, None if scales is None else scales.unflatten(0, (len(given), -1)))
             coefficients = difference.coefficients.reshape(len(given), -1)

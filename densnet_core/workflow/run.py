@@ -20,7 +20,8 @@ import torch
 from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import basis_from_file
-from densnet_core.config import Config, check_inputs, select
+from densnet_core.config import Config, check_inputs, check_spectrum, select
+from densnet_core.density.backbone import Backbone
 from densnet_core.density.base import DensityModel, DensitySpecification
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import ConfigError, DenSNetError, InputError
@@ -161,7 +162,10 @@ class Run:
         for kind, choice in zip((Kind.DENSITY_MODEL, Kind.ENERGY_MODEL), self._networks, strict=True):
             try:
                 with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
-                    choice.build(kind, specification, self.manager)
+                    network = choice.build(kind, specification, self.manager)
+                backbone = getattr(network, "backbone", None)
+                if isinstance(backbone, Backbone):
+                    backbone.check()
             except InputError as error:
                 section = str(kind).removesuffix("_model")
                 raise ConfigError(f"{self.config.source.name}: {section}: {error}") from error
@@ -457,6 +461,7 @@ class Run:
     @_alone
     def spectrum(self) -> dict[str, Any]:
         """The infrared spectrum; the record of spectrum.json."""
+        check_spectrum(self.config)
         record, picture = self.folder.spectrum, self.folder.picture
         trajectory, harmonic = self.md(), self.harmonic()
         if not self._is_current("spectrum", record, picture):
@@ -496,6 +501,7 @@ class Run:
     @_alone
     def all(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Every stage; the records of evaluation and spectrum."""
+        check_spectrum(self.config)
         errors = self.evaluate()
         self.export()
         return errors, self.spectrum()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from densnet_core.config import Config, check_inputs, load_config, select
-from densnet_core.errors import ConfigError
+from densnet_core.config import Config, check_inputs, check_spectrum, load_config, select
+from densnet_core.errors import ConfigError, InputError
 from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager
 from densnet_core.reference.base import LevelOfTheory
+from densnet_core.spectra.windows import lag_window
+from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 
 MINIMAL = """
 schema = 1
@@ -252,12 +255,37 @@ def test_inputs_are_checked_before_anything_expensive(write, tmp_path):
         MINIMAL.replace("universal-jkfit", "universal-jkfitt"): r"basis: There is no basis .* Did you mean",
         even("tempered.H", "tempered.He"): r"basis: .* H\b",
         MINIMAL + "[training]\ntrain = 200": r"= 220 frames, but sampling\.count = 100",
-        MINIMAL + "[md]\nnve_ps = 2.0": r"spectrum\.resolution = 10 cm\^-1 needs md\.nve_ps of at least 5\.1",
     }
     for text, says in cases.items():
         config = load_config(write(text))
         with pytest.raises(ConfigError, match=rf"^run\.toml: .*{says}"):
             check_inputs(config)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "record_every", "window"), [(10, 2, "gaussian"), (5, 1, "hann"), (30, 8, "hann")]
+)
+def test_the_dynamics_must_be_long_enough_for_the_spectrum(write, resolution, record_every, window):
+    """The length that is asked for is just enough for the window itself."""
+
+    def config(length: float) -> Config:
+        md = f"[md]\nnve_ps = {length}\nrecord_every = {record_every}\n"
+        return load_config(write(MINIMAL + md + f"[spectrum]\nresolution = {resolution}\nwindow = '{window}'\n"))
+
+    with pytest.raises(
+        ConfigError, match=r"^run\.toml: spectrum\.resolution = .* needs md\.nve_ps of at least"
+    ) as caught:
+        check_spectrum(config(1.0))
+    length = float(re.findall(r"at least ([\d.]+), found 1\.", str(caught.value))[0])
+    check_spectrum(config(length))
+    spacing = 0.5 * record_every
+    lags = round(length * 1e3 / spacing)
+    assert lag_window(window, resolution, spacing / ATOMIC_TIME_TO_FEMTOSECOND, lags).size > 100
+    shorter = int(lags - 20.0 / spacing)
+    with pytest.raises(ConfigError):
+        check_spectrum(config(shorter * spacing * 1e-3))
+    with pytest.raises(InputError, match="Run longer"):
+        lag_window(window, resolution, spacing / ATOMIC_TIME_TO_FEMTOSECOND, shorter)
 
 
 def test_a_configuration_cannot_be_changed_and_survives_a_round_trip_through_json(write):

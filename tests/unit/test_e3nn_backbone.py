@@ -36,10 +36,13 @@ def test_features_reach_the_highest_l_and_no_further(layers: int, l_max: int, l_
     highest = HIGHEST[layers, l_max, l_max_edge]
     torch.manual_seed(0)
     backbone = E3nnBackbone(BackboneShape(ELEMENTS, -1, 0, highest), options)
+    backbone.check()
     graph = graph_of([HYDRONIUM])
     species = (graph.numbers == 8).long()
     features = backbone(graph, species, None).detach()
     sizes = [float(features[l_**2 : (l_ + 1) ** 2].norm(dim=0).mean()) for l_ in range(highest + 1)]
     assert min(sizes) > 1e-4 * max(sizes)
+    beyond = E3nnBackbone(BackboneShape(ELEMENTS, -1, 0, highest + 1), options)  # as a stored model may have been made
+    assert not beyond(graph, species, None).detach()[(highest + 1) ** 2 :].any()
     with pytest.raises(InputError, match=rf"reach l = {highest} .* but l = {highest + 1} is asked for.*l_max_edge"):
-        E3nnBackbone(BackboneShape(ELEMENTS, -1, 0, highest + 1), options)
+        beyond.check()

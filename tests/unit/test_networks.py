@@ -21,7 +21,7 @@ from densnet_core.density.backbone import cast_parameters
 from densnet_core.density.base import DensitySpecification, Expansion, scaled_functions
 from densnet_core.density.equivariant import EquivariantDensityModel
 from densnet_core.density.graph import MolecularGraph, graph_of
-from densnet_core.energy.forces import energies_and_forces
+from densnet_core.energy.forces import common_cutoff, energies_and_forces
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
 
@@ -274,6 +274,11 @@ def test_edges_beyond_the_cutoff_do_not_matter() -> None:
     every, near = graph_of([far]), graph_of([far], cutoff=DENSITY.backbone.cutoff)
     assert near.senders.numel() == 6 + 2 < every.senders.numel()
     assert_equal(DENSITY(near), DENSITY(every), 1e-12)
+    for some, all_ in zip(*(energies_and_forces(DENSITY, ENERGY, graph) for graph in (near, every)), strict=True):
+        torch.testing.assert_close(some, all_, rtol=0, atol=1e-12)
+    assert common_cutoff(DENSITY, ENERGY) == DENSITY.backbone.cutoff
+    ENERGY.cutoff = None  # as of a model with interactions of its own
+    assert common_cutoff(DENSITY, ENERGY) is None
 
 
 def test_an_element_without_training_is_an_error_that_names_it() -> None:

@@ -154,7 +154,7 @@ def test_a_loss_of_one_is_a_model_that_knows_the_mean_only() -> None:
     mean = torch.tensor(np.mean(frames.coefficients, axis=0))
 
     class MeanOnly(nn.Module):
-        specification = objective.model.specification
+        specification, cutoff = objective.model.specification, None
 
         def forward(self, graph: MolecularGraph) -> Expansion:
             return Expansion(mean.repeat(graph.n_molecules))

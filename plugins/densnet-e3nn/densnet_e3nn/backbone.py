@@ -160,22 +160,11 @@ class E3nnBackbone(Backbone):
     Radial part: Bessel functions with a polynomial envelope (Gasteiger et al., arXiv 2003.03123, eqs. 7 and 8, p = 6),
     so features and two derivatives vanish at the cutoff. Harmonics are the core's in magnetic order, which equal
     e3nn's at permuted axes; e3nn's coupling coefficients then apply as they stand.
-
-    Raises
-    ------
-    InputError
-        Products of the degrees given cannot reach the l of the output.
     """
 
     def __init__(self, shape: BackboneShape, options: E3nnOptions | None = None) -> None:
         super().__init__(shape, options)
         self.options = options = options or E3nnOptions()
-        if (reach := _highest_l(shape, options)) < shape.l_out:
-            raise InputError(
-                f"Features reach l = {reach} with layers = {options.layers}, l_max = {options.l_max} and l_max_edge = "
-                f"{options.l_max_edge}, but l = {shape.l_out} is asked for: functions of higher l would stay empty. "
-                "Raise l_max_edge in backbone_options, or take a basis of lower l."
-            )
         self.channels, n_elements = options.channels, len(shape.elements)
         self.cutoff = options.cutoff_angstrom / BOHR_TO_ANGSTROM
         self.n_elements = n_elements
@@ -195,6 +184,16 @@ class E3nnBackbone(Backbone):
         self.order: Tensor
         order = [l_**2 + int(i) for l_ in range(options.l_max_edge + 1) for i in to_magnetic_order(l_)]
         self.register_buffer("order", torch.tensor(order), persistent=False)
+
+    def check(self) -> None:
+        """Refuse degrees whose products cannot reach the l of the output."""
+        options, shape = self.options, self.shape
+        if (reach := _highest_l(shape, options)) < shape.l_out:
+            raise InputError(
+                f"Features reach l = {reach} with layers = {options.layers}, l_max = {options.l_max} and l_max_edge = "
+                f"{options.l_max_edge}, but l = {shape.l_out} is asked for: functions of higher l would stay empty. "
+                "Raise l_max_edge in backbone_options, or take a basis of lower l."
+            )
 
     def _radial(self, distances: Tensor) -> Tensor:
         """(n_edges, radial_functions) Bessel functions times the envelope; zero from the cutoff on."""
