@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,16 +119,21 @@ class Structure:
 def read_xyz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> list[Structure]:
     """All frames of an XYZ file (angstrom), as ``Structure`` in bohr.
 
+    Of an extended XYZ header only what contradicts this is looked at: other columns before the positions, another unit
+    of length, a charge or multiplicity where the usual one is asked for.
+
     Raises
     ------
     InputError
-        If the file is missing or a line cannot be read; the message names file and line.
+        If the file is missing or a line cannot be read or means something else; the message names file and line.
     """
     source = Path(path)
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        lines = source.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"Cannot read the geometry {source}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source} is not text in UTF-8 ({error}); save it as such.") from error
     frames: list[Structure] = []
     at = 0
     while at < len(lines):
@@ -141,6 +147,29 @@ def read_xyz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> list[S
     return frames
 
 
+def _is_number(text: str, value: int) -> bool:
+    try:
+        return float(text) == value
+    except ValueError:
+        return False
+
+
+_COLUMNS = re.compile(r"(species:S:1|Z:I:1):pos:R:3(:|$)")
+
+
+def _check_header(where: str, header: str, charge: int, multiplicity: int) -> None:
+    """Refuse a comment line that says that the frame is not what will be read."""
+    said = {key.lower(): value for key, value in re.findall(r"(\w+)\s*=\s*\"?([^\s\"]+)", header)}
+    if not _COLUMNS.match(said.get("properties", "species:S:1:pos:R:3")):
+        raise InputError(f"{where}: the columns are {said['properties']!r}; expected species:S:1:pos:R:3 first.")
+    if (unit := said.get("length_unit", "angstrom").lower()) not in ("angstrom", "ang", "å"):
+        raise InputError(f"{where}: lengths are in {unit!r}; expected angstrom. Convert them.")
+    # Geometries of a neutral molecule may serve for its ion, but nobody asked for a neutral one of an ion's.
+    for name, value, usual in (("charge", charge, 0), ("multiplicity", multiplicity, 1)):
+        if value == usual and not _is_number(said.get(name, str(value)), value):
+            raise InputError(f"{where}: the frame has {name} {said[name]}; ask for that {name}, found {value}.")
+
+
 def _read_frame(source: Path, lines: list[str], at: int, charge: int, multiplicity: int) -> Structure:
     try:
         count = int(lines[at].split()[0])
@@ -149,17 +178,21 @@ def _read_frame(source: Path, lines: list[str], at: int, charge: int, multiplici
     rows = lines[at + 2 : at + 2 + count]
     if count < 1 or len(rows) < count:
         raise InputError(f"{source}, line {at + 1}: {count} atoms announced, {len(rows)} lines follow.")
+    _check_header(f"{source}, line {at + 2}", lines[at + 1], charge, multiplicity)
     numbers, positions = [], []
     for offset, row in enumerate(rows):
         fields = row.split()
         try:
-            numbers.append(int(fields[0]) if fields[0].isdigit() else atomic_number(fields[0]))
+            numbers.append(int(fields[0]) if fields[0].isascii() and fields[0].isdigit() else atomic_number(fields[0]))
             positions.append([float(value) for value in fields[1:4]])
         except (IndexError, ValueError):
             positions.append([])
         if len(positions[-1]) != 3:
             raise InputError(f"{source}, line {at + 3 + offset}: expected 'symbol x y z', found {row!r}.")
-    return Structure(np.array(numbers), np.array(positions) / BOHR_TO_ANGSTROM, charge, multiplicity)
+    try:
+        return Structure(np.array(numbers), np.array(positions) / BOHR_TO_ANGSTROM, charge, multiplicity)
+    except InputError as error:
+        raise InputError(f"{source}, line {at + 1}: {error}") from error
 
 
 def write_xyz(path: str | Path, structures: list[Structure], comments: list[str] | None = None) -> None:

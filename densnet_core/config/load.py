@@ -213,8 +213,12 @@ def _molecule(config: Config, manager: Manager) -> Structure:
 
 
 def _check_reference(config: Config, structure: Structure) -> None:
-    """The dispersion correction has parameters for the functional; a spin density is that of an open shell."""
+    """There are electrons, the dispersion has parameters for the functional, a spin density is of an open shell."""
     level, source = config.reference.level, config.source.name
+    if structure.n_electrons < 1:
+        raise ConfigError(
+            f"{source}: system.charge: {structure.formula} with charge {structure.charge} has no electrons."
+        )
     if level.dispersion is not None:
         try:
             Dispersion(level.method, level.dispersion)

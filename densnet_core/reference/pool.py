@@ -118,6 +118,8 @@ class Pool(Generic[Task, Result]):
             self._bury(worker)
             return
         kind, content, seconds = message
+        if kind == "broken" and isinstance(content, DenSNetError):
+            raise content
         if kind == "broken":
             raise InputError(f"{NOT_IMPORTABLE}. The worker says: {content}.")
         if kind == "ready":

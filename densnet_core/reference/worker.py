@@ -36,6 +36,10 @@ def main(descriptor: int, memory_limit_mb: int | None) -> None:
         function = pickle.loads(connection.recv_bytes())  # noqa: S301 - from our own parent process
     except EOFError:
         return
+    except MemoryError:
+        short = "A worker cannot even load the calculation within its memory. Raise memory_limit_mb."
+        _send(connection, ("broken", ResourceError(short), 0.0))
+        return
     except Exception as error:
         _send(connection, ("broken", f"{type(error).__name__}: {error}", 0.0))
         return

@@ -69,6 +69,8 @@ class Sampler(ABC):
     """True if ``sample`` must be given the harmonic reference."""
     needs_backend: bool = False
     """True if ``sample`` must be given a factory of the reference backend."""
+    moves_atoms: bool = True
+    """False if ``sample`` does not begin at the positions it is given, so that another sampler cannot make them."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = options
@@ -80,6 +82,8 @@ class Sampler(ABC):
 
 class MoleculeSampler(Sampler):
     """Makes molecules from a description, such as SMILES, and not from a geometry."""
+
+    moves_atoms = False
 
     @abstractmethod
     def build(self, charge: int, multiplicity: int, context: SamplingContext | None = None) -> list[Structure]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from densnet_core.errors import InputError
@@ -12,9 +10,6 @@ from densnet_core.sampling.checks import defect
 from densnet_core.sampling.config import FileOptions
 from densnet_core.sampling.distinct import distinct, on_hash_grid
 from densnet_core.structures import Structure, read_xyz
-
-_READABLE = re.compile(r"(species:S:1|Z:I:1):pos:R:3(:|$)")
-_PROPERTIES = re.compile(r'Properties\s*=\s*"?([^\s"]+)', re.IGNORECASE)
 
 
 class FileSampler(Sampler):
@@ -25,6 +20,8 @@ class FileSampler(Sampler):
     options : FileOptions
         ``path`` of the file; every ``stride``-th frame is taken, beginning with the first.
     """
+
+    moves_atoms = False
 
     def __init__(self, options: FileOptions | None = None) -> None:
         if options is None:
@@ -43,11 +40,6 @@ class FileSampler(Sampler):
             a frame is not left out silently: the file is the user's choice.
         """
         frames = read_xyz(self.path, structure.charge, structure.multiplicity)
-        for line, columns in _column_declarations(self.path):
-            if not _READABLE.match(columns):
-                raise InputError(
-                    f"{self.path}, line {line}: the columns are {columns!r}; expected species:S:1:pos:R:3 first."
-                )
         taken = []
         for index in range(0, len(frames), self.stride):
             geometry = on_hash_grid(frames[index])
@@ -59,12 +51,3 @@ class FileSampler(Sampler):
                 raise InputError(f"{self.path}, frame {index + 1}: {reason}. Remove the frame from the file.")
             taken.append(geometry)
         return distinct(taken)
-
-
-def _column_declarations(path: Path) -> Iterator[tuple[int, str]]:
-    """Line number and value of every ``Properties=`` of an extended XYZ file."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            found = _PROPERTIES.search(line)
-            if found:
-                yield number, found.group(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from densnet_core.basis.base import Basis
@@ -23,14 +25,16 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     """
     # A geometry made from SMILES may differ in the last digits from one machine to the next; the molecule does not.
     system = config.system
-    molecule = structure.content_hash().hex() if system.smiles is None else [system.smiles, system.charge]
+    molecule: Any = structure.content_hash().hex()
+    if system.smiles is not None:
+        molecule = [system.smiles, system.charge, system.multiplicity]
     start = [molecule, str(config.reference.level), plain(chosen.backend)]
     training = config.training
     common = [training.seed, training.train, training.validation, training.test, training.batch_size]
     density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
     energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
     keys = {"harmonic": key_of("harmonic", start)}
-    keys["sample"] = key_of("sample", start, plain(chosen.sampler), *_pool(config, chosen))
+    keys["sample"] = key_of("sample", start, _sampler(chosen.sampler), *_pool(config, chosen))
     properties = config.reference.properties
     fitted = [properties, basis.content_hash(), config.basis.metric] if properties else []
     keys["reference"] = key_of("reference", keys["sample"], *fitted)
@@ -51,10 +55,17 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     return keys
 
 
+def _sampler(chosen: Chosen) -> dict[str, Any]:
+    """A sampler as plain data, with digests of the files that it reads."""
+    files = {name: value for name, value in chosen.options if isinstance(value, Path) and value.is_file()}
+    contents = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    return {**plain(chosen), **({"contents": contents} if contents else {})}
+
+
 def _pool(config: Config, chosen: Selection) -> list[Any]:
     """What becomes of the sampler's geometries, as far as it differs from the defaults."""
     sampling = config.sampling
-    start = None if chosen.sampling_start is None else plain(chosen.sampling_start)
+    start = None if chosen.sampling_start is None else _sampler(chosen.sampling_start)
     keep = None if sampling.select is None else sampling.select.model_dump(mode="json")
     usual = sampling.min_difference == type(sampling).model_fields["min_difference"].default
     return [] if start is None and keep is None and usual else [start, keep, sampling.min_difference]

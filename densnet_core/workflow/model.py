@@ -26,6 +26,7 @@ from densnet_core.errors import DataError, InputError
 from densnet_core.md.potentials import ModelPotential
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.reference.checks import check_distances
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.structures import Structure
 
@@ -73,7 +74,10 @@ class NetworkChoice:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NetworkChoice:
-        return cls(data["model"], data["backbone"], data["options"], data["backbone_options"])
+        names, tables = (data["model"], data["backbone"]), (data["options"], data["backbone_options"])
+        if not all(isinstance(name, str) for name in names) or not all(isinstance(table, dict) for table in tables):
+            raise TypeError("a network needs the names of model and backbone, and tables of their options")
+        return cls(*names, *tables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +189,8 @@ class TrainedModel:
             )
             prior = AtomicPrior.from_dict(document["prior"])
             choices = [NetworkChoice.from_dict(document[name]) for name in ("density", "energy")]
+            if not isinstance(document.get("labels", {}), dict):
+                raise TypeError("labels must be a table")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"The model.json of {path} is malformed: {error!r}.") from error
         density = choices[0].build(Kind.DENSITY_MODEL, specification, manager)
@@ -195,13 +201,15 @@ class TrainedModel:
         return cls(density, energy, prior, choices[0], choices[1], document)
 
     def check(self, structures: Sequence[Structure]) -> None:
-        """``InputError`` naming the elements of the structures that the model was not made for."""
+        """``InputError`` naming elements that the model was not made for, or atoms that coincide."""
         known = set(self.specification.elements)
         unknown = sorted({int(z) for s in structures for z in s.numbers} - known)
         if unknown:
             names = ", ".join(symbol(z) for z in unknown)
             have = " ".join(symbol(z) for z in sorted(known))
             raise InputError(f"The model does not know {names}; it was made for {have}.")
+        for structure in structures:
+            check_distances(structure)
 
     def predict(self, structures: Sequence[Structure]) -> list[Prediction]:
         """Density, energy, forces and dipole of structures."""

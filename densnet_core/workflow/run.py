@@ -108,6 +108,7 @@ class Run:
         self.folder = RunFolder(config.output_directory)
         self.level = config.reference.level
         self._told: set[str] = set()
+        self._incomplete: dict[str, str] = {}
         self._checked = False
 
     # What the configuration makes
@@ -196,7 +197,7 @@ class Run:
         started = time.monotonic()
         yield
         seconds = time.monotonic() - started
-        self.folder.finish(name, self._keys[name], seconds)
+        self.folder.finish(name, self._incomplete.get(name, self._keys[name]), seconds)
         self.reporter.stage_finished(name, seconds)
 
     def _is_current(self, name: str, *results: Path) -> bool:
@@ -265,7 +266,16 @@ class Run:
         """Labels, fits and the split of all sampled geometries; the path of the store."""
         structures = self.sample()
         path = self.store_path
-        if not self._is_current("reference", path):
+        # Frames that failed are tried again when the executor has changed, for example its limits.
+        incomplete = key_of("incomplete", self._keys["reference"], plain(self.selection.executor))
+        if self.folder.is_current("reference", incomplete, path):
+            if "reference" not in self._told:
+                self._told.add("reference")
+                self.reporter.stage_current("reference")
+                self.reporter.note(
+                    "Some calculations failed and are left out; they are tried again when [executor] changes."
+                )
+        elif not self._is_current("reference", path):
             name = self.selection.backend.component.name
             with (
                 self._stage("reference", f"{len(structures)} calculations with {name}, {self.level}"),
@@ -275,6 +285,7 @@ class Run:
                 factory = replace(self.factory, properties=tuple(self.config.reference.properties))
                 failures = label_into(store, factory, structures, self.executor, advance)
                 if failures:
+                    self._incomplete["reference"] = incomplete
                     self.reporter.note(
                         f"{len(failures)} of {len(structures)} calculations failed and are left out; the first: "
                         f"{failures[0][1]}"

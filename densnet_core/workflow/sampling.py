@@ -56,10 +56,11 @@ class SamplingPlan:
         InputError
             If the samplers cannot be combined, or make fewer geometries than are to be selected.
         """
-        if self.start is not None and self.sampler.needs_harmonic:
+        if self.start is not None and (self.sampler.needs_harmonic or not self.sampler.moves_atoms):
             raise InputError(
-                "A sampler along normal modes starts from the minimum; it cannot start from the geometries of another "
-                "sampler. Leave [sampling.start] out, or sample by dynamics."
+                f"{type(self.sampler).__name__} does not begin at the geometries of another sampler: normal modes "
+                "start from the minimum, files and SMILES hold geometries of their own. Leave [sampling.start] "
+                "out, or let a sampler that moves atoms follow it: dynamics, or a torsion scan."
             )
         starts = [structure] if self.start is None else self.start.sample(structure, _within(context, "start"))
         pool: list[Structure] = []

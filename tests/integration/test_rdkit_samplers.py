@@ -67,7 +67,7 @@ def test_chains_are_joined_head_to_tail(unit, length, smiles):
     assert Chem.MolToSmiles(chain(unit, length)) == Chem.MolToSmiles(Chem.MolFromSmiles(smiles))
 
 
-@pytest.mark.parametrize("unit", ["c1ccsc1", "*C", "*C(*)C*", "*=CC=*"])
+@pytest.mark.parametrize("unit", ["c1ccsc1", "*C", "*C(*)C*", "*=CC=*", "**"])
 def test_a_unit_needs_two_open_ends(unit):
     with pytest.raises(InputError, match="must have two open ends"):
         chain(unit, 2)
@@ -103,6 +103,7 @@ def test_ions_and_radicals():
     [
         ("C1CC", "does not understand the SMILES 'C1CC'"),
         ("CC(C)(C)(C)C", "valence"),
+        ("*C", "open end"),
         ("O.O", "2 molecules"),
         ("[NH4+]", r"charge \+1, \[system\] says \+0"),
         ("[CH3]", "Multiplicity 1 is impossible"),

@@ -255,6 +255,30 @@ def test_failed_calculations_are_no_labels(tmp_path: Path) -> None:
         assert len(store.failures()) == 3
 
 
+def test_frames_that_failed_are_tried_again_when_the_executor_has_changed(tmp_path: Path) -> None:
+    """A stretched molecule does not converge in two cycles; three others do."""
+    config = CONFIG.replace("[sampling]\ncount = 24\nseed = 1\n", '[sampling]\nmethod = "file"\npath = "frames.xyz"\n')
+    config = config.replace('basis = "6-31G"\n', 'basis = "6-31G"\noptions = { max_cycle = 2 }\n')
+    config = config.replace("train = 14\nvalidation = 4\ntest = 6", "train = 1\nvalidation = 1\ntest = 1")
+    prepare(tmp_path, config)
+    frame = "3\n\nO 0 0 0.1\nH 0 0.76 -0.47\nH 0 {} {}\n"
+    frames = [frame.format(-0.76 * scale, -0.47 * scale) for scale in (1.0, 1.01, 1.02, 1.6)]
+    (tmp_path / "frames.xyz").write_text("".join(frames))
+
+    def reference(text: str) -> str:
+        prepare(tmp_path, text)
+        done = densnet("reference", "water.toml", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    assert "1 of 4 calculations failed and are left out" in reference(config)
+    again = reference(config)
+    assert "Some calculations failed" in again
+    assert "calculations: " not in again
+    assert "1 of 4 calculations failed and are left out" in reference(config + "[executor]\nworkers = 1\n")
+    assert "tried again when [executor] changes" in reference(config + "[executor]\nworkers = 1\n")
+
+
 def test_two_runs_in_one_directory(finished_run: FinishedRun, tmp_path: Path) -> None:
     shutil.copytree(finished_run.folder, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "out" / "reference")

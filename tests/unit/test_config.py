@@ -251,7 +251,12 @@ def test_inputs_are_checked_before_anything_expensive(write, tmp_path):
     assert check_inputs(load_config(write(MINIMAL))).formula == "H2O"
     cases = {
         MINIMAL.replace("water.xyz", "fire.xyz"): r"system\.geometry: Cannot read the geometry .*fire\.xyz",
-        MINIMAL.replace('"water.xyz"', '"water.xyz"\ncharge = 1'): r"system\.geometry: Multiplicity 1 is impossible",
+        MINIMAL.replace(
+            '"water.xyz"', '"water.xyz"\ncharge = 1'
+        ): r"system\.geometry: .*water\.xyz, line 1: Multiplicity 1 is impossible",
+        MINIMAL.replace(
+            '"water.xyz"', '"water.xyz"\ncharge = 10'
+        ): r"system\.charge: H2O with charge 10 has no electrons",
         MINIMAL.replace("universal-jkfit", "universal-jkfitt"): r"basis: There is no basis .* Did you mean",
         even("tempered.H", "tempered.He"): r"basis: .* H\b",
         MINIMAL + "[training]\ntrain = 200": r"= 220 frames, but sampling\.count = 100",

@@ -108,6 +108,11 @@ def test_memory_limit() -> None:
     assert outcomes[0].value == outcomes[2].value == 10 * 2**17
 
 
+def test_memory_too_small_to_start_with_names_the_option() -> None:
+    with pytest.raises(ResourceError, match="Raise memory_limit_mb"):
+        list(executor(workers=1, memory_limit_mb=1).map(work.square, [2]))
+
+
 def test_transient_failure_is_tried_once_more(tmp_path: Path) -> None:
     (outcome,) = executor().map(work.fail_the_first_time, [tmp_path / "first"])
     assert outcome.value == "done"

@@ -73,5 +73,17 @@ def test_faults_of_a_file_are_named_with_their_place(tmp_path):
         sample(path)
     with pytest.raises(InputError, match="Cannot read"):
         sample(tmp_path / "missing.xyz")
+    path.write_text("3\nlength_unit=bohr\n" + "O 0 0 0\n" * 3)
+    with pytest.raises(InputError, match=r"a\.xyz, line 2: lengths are in 'bohr'; expected angstrom"):
+        sample(path)
+    write_xyz(path, [Structure(WATER.numbers, WATER.positions, 1, 2)])
+    with pytest.raises(InputError, match=r"a\.xyz, line 2: the frame has charge 1; ask for that charge, found 0"):
+        sample(path)
+    path.write_bytes("3\nWasser aus Köln\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.xyz is not text in UTF-8"):
+        sample(path)
+    path.write_text("1\n\n\u00b2 0 0 0\n")
+    with pytest.raises(InputError, match="line 3: expected 'symbol x y z'"):
+        sample(path)
     with pytest.raises(InputError, match="needs the path"):
         FileSampler()

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from densnet_rdkit.chains import ChainSampler
+from densnet_rdkit.config import ChainOptions
 
 from densnet_core.config import load_config
 from densnet_core.errors import ConfigError, InputError
 from densnet_core.sampling.base import Sampler, SamplingContext
 from densnet_core.sampling.checks import Defect
+from densnet_core.sampling.config import FileOptions
+from densnet_core.sampling.files import FileSampler
 from densnet_core.sampling.refusals import Refusals
 from densnet_core.structures import Structure
+from densnet_core.workflow.run import Run
 from densnet_core.workflow.sampling import SamplingPlan, summary
 
 WATER = Structure(np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.22], [0.0, 1.43, -0.89], [0.0, -1.43, -0.89]]))
@@ -78,8 +83,17 @@ def test_needs_are_those_of_all_samplers():
     assert not SamplingPlan(Shaking()).needs_harmonic
     assert SamplingPlan(Harmonic()).needs_harmonic
     assert SamplingPlan(Shaking(), Harmonic()).needs_harmonic
-    with pytest.raises(InputError, match="cannot start from the geometries of another"):
+    with pytest.raises(InputError, match="does not begin at the geometries of another"):
         SamplingPlan(Harmonic(), Shaking()).carry_out(WATER, SamplingContext())
+
+
+def test_geometries_that_nobody_would_start_from_are_refused(tmp_path):
+    (tmp_path / "a.xyz").write_text("3\n\nO 0 0 0.117\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n")
+    file = FileSampler(FileOptions(path=tmp_path / "a.xyz"))
+    assert len(SamplingPlan(Shaking(), file).carry_out(WATER, SamplingContext())[0]) == 4
+    for sampler in (file, ChainSampler(ChainOptions(unit="*C*"))):
+        with pytest.raises(InputError, match=r"does not begin at .* Leave \[sampling\.start\] out"):
+            SamplingPlan(sampler, Shaking()).carry_out(WATER, SamplingContext())
 
 
 def test_too_few_geometries_and_unknown_elements_are_refused():
@@ -149,3 +163,23 @@ def test_the_molecule_is_a_geometry_or_smiles(tmp_path: Path, system, message):
     (tmp_path / "water.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         check_inputs(load_config(tmp_path / "water.toml"))
+
+
+def test_the_key_of_the_geometries_holds_spin_and_what_their_file_holds(tmp_path: Path):
+    """Otherwise a triplet would be served with a singlet's results, and an edited file with the old frames."""
+    water = "3\n\nO 0 0 0.117\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
+    (tmp_path / "frames.xyz").write_text(water)
+
+    def key(system: str, sampling: str) -> str:
+        text = CONFIG.replace('geometry = "water.xyz"', system).format(sampling=sampling)
+        (tmp_path / "run.toml").write_text(text)
+        return Run(load_config(tmp_path / "run.toml"))._keys["sample"]
+
+    singlet, triplet = (key(f'smiles = "O"\nmultiplicity = {m}', "count = 100") for m in (1, 3))
+    assert singlet != triplet
+    assert key('smiles = "O"', "count = 100") == singlet
+    file = 'method = "file"\npath = "frames.xyz"'
+    before = key('smiles = "O"', file)
+    assert key('smiles = "O"', file) == before
+    (tmp_path / "frames.xyz").write_text(water.replace("0.763", "0.764"))
+    assert key('smiles = "O"', file) != before

@@ -51,10 +51,14 @@ def chain(unit: str, length: int) -> Chem.Mol:
     template = molecule(unit)
     ends = [atom.GetIdx() for atom in template.GetAtoms() if atom.GetAtomicNum() == 0]
     bonds = [bond for end in ends for bond in template.GetAtomWithIdx(end).GetBonds()]
-    if len(ends) != 2 or len(bonds) != 2 or any(bond.GetBondType() != Chem.BondType.SINGLE for bond in bonds):
+    if (
+        len(ends) != 2
+        or len({bond.GetIdx() for bond in bonds}) != 2
+        or any(bond.GetBondType() != Chem.BondType.SINGLE for bond in bonds)
+    ):
         raise InputError(
-            f"The unit {unit!r} must have two open ends, written *, each with one single bond, as in '*c1ccc(*)s1'; "
-            f"found {len(ends)} of them."
+            f"The unit {unit!r} must have two open ends, written *, each with one single bond to an atom, as in "
+            f"'*c1ccc(*)s1'; found {len(ends)} of them."
         )
     pieces = Chem.MolFromSmiles(f"[H][*:1].[H][*:{length + 1}]", _with_hydrogens())
     for number in range(1, length + 1):

@@ -55,6 +55,10 @@ def geometries(
         If the molecule has another charge, is several molecules, or cannot be embedded.
     """
     smiles = Chem.MolToSmiles(found)
+    if any(atom.GetAtomicNum() == 0 for atom in found.GetAtoms()):
+        raise InputError(
+            f"{smiles} has an open end, written *; a molecule has none. Write the atom that belongs there."
+        )
     if (formal := Chem.GetFormalCharge(found)) != charge:
         raise InputError(f"{smiles} has charge {formal:+d}, [system] says {charge:+d}; they have to agree.")
     if (parts := len(Chem.GetMolFrags(found))) > 1:
