@@ -340,9 +340,19 @@ class ReferenceStore(StoreFolder):
         return groups_in(self.path / "fits")
 
     def info(self) -> dict[str, Any]:
-        """Plain summary of the store for ``densnet data info --json``; keys name their units."""
+        """Plain summary of the store for ``densnet data info --json``; keys name their units.
+
+        Raises
+        ------
+        DataError
+            If what it says cannot be read.
+        """
         masks = self.frame_table.whole("labels")
         energies = self.frame_table.whole("energy")[(masks & 1).astype(bool)]
+        if not np.isfinite(energies).all():
+            raise DataError(
+                f"Energies of {self.path} are missing; see which, and keep the rest: densnet data verify --repair."
+            )
         counts = {name: int((masks >> bit & 1).sum()) for bit, name in enumerate(LABELS)}
         basis = self.orbital_basis
         return {

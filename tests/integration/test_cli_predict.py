@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,43 @@ def test_what_cannot_be_done_is_one_sentence(
     assert errors.startswith("Error: ")
     assert message in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_atoms_that_coincide_are_refused(
+    finished_run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "on_top.xyz"
+    path.write_text("3\n\nO 0 0 0\nH 0 0 0\nH 0 0.76 -0.5\n")
+    for options in ((), ("--json",)):
+        assert run(["predict", str(finished_run.model), str(path), *options]) == 2
+        assert "O (atom 1) and H (atom 2) are 0.0000 angstrom apart" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("labels",), "abc"),
+        (("density", "options"), [1]),
+        (("density", "backbone"), None),
+        (("energy", "model"), 5),
+        (("density", "backbone_options", "channels"), 10**9),
+        (("elements",), [1, "x"]),
+    ],
+)
+def test_a_hostile_document_is_refused_in_one_sentence(
+    finished_run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: tuple[str, ...], value: object
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(finished_run.model, model)
+    document = json.loads((model / "model.json").read_text())
+    place = document
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (model / "model.json").write_text(json.dumps(document))
+    water = tmp_path / "water.xyz"
+    water.write_text("3\n\nO 0 0 0.1\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n")
+    assert run(["predict", str(model), str(water)]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("Error: ")
+    assert "Defect" not in errors

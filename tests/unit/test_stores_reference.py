@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -313,3 +314,15 @@ def test_ten_thousand_frames_are_quick_to_open_and_to_draw_from(tmp_path: Path) 
         store.frames(batch)
         assert all(fit.coefficients(int(index)).shape == (n_functions,) for index in batch)
     assert batches.size / (time.perf_counter() - begun) > 2000  # 15,000 measured on an idle core
+
+
+def test_info_does_not_make_up_energies_that_are_gone(store: ReferenceStore) -> None:
+    store.append([frame(0), frame(1)])
+    expected = min(frame(0)[1].energy, frame(1)[1].energy)
+    path = store.path
+    store.close()
+    with ReferenceStore.open(path) as opened:
+        assert opened.info()["energy_min_hartree"] == expected
+    shutil.rmtree(path / "frames" / "energy" / "c")
+    with ReferenceStore.open(path) as opened, pytest.raises(DataError, match=r"Energies .* are missing; .* --repair"):
+        opened.info()
