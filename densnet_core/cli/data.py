@@ -173,11 +173,14 @@ def split(
     validation: Annotated[int, typer.Option(min=0, help="Frames to validate on.")],
     train: Annotated[int | None, typer.Option(min=1, help="Frames to train on; all others if not given.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the order in which frames are drawn.")] = 0,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw anew where the record of an earlier split was lost.")
+    ] = False,
 ) -> None:
     """Divide the frames into train, validation and test; what was once a test frame is never trained on."""
     from densnet_core.workflow.stores import split_into
 
-    sizes = split_into(store, train, validation, test, seed)
+    sizes = split_into(store, train, validation, test, seed, redraw)
     print(f"{store}: " + ", ".join(f"{count} {part.replace('_', ' ')}" for part, count in sizes.items()))
 
 

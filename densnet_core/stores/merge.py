@@ -20,7 +20,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.labels import LABELS
 from densnet_core.stores.records import RECORD
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import SPLIT, merged_split, read_split
+from densnet_core.stores.splits import HELD_OUT, SPLIT, holding_out, merged_split, read_split, write_split
 from densnet_core.stores.table import REPAIR, Frame, Table
 
 MERGE: Final = "merge"
@@ -66,7 +66,8 @@ def merge_stores(
     """Make a store of all frames of the sources, or go on with one whose making was interrupted.
 
     A frame that several sources have gets the labels of all of them. Fits that all sources have in the same basis, with
-    the same prior, are carried over; test frames of any source's split stay held out.
+    the same prior, are carried over; test frames of any source's split stay held out. What the target has already, a
+    split drawn in it or another document, is kept; only frames that a source holds out leave its training.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def merge_stores(
     Raises
     ------
     DataError
-        If the target is another store, a source is damaged, or labels differ and ``keep_first`` is False.
+        If the target is another store, a source is damaged, the split of one was lost, or labels differ and
+        ``keep_first`` is False.
     InputError
         If the sources are not of one level of theory, backend and orbital basis, or one is named twice.
     """
@@ -148,7 +150,10 @@ class _Merge:
 
     def __init__(self, stores: Sequence[ReferenceStore]) -> None:
         self.stores = stores
+        self.splits = [split for store in stores if (split := read_split(store)) is not None]
         self.report = MergeReport()
+        self.added = 0
+        """Frames that the target lacked."""
         self.places: dict[bytes, tuple[int, int]] = {}
         """Store and index of the first occurrence of every structure."""
         self.more: dict[bytes, list[tuple[int, int]]] = {}
@@ -195,6 +200,7 @@ class _Merge:
                 if wanted:
                     rows = _sound(store, store.frame_table, start, stop, wanted)
                     target.adopt([(self._completed(row), programs[int(row["provenance"])]) for row in rows])
+                    self.added += len(rows)
                 done += stop - start
                 if progress is not None:
                     progress(done, total)
@@ -240,18 +246,36 @@ class _Merge:
                 if failure.hash not in target and failure.hash not in there:
                     target.adopt_failure(failure)
                     there.add(failure.hash)
-        splits = [split for store in self.stores if (split := read_split(store)) is not None]
-        split = merged_split(splits, [content.hex() for content in target.hashes])
-        if split is not None:
-            target.write_document(SPLIT, split)
-        kept: dict[str, dict[str, Any]] = {}
+        self._copy_split(target)
+        there_already = {name: target.read_document(name) for name in target.document_names()}
+        kept = dict(there_already)
         for store in self.stores:
             for name in store.document_names():
                 document = store.read_document(name)
                 if name not in (SPLIT, MERGE) and kept.setdefault(name, document) != document:
                     self.report.notes.append(f"document {name!r} of {store.path} is left out: another one is kept")
-        for name, document in kept.items():
-            target.write_document(name, document)
+        for name in sorted(kept.keys() - there_already.keys()):
+            target.write_document(name, kept[name])
+
+    def _copy_split(self, target: ReferenceStore) -> None:
+        own, present = read_split(target), [content.hex() for content in target.hashes]
+        split = merged_split(self.splits, present)
+        if split is None:
+            return
+        if own is not None:
+            split = holding_out(own, split[HELD_OUT], present)
+            if taken := len(own["train"] + own["validation"]) - len(split["train"] + split["validation"]):
+                self.report.notes.append(
+                    f"{taken} frames of the training and validation parts of {target.path}: they are held out by a "
+                    "source and are test frames now; models trained before have seen them"
+                )
+            if self.added:
+                self.report.notes.append(
+                    f"{self.added} new frames of {target.path} are in no part of its split, which is kept; 'densnet "
+                    "data split' draws one with them"
+                )
+        if split != own:
+            write_split(target, split)
 
 
 def fit_record(fit: Fit) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import base64
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from densnet_core.stores.folder import REMOVED, StoreFolder, groups_in
 from densnet_core.stores.records import RECORD, TWIN, is_sealed, metadata_problems, read_group, read_plain, write_group
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.restart import LOST, RestartState, write_restart
+from densnet_core.stores.splits import REDRAW, SPLIT, write_split
 from densnet_core.stores.table import Frame, Table
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.verify import Inspection, inspect_store, open_store, verify
@@ -189,7 +191,12 @@ def _copy_records(store: StoreFolder, fresh: StoreFolder, found: Inspection, rep
     """Documents, what earlier repairs took out, and what this one takes out."""
     for name in store.document_names():
         if f"documents/{name}" not in found.parts:
-            fresh.write_document(name, store.read_document(name))
+            write = partial(write_split, fresh) if name == SPLIT else partial(fresh.write_document, name)
+            write(store.read_document(name))
+    if f"documents/{SPLIT}" in found.parts:
+        report.to_do.append(
+            f"the split: which frames are held out for testing is lost, and models could be trained on them. {REDRAW}"
+        )
     taken = {name: read_group(store.path / REMOVED / name) for name in store.removed_names()}
     for index, what in found.frames.items():
         (rows,) = store.frame_table.block(index, index + 1)

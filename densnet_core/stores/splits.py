@@ -1,7 +1,8 @@
 """Which frames are learned from and which are held out: by content hash, kept in the store as the document ``split``.
 
 A frame that was ever held out for testing is never trained or validated on again, in whatever store it lies: a new
-split of a store keeps its earlier test frames out, and a store merged from others keeps out those of all of them.
+split of a store keeps its earlier test frames out, and a store merged from others keeps out those of all of them. The
+table of frames, without which there is no store, remembers that there is a split, so that its loss does not go unseen.
 """
 
 from __future__ import annotations
@@ -17,12 +18,26 @@ from densnet_core.stores.reference import ReferenceStore
 SPLIT: Final = "split"
 PARTS: Final = ("train", "validation", "test")
 HELD_OUT: Final = "held_out"
+HAS_SPLIT: Final = "has_split"
+"""Attribute of the table of frames: the store has the document ``SPLIT``."""
+REMOVED_SPLIT: Final = f"documents-{SPLIT}"
+"""Name of the record of a split that a repair took out."""
+REDRAW: Final = (
+    "Draw it again with the counts and the seed of before: 'densnet data split STORE --test N --validation N --seed N "
+    "--redraw'. Frames are drawn by content hash and seed alone, so of the same frames it is the same split; if frames "
+    "came or went since, or test frames came from earlier splits or other stores, restore documents/split from a copy "
+    "instead."
+)
 Split = dict[str, list[str]]
 """Content hashes, hexadecimal, of each of ``PARTS``, and under ``held_out`` all that were ever a test frame."""
 
 
 def read_split(store: StoreFolder) -> Split | None:
-    """The split of a store; None if it has none, ``DataError`` if it is damaged."""
+    """The split of a store; None if it never had one, ``DataError`` if it is damaged or was lost."""
+    if split_is_lost(store):
+        raise DataError(
+            f"{store.path} had a split, but its record of the frames held out for testing was lost. {REDRAW}"
+        )
     if SPLIT not in store.document_names():
         return None
     found = store.read_document(SPLIT)
@@ -33,8 +48,31 @@ def read_split(store: StoreFolder) -> Split | None:
     return split
 
 
+def split_is_lost(store: StoreFolder) -> bool:
+    """Whether the store had a split that is gone or that a repair took out."""
+    if SPLIT in store.document_names():
+        return False
+    return bool(store.frame_table.attributes.get(HAS_SPLIT)) or REMOVED_SPLIT in store.removed_names()
+
+
+def write_split(store: StoreFolder, split: Mapping[str, Any]) -> None:
+    """Keep a split in a store, which remembers that it has one; the store is open for writing."""
+    store.write_document(SPLIT, split)
+    if not store.frame_table.attributes.get(HAS_SPLIT):
+        store.frame_table.append([], **{HAS_SPLIT: True})
+
+
+def earlier_split(store: StoreFolder, redraw: bool) -> Split | None:
+    """The split on which a new one is based; None too if it was lost and ``redraw`` says to do without it."""
+    return None if redraw and split_is_lost(store) else read_split(store)
+
+
 def split_store(
-    store: ReferenceStore, counts: Mapping[str, int], seed: int, hashes: Sequence[str] | None = None
+    store: ReferenceStore,
+    counts: Mapping[str, int],
+    seed: int,
+    hashes: Sequence[str] | None = None,
+    redraw: bool = False,
 ) -> Split:
     """Divide the frames of a store and keep the split in it; see ``split_frames``.
 
@@ -47,12 +85,21 @@ def split_store(
     seed : int
     hashes : sequence of str, optional
         The frames to divide; all of the store if not given.
+    redraw : bool
+        Draw anew if the split was lost, instead of refusing. A split that is there is always kept to.
+
+    Raises
+    ------
+    DataError
+        If the store had a split that is damaged, or that was lost and ``redraw`` is False.
+    InputError
+        If there are too few frames.
     """
-    previous = read_split(store)
+    previous = earlier_split(store, redraw)
     chosen = [content.hex() for content in store.hashes] if hashes is None else hashes
     split = split_frames(chosen, counts, seed, previous)
     if split != previous:
-        store.write_document(SPLIT, split)
+        write_split(store, split)
     return split
 
 
@@ -117,3 +164,12 @@ def merged_split(splits: Iterable[Split], present: Iterable[str]) -> Split | Non
         taken.update(parts[part])
     tested = dict.fromkeys(content for split in found for content in split["test"] if content in there)
     return {**parts, "test": list(tested), HELD_OUT: sorted(held_out)}
+
+
+def holding_out(split: Split, more: Iterable[str], present: Iterable[str]) -> Split:
+    """A split that keeps to ``split`` and holds out further frames; those that are ``present`` are tested on too."""
+    added = [content for content in dict.fromkeys(more) if content not in split[HELD_OUT]]
+    there = set(present)
+    parts = {part: [c for c in split[part] if c not in set(added)] for part in ("train", "validation")}
+    test = list(dict.fromkeys([*split["test"], *(c for c in added if c in there)]))
+    return {**parts, "test": test, HELD_OUT: sorted({*split[HELD_OUT], *split["test"], *added})}

@@ -18,6 +18,7 @@ from densnet_core.stores.folder import groups_in
 from densnet_core.stores.records import metadata_problems, read_group
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.restart import LOST, POSITIONS, SLOTS, VELOCITIES, slot_chunks
+from densnet_core.stores.splits import HAS_SPLIT, SPLIT
 from densnet_core.stores.table import Frame, Table
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.structures import Structure
@@ -73,9 +74,9 @@ def verify(path: str | Path) -> list[str]:
 
     All of it is read. Found are: any changed byte of the metadata; missing, truncated and unreadable files; offsets
     that are not consistent; frames whose bytes differ from their checksum, whose structure differs from its content
-    hash, or which are there twice; damaged fits, restart states, derived arrays, documents and records of failures; and
-    changed bytes between the last row of an array and the end of its last chunk, unless a writer is at work or was
-    killed.
+    hash, or which are there twice; damaged fits, restart states, derived arrays, documents and records of failures; a
+    split that is gone; and changed bytes between the last row of an array and the end of its last chunk, unless a
+    writer is at work or was killed.
     """
     root = Path(path)
     metadata = metadata_problems(root) if root.is_dir() else {}
@@ -98,6 +99,8 @@ def inspect_store(store: ReferenceStore | TrajectoryStore) -> Inspection:
             store.read_document(name)
         except DenSNetError as error:
             found.broken_part(f"documents/{name}", str(error))
+    if store.frame_table.attributes.get(HAS_SPLIT) and SPLIT not in store.document_names():
+        found.broken_part(f"documents/{SPLIT}", "it is gone, with the record of the frames held out for testing.")
     return found
 
 

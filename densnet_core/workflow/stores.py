@@ -26,7 +26,7 @@ from densnet_core.stores.importing import ImportedFrames, in_basis, read_npz
 from densnet_core.stores.labels import labels_of
 from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import HELD_OUT, read_split, split_store
+from densnet_core.stores.splits import HELD_OUT, earlier_split, split_store
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.labels import fit_into, fit_name, open_store
 from densnet_core.workflow.model import TrainedModel
@@ -238,13 +238,25 @@ def project_store(
         return fit.name, len(fit)
 
 
-def split_into(path: Path, train: int | None, validation: int, test: int, seed: int) -> dict[str, int]:
-    """Split the frames of a store, ``train`` None meaning all the others; returns the size of each part."""
+def split_into(
+    path: Path, train: int | None, validation: int, test: int, seed: int, redraw: bool = False
+) -> dict[str, int]:
+    """Split the frames of a store, ``train`` None meaning all the others; returns the size of each part.
+
+    Raises
+    ------
+    DataError
+        If the store had a split that was lost and ``redraw`` is False.
+    InputError
+        If there are too few frames.
+    """
     with ReferenceStore.open(path, writable=True) as store:
         hashes = {content.hex() for content in store.hashes}
         if train is None:
-            previous = read_split(store)
+            previous = earlier_split(store, redraw)
             held_out = hashes & {*previous[HELD_OUT], *previous["test"]} if previous else set()
             train = len(hashes) - max(len(held_out), test) - validation
-        split = split_store(store, {"train": max(train, 0), "validation": validation, "test": test}, seed)
+        split = split_store(
+            store, {"train": max(train, 0), "validation": validation, "test": test}, seed, redraw=redraw
+        )
     return {part: len(contents) for part, contents in split.items()}

@@ -14,7 +14,8 @@ from densnet_core.reference.base import LevelOfTheory
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.merge import merge_stores
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import read_split
+from densnet_core.stores.repair import repair
+from densnet_core.stores.splits import read_split, split_store
 from densnet_core.stores.verify import verify
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -120,6 +121,47 @@ def test_stores_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     second = reference_store(tmp_path / "second.zarr", range(5, 7))
     with pytest.raises(DataError, match="was not made by a merge"):
         merge_stores(reference_store(tmp_path / "used.zarr", range(1)), [first, second])
+
+
+def test_a_split_drawn_in_the_merged_store_is_kept_when_the_merge_runs_again(tmp_path: Path) -> None:
+    sources = [reference_store(tmp_path / "a.zarr", range(6)), reference_store(tmp_path / "b.zarr", range(6, 12))]
+    merge_stores(tmp_path / "m.zarr", sources)
+    with ReferenceStore.open(tmp_path / "m.zarr", writable=True) as store:
+        own = split_store(store, {"train": 5, "validation": 2, "test": 4}, 3)
+        store.write_document("note", {"text": "of the merged store"})
+    with ReferenceStore.open(sources[0], writable=True) as store:
+        store.write_document("note", {"text": "of a source"})
+    report = merge_stores(tmp_path / "m.zarr", sources)
+    assert "document 'note' of" in report.notes[0]
+    with ReferenceStore.open(tmp_path / "m.zarr") as store:
+        assert read_split(store) == own
+        assert store.read_document("note")["text"] == "of the merged store"
+    assert not any("no part of its split" in note for note in report.notes)
+    with ReferenceStore.open(sources[1], writable=True) as store:  # what the merged store learns from is tested now
+        tested = split_store(store, {"train": 1, "validation": 0, "test": 5}, 0)["held_out"]
+        store.append([labelled(12)])
+    taken = set(tested) & {*own["train"], *own["validation"]}
+    assert taken
+    report = merge_stores(tmp_path / "m.zarr", sources)
+    assert any("1 new frames" in note for note in report.notes)
+    assert any(f"{len(taken)} frames" in note and "held out" in note for note in report.notes)
+    with ReferenceStore.open(tmp_path / "m.zarr") as store:
+        split = read_split(store)
+    assert split is not None
+    assert split["held_out"] == sorted({*own["held_out"], *tested})
+    for part in ("train", "validation"):
+        assert split[part] == [content for content in own[part] if content not in tested]
+    assert set(split["test"]) == {*own["test"], *tested}
+
+
+def test_a_store_whose_split_was_lost_is_not_merged(tmp_path: Path) -> None:
+    sources = [reference_store(tmp_path / "a.zarr", range(3)), reference_store(tmp_path / "b.zarr", range(3, 6))]
+    for name in ("zarr.json", ".zarr.json.twin"):
+        (sources[1] / "documents" / "split" / name).write_text("{")
+    repair(sources[1])
+    with pytest.raises(DataError, match=r"b\.zarr .* was lost"):
+        merge_stores(tmp_path / "m.zarr", sources)
+    assert not (tmp_path / "m.zarr").exists()
 
 
 def test_fits_that_cannot_be_joined_are_left_out_with_the_reason(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.records import read_group
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.repair import repair
+from densnet_core.stores.splits import read_split, split_store
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.verify import verify
 
@@ -148,6 +149,57 @@ def test_broken_documents_and_fits_are_taken_out(path: Path) -> None:
         assert store.document_names() == []
         assert store.fit_names() == ["r"]
         assert len(store) == FRAMES
+
+
+@pytest.mark.parametrize("way", ["changed", "removed", "all removed"])
+def test_held_out_frames_whose_record_is_lost_are_not_trained_on_unsaid(
+    path: Path, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(path / "documents")  # the example's split, which was not drawn
+    with ReferenceStore.open(path, writable=True) as store:
+        before = split_store(store, {"train": 2, "validation": 1, "test": 3}, 3)
+    if way == "changed":
+        for name in ("zarr.json", ".zarr.json.twin"):
+            file = path / "documents" / "split" / name
+            file.write_text(file.read_text().replace('"validation"', '"validatiom"'))
+    else:
+        shutil.rmtree(path / "documents" if way == "all removed" else path / "documents" / "split")
+    assert any("documents/split" in problem for problem in verify(path))
+    draw = ["data", "split", str(path), "--test", "3", "--validation", "1", "--train", "2", "--seed", "3"]
+    assert run(draw) == 2
+    assert run(["data", "verify", "--repair", str(path)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "held out for testing is lost" in told
+    assert "--redraw" in told
+    assert verify(path) == []
+    assert run(draw) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "was lost" in told
+    assert "--redraw" in told
+    assert run([*draw, "--redraw"]) == 0
+    with ReferenceStore.open(path) as store:
+        assert {part: set(hashes) for part, hashes in (read_split(store) or {}).items()} == {
+            part: set(hashes) for part, hashes in before.items()
+        }
+    assert (
+        run(["data", "split", str(path), "--test", "1", "--validation", "1", "--redraw"]) == 0
+    )  # a split that is there is not drawn anew
+    with ReferenceStore.open(path) as store:
+        assert (read_split(store) or {})["held_out"] == before["held_out"]
+    shutil.rmtree(path / "documents" / "split")  # and may be lost once more
+    assert any("documents/split" in problem for problem in verify(path))
+    assert run(draw) == 2
+
+
+def test_a_repair_of_other_parts_keeps_the_split_and_knows_of_it(path: Path) -> None:
+    with ReferenceStore.open(path, writable=True) as store:
+        before = split_store(store, {"train": 3, "validation": 1, "test": 2}, 3)
+    flip(path / "frames" / "energy" / "c" / "0", 8)
+    repair(path)
+    with ReferenceStore.open(path) as store:
+        assert read_split(store) == before
+    shutil.rmtree(path / "documents" / "split")
+    assert any("documents/split" in problem for problem in verify(path))
 
 
 def test_what_cannot_be_repaired_is_left_as_it_is(path: Path) -> None:

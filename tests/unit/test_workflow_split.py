@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from densnet_core.errors import InputError
-from densnet_core.stores.splits import merged_split, split_frames
+from densnet_core.stores.splits import holding_out, merged_split, split_frames
 
 FRAMES = [f"{i:02d}" for i in range(40)]
 
@@ -78,3 +78,14 @@ def test_a_frame_held_out_in_any_store_is_held_out_after_a_merge() -> None:
     again = split_frames(FRAMES, counts(15, 2, 12), 9, merged)
     assert not tested & {*again["train"], *again["validation"]}
     assert merged_split([], FRAMES) is None
+
+
+def test_a_split_that_is_kept_gives_up_what_is_held_out_elsewhere() -> None:
+    split = split_frames(FRAMES[:30], counts(15, 5, 10), 1, None)
+    elsewhere = [split["train"][0], split["validation"][0], FRAMES[35], "gone"]
+    after = holding_out(split, elsewhere, FRAMES)
+    assert after["train"] == split["train"][1:]
+    assert after["validation"] == split["validation"][1:]
+    assert after["test"] == [*split["test"], *elsewhere[:3]]
+    assert set(after["held_out"]) == {*split["test"], *elsewhere}
+    assert holding_out(split, split["test"], FRAMES) == split
