@@ -2,13 +2,15 @@
 
 Keys of a header: ``energy``, ``dipole``, ``charge``, ``multiplicity``, and ``energy_unit``, ``length_unit``,
 ``forces_unit``, ``dipole_unit``; columns: ``species``, ``pos``, ``forces``. Without units in header or options they are
-ASE's: eV, angstrom, eV/angstrom, e*angstrom. Orbitals have no place in such a file.
+ASE's: eV, angstrom, eV/angstrom, e*angstrom. Other keys that look like units, charge or spin are refused. Orbitals have
+no place in such a file.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DataError, InputError, nearest
 from densnet_core.reference.base import ReferenceResult
-from densnet_core.stores.importing import ImportedFrames
+from densnet_core.stores.importing import ImportedFrames, says_electrons, says_units, whole_number
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.structures import Structure
 from densnet_core.units import (
@@ -191,7 +193,11 @@ def _frames(source: Path, file: TextIO) -> Iterator[tuple[dict[str, str], dict[s
         except ValueError:
             raise DataError(f"{source}, line {number}: expected the number of atoms, found {line.strip()!r}.") from None
         comment = file.readline()
-        header = {key: value.strip('"{}[]') for key, value in _KEY.findall(comment)}
+        pairs = _KEY.findall(comment)
+        header = {key: value.strip('"{}[]') for key, value in pairs}
+        if len(header) < len(pairs):
+            twice = ", ".join(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise DataError(f"{source}, line {number + 1}: the header has {twice} more than once; keep one.")
         rows: list[list[str]] = []
         for _ in range(count):
             row = file.readline()
@@ -208,12 +214,16 @@ def _columns(where: str, header: dict[str, str], rows: list[list[str]]) -> dict[
     start = 0
     try:
         for name, width in zip(words[::3], map(int, words[2::3]), strict=True):
+            if width < 1 or name in columns:
+                raise ValueError(name)
             columns[name] = [row[start : start + width] for row in rows]
             start += width
     except ValueError:
         raise DataError(
             f"{where}: Properties={':'.join(words)} cannot be read; expected name:type:columns, ..."
         ) from None
+    if any(len(species) != 1 for species in columns.get("species", ())):
+        raise DataError(f"{where}: Properties={':'.join(words)}; species must be one column.")
     if any(len(row) != start for row in rows):
         raise DataError(
             f"{where}: Properties announce {start} columns; there are {sorted({len(row) for row in rows})}."
@@ -245,17 +255,46 @@ class _Frame:
             absent = [keys.name(label) for label in LABELS if label not in self.labels]
             if close := difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.75):
                 raise DataError(f"{where}: {name} is not a known key; did you mean {close[0]}? Found: {self.found}.")
-        if "T" in header.get("pbc", "T T T" if "Lattice" in header else "").upper():
+        self._check_units_and_electrons()
+        periodic = header.get("pbc", "T T T" if "Lattice" in header else "").replace(",", " ").upper().split()
+        if set(periodic) - {"F", "FALSE", "0"}:
             raise DataError(f'{where} is periodic; DenSNet computes molecules. Remove Lattice, or set pbc="F F F".')
+
+    def _check_units_and_electrons(self) -> None:
+        """``DataError`` where units, charge or spin would be taken to be other than the header says."""
+        units = [f"{quantity}_unit" for quantity in UNITS]
+        for name in sorted(self.unknown & set(self.header)):
+            of_unknown = name.lower().endswith(("_unit", "_units")) and name.rpartition("_")[0] in self.unknown
+            if says_electrons(name) or (says_units(name) and not of_unknown):
+                known = ["charge", "multiplicity"] if says_electrons(name) else units
+                raise DataError(
+                    f"{self.where}: {name} is not a known key and would not be read. {nearest(name.lower(), known)} "
+                    f"Rename or remove it. Found: {self.found}."
+                )
+        named = {quantity for quantity in UNITS if f"{quantity}_unit" in self.header}
+        others = {
+            quantity
+            for quantity in named - {"dipole"}
+            if unit_factor(quantity, self.header[f"{quantity}_unit"]) != unit_factor(quantity, ASE_UNITS[quantity])
+        }
+        wanted = {"length", *self.labels} - named - set(self.keys.units)
+        if others and wanted:
+            raise DataError(
+                f"{self.where}: the header gives a unit of {', '.join(sorted(others))} that is not ASE's, and none of "
+                f"{', '.join(sorted(wanted))}; name all of them, in the header or by --{sorted(wanted)[0]}-unit."
+            )
 
     def record(self, charge: int | None, multiplicity: int | None, name: str) -> tuple[Structure, ReferenceResult]:
         try:
-            numbers = [int(z) if z.isdigit() else atomic_number(z) for (z,) in self.columns["species"]]
+            numbers = [int(z) if z.isdecimal() else atomic_number(z) for (z,) in self.columns["species"]]
             structure = Structure(
                 np.array(numbers),
                 self._values("length", self.columns["pos"], (len(numbers), 3)),
-                self._integer("charge", 0 if charge is None else charge),
-                self._integer("multiplicity", 1 if multiplicity is None else multiplicity),
+                whole_number(f"{self.where}: charge", self.header.get("charge", charge or 0)),
+                whole_number(
+                    f"{self.where}: multiplicity",
+                    self.header.get("multiplicity", 1 if multiplicity is None else multiplicity),
+                ),
             )
         except InputError as error:
             raise InputError(f"{self.where}: {error}") from error
@@ -267,15 +306,6 @@ class _Frame:
             labels[label] = self._values(label, words, shapes[label])
         labels["energy"] = float(labels["energy"])
         return structure, partial_result(labels, provenance={"imported from": name})
-
-    def _integer(self, key: str, default: int) -> int:
-        try:
-            value = float(self.header.get(key, default))
-        except ValueError:
-            value = np.nan
-        if value != round(value) if np.isfinite(value) else True:
-            raise DataError(f"{self.where}: {key}={self.header[key]} is not a whole number.")
-        return int(value)
 
     def _values(self, quantity: str, words: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Numbers in atomic units."""

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -25,13 +27,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, Shell
+from densnet_core.basis.integrals import two_center
+from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import LevelOfTheory, ReferenceResult
 from densnet_core.stores.labels import labels_of, partial_result
+from densnet_core.stores.merge import ORBITALS, TOLERANCES
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
@@ -40,6 +46,18 @@ Array = NDArray[np.float64]
 REQUIRED: Final = ("numbers", "positions_angstrom", "energy_hartree", "forces_hartree_per_angstrom")
 OPTIONAL: Final = ("dipole_au", "mo_coeff_occupied")
 COEFFICIENTS: Final = "df_coeff_"
+ORTHONORMAL: Final = 1e-5
+"""Largest deviation of an element of C^T S C from the unit matrix."""
+_ELECTRONS: Final = ("charge", "spin", "multiplicity", "mult")
+_QUANTITIES: Final = {
+    **dict.fromkeys(("energy", "energies"), "energy_hartree"),
+    **dict.fromkeys(("force", "forces", "gradient", "gradients"), "forces_hartree_per_angstrom"),
+    **dict.fromkeys(("dipole", "dipoles"), "dipole_au"),
+    **dict.fromkeys(("position", "positions", "coordinates"), "positions_angstrom"),
+}
+_UNIT_WORDS: Final = {
+    *("hartree", "ha", "ev", "kcal", "kj", "mol", "bohr", "angstrom", "ang", "nm", "pm", "debye", "e", "au", "per"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +133,65 @@ def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> Import
     return ImportedFrames(records, coefficients, tuple(_unknown(arrays)))
 
 
+def says_units(name: str) -> bool:
+    """Whether a key or an array looks as if it named a unit."""
+    return name.lower().endswith(("unit", "units")) or bool({"unit", "units"} & set(_words(name)))
+
+
+def says_electrons(name: str) -> bool:
+    """Whether a key or an array looks as if it held charge or spin of the whole molecule; partial charges do not."""
+    lower = name.lower()
+    near = difflib.get_close_matches(lower, ("charge", "multiplicity"), n=1, cutoff=0.75)
+    return bool(near) or lower.endswith(_ELECTRONS) or bool(set(_ELECTRONS) & set(_words(name)))
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.split(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])", name) if word]
+
+
+def whole_number(what: str, value: Any) -> int:
+    """The integer that a charge or multiplicity is; ``DataError`` if it is not one, or absurdly large."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = np.nan
+    if not (abs(number) < 1e6 and number == round(number)):
+        raise DataError(f"{what}={value if len(str(value)) < 40 else number} is not a sensible whole number.")
+    return int(number)
+
+
+def check_orthonormal(where: str, structure: Structure, orbitals: Array, basis: Basis) -> None:
+    """``DataError`` unless orbitals (n_basis, n_occupied) of one spin are orthonormal in the overlap of their basis."""
+    expected = basis.n_functions(structure.numbers)
+    if len(orbitals) != expected:
+        raise DataError(
+            f"{where}: the orbitals have {len(orbitals)} rows; {structure.formula} has {expected} functions in the "
+            f"basis {basis.name!r}."
+        )
+    metric = two_center("overlap", MolecularBasis(basis, structure.numbers), torch.tensor(structure.positions))
+    deviation = np.abs(orbitals.T @ metric.numpy() @ orbitals - np.eye(orbitals.shape[1])).max(initial=0.0)
+    if not deviation < ORTHONORMAL:
+        raise DataError(
+            f"{where}: the orbitals are not orthonormal in their basis {basis.name!r} ({deviation:.1g} off, "
+            f"{ORTHONORMAL:.0e} allowed). Probably the file orders or normalises the functions otherwise; the basis or "
+            "the geometry's unit may also be another one."
+        )
+
+
+def check_agrees(where: str, sent: ReferenceResult, there: ReferenceResult) -> None:
+    """``DataError`` if labels of one structure differ by more than a merge of stores tolerates; orbitals may differ."""
+    for name in labels_of(sent):
+        if name in ORBITALS or name not in labels_of(there):
+            continue
+        first, second = np.asarray(getattr(there, name)), np.asarray(getattr(sent, name))
+        allowed = TOLERANCES.get(name, 1e-3 * max(1.0, float(np.abs(first).max())))
+        if not (difference := float(np.abs(first - second).max())) <= allowed:
+            raise DataError(
+                f"{where}: {name} differs by {difference:.3g} atomic units from that of the same geometry in the store "
+                f"({allowed:.0e} allowed). Check the units and the level of theory of the file; nothing was imported."
+            )
+
+
 def in_basis(structure: Structure, result: ReferenceResult, given: Basis, wanted: Basis) -> ReferenceResult:
     """A result whose orbitals are over the functions of ``wanted`` in its order, from those over ``given``.
 
@@ -163,7 +240,10 @@ def _load(source: Path) -> dict[str, NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        *(ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error),
+        *(tokenize.TokenError, RuntimeError, MemoryError, OverflowError),  # broken header, encryption, absurd shape
+    ) as error:
         raise DataError(
             f"{source} is not a whole .npz archive of plain arrays ({error}). Pickled arrays are never loaded."
         ) from error
@@ -177,9 +257,12 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None
         # A misspelt label must not vanish silently; anything else in the file is none of our business.
         if close := difflib.get_close_matches(name, (*REQUIRED, *OPTIONAL), n=1, cutoff=0.75):
             raise DataError(f"{source}: {name} is not a known array; did you mean {close[0]}? Found: {found}.")
+        _refuse_misnamed(source, name)
     if arrays["numbers"].ndim != 2:
         raise DataError(f"{source}: numbers must have shape (n_frames, n_atoms). Found: {found}.")
     n_frames, n_atoms = arrays["numbers"].shape
+    if n_frames == 0:
+        raise DataError(f"{source} holds no frame. Found: {found}.")
     shapes: dict[str, tuple[int | None, ...]] = {
         "numbers": (n_frames, n_atoms),
         "positions_angstrom": (n_frames, n_atoms, 3),
@@ -201,6 +284,23 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None
         if not np.isfinite(values).all():
             frame = int(np.argwhere(~np.isfinite(values))[0][0])
             raise DataError(f"{source}: {name} is not finite, first in frame {frame}. Found: {found}.")
+
+
+def _refuse_misnamed(source: Path, name: str) -> None:
+    """``DataError`` for an array that would change what the others mean if it were read."""
+    words = _words(name)
+    if says_electrons(name):
+        raise DataError(
+            f"{source}: {name} would not be read, an archive has no array of charge or multiplicity. Remove it and say "
+            "them with --charge and --multiplicity."
+        )
+    if says_units(name):
+        raise DataError(f"{source}: {name} would not be read, the names of the arrays say the units. Remove it.")
+    if words and words[0] in _QUANTITIES and set(words[1:]) <= _UNIT_WORDS:
+        raise DataError(
+            f"{source}: {name} is not a known array; did you mean {_QUANTITIES[words[0]]}? Convert it to that unit, or "
+            "remove it."
+        )
 
 
 def _unknown(arrays: Mapping[str, NDArray[Any]]) -> list[str]:

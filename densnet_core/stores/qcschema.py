@@ -13,22 +13,18 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis, Shell
 from densnet_core.basis.conventions import from_cca_order, to_cca_order
-from densnet_core.basis.integrals import two_center
-from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import LevelOfTheory, ReferenceResult
-from densnet_core.stores.importing import ImportedFrames
+from densnet_core.stores.importing import ImportedFrames, check_orthonormal, whole_number
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
-ORTHONORMAL: Final = 1e-5
 SCHEMAS: Final = ("qcschema_output", "qc_schema_output")
 
 
@@ -60,7 +56,7 @@ def read_qcschema(path: str | Path) -> ImportedFrames:
             for number, of_element in reader.shells.items():
                 if shells.setdefault(number, of_element) != of_element:
                     raise DataError(f"{where}: {symbol(number)} has another orbital basis than before.")
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise DataError(f"{where} is not a whole AtomicResult of QCSchema: {error!r}.") from error
         except ValueError as error:
             raise (
@@ -114,8 +110,8 @@ class _Result:
         return Structure(
             np.array([atomic_number(name) for name in symbols]),
             self._numbers("geometry", molecule["geometry"], (len(symbols), 3)),
-            int(molecule.get("molecular_charge", 0)),
-            int(molecule.get("molecular_multiplicity", 1)),
+            whole_number(f"{self.where}: molecular_charge", molecule.get("molecular_charge", 0)),
+            whole_number(f"{self.where}: molecular_multiplicity", molecule.get("molecular_multiplicity", 1)),
         )
 
     def _label(self, driver: str, shape: tuple[int, ...]) -> Array:
@@ -164,13 +160,7 @@ class _Result:
             chosen = occupations > 0.5
             parts.append(orbitals[order][:, chosen])
             occupied.append(np.full(int(chosen.sum()), 2.0 if restricted else 1.0))
-            metric = two_center("overlap", MolecularBasis(basis, structure.numbers), torch.tensor(structure.positions))
-            deviation = np.abs(parts[-1].T @ metric.numpy() @ parts[-1] - np.eye(int(chosen.sum()))).max(initial=0.0)
-            if not deviation < ORTHONORMAL:
-                raise DataError(
-                    f"{self.where}: the orbitals are not orthonormal in their basis ({deviation:.1g} off); the file "
-                    "does not order or normalise its functions as QCSchema says."
-                )
+            check_orthonormal(self.where, structure, parts[-1], basis)
         return np.hstack(parts), np.concatenate(occupied)
 
 

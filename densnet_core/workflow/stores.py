@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +13,20 @@ import numpy as np
 
 from densnet_core.basis.base import Metric
 from densnet_core.basis.library import basis_by_name
-from densnet_core.errors import InputError
+from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.checks import check_distances
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.exporting import sound_frames, write_npz, writing
 from densnet_core.stores.extxyz import Keys, read_extxyz, write_extxyz
 from densnet_core.stores.fits import Fit
-from densnet_core.stores.importing import ImportedFrames, in_basis, read_npz
+from densnet_core.stores.importing import ImportedFrames, check_agrees, check_orthonormal, in_basis, read_npz
 from densnet_core.stores.labels import labels_of
+from densnet_core.stores.merge import ORBITALS
 from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, earlier_split, split_store
@@ -86,7 +89,8 @@ def import_file(
     Raises
     ------
     InputError, DataError
-        If the file or the level of theory is not understood; the store is then as it was.
+        If the file or the level of theory is not understood, atoms coincide, orbitals are not orthonormal in the basis
+        of the backend, or labels differ from those of the same frame in the store; the store is then as it was.
     """
     frames = _read(file, charge, multiplicity, keys)
     if level is None and frames.level is None:
@@ -98,21 +102,49 @@ def import_file(
     made_here = not has_store(store)
     try:
         with open_store(store, factory, backend) as opened:
-            new = [record for record in frames.records if record[0].content_hash() not in opened]
+            places, not_added = _places_of_new(file, frames, opened)
+            new = [frames.records[place] for place in places]
             if any("orbitals" in labels_of(result) for _, result in new):
                 numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
                 basis = factory.make().orbital_basis(numbers)
-                opened.set_orbital_basis(basis)
                 if frames.orbital_basis is not None:
                     new = [(s, in_basis(s, result, frames.orbital_basis, basis)) for s, result in new]
+                else:
+                    for place, (structure, result) in zip(places, new, strict=True):
+                        check_orthonormal(f"{file}, frame {place}", structure, np.asarray(result.orbitals), basis)
+                opened.set_orbital_basis(basis)
             for start in range(0, len(new), IMPORT_BLOCK):
                 opened.append(new[start : start + IMPORT_BLOCK])
-    except InputError:
+    except (InputError, DataError):
         if made_here and has_store(store):  # an empty store with the wrong level of theory would be in the way
             shutil.rmtree(store)
         raise
     ignored = [*frames.ignored, *(f"{name} (coefficients; fits are made anew)" for name in frames.coefficients)]
-    return len(new), len(frames.records) - len(new), ignored
+    return len(new), len(frames.records) - len(new), [*ignored, *not_added]
+
+
+def _places_of_new(file: Path, frames: ImportedFrames, store: ReferenceStore) -> tuple[list[int], list[str]]:
+    """Which frames of a file the store lacks, and what of the others it lacks; checked against those it has."""
+    places: dict[bytes, int] = {}
+    lacking: Counter[str] = Counter()
+    for place, (structure, result) in enumerate(frames.records):
+        content, where = structure.content_hash(), f"{file}, frame {place}"
+        if content in store:
+            there = store.index_of(content)
+            check_agrees(where, result, store.result(there, [n for n in store.labels(there) if n not in ORBITALS]))
+            lacking.update(set(labels_of(result)) - set(store.labels(there)))
+        elif places.setdefault(content, place) != place:
+            raise InputError(f"{where} has the geometry of frame {places[content]}; remove one of them.")
+        else:
+            try:
+                check_distances(structure)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from error
+    not_added = [
+        f"{label} of {count} frames that were there already without (import into a new store and merge the two)"
+        for label, count in sorted(lacking.items())
+    ]
+    return list(places.values()), not_added
 
 
 def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys | None) -> ImportedFrames:

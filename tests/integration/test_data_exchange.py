@@ -144,6 +144,10 @@ def test_wrong_results_are_refused_with_the_reason(documents: list[dict], tmp_pa
     refuse("not a whole AtomicResult", molecule={"symbols": ["O"]})
     ghosts = {**documents[0]["molecule"], "real": [True, False, True]}
     refuse("ghost atoms", InputError, molecule=ghosts)
+    for charge in (0.7, float("inf")):
+        charged = {**documents[0]["molecule"], "molecular_charge": charge}
+        refuse("molecular_charge=.* is not a sensible whole number", molecule=charged)
+    refuse("not a whole AtomicResult", properties={"return_energy": 10**400})
     file.write_text(json.dumps([documents[0], {**documents[1], "model": {"method": "PBE", "basis": "def2-SVP"}}]))
     with pytest.raises(DataError, match="one level of theory"):
         read_qcschema(file)
@@ -192,6 +196,52 @@ def test_extended_xyz_without_orbitals_is_a_store_that_says_what_it_cannot(
         assert np.array_equal(store.result(1).orbitals, whole.result(1).orbitals)
     assert run(["data", "export", str(path), str(tmp_path / "o.cif")]) == 2
     assert "the suffix must be" in capsys.readouterr().err
+
+
+def test_orbitals_in_another_order_and_labels_that_differ_are_refused(
+    documents: list[dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, path = tmp_path / "a.json", tmp_path / "s.zarr"
+    file.write_text(json.dumps(documents))
+    import_file(file, path, None, "pyscf")
+    archive = tmp_path / "o.npz"
+    export_file(path, archive)
+    with np.load(archive) as loaded:
+        arrays = dict(loaded)
+
+    def importing(name: str, store: str, **changes: np.ndarray | None) -> tuple[int, str]:
+        sent = {key: values for key, values in {**arrays, **changes}.items() if values is not None}
+        np.savez(tmp_path / name, **sent)
+        code = run(["data", "import", str(tmp_path / name), str(tmp_path / store), "--level", "HF/def2-SVP"])
+        said = capsys.readouterr()
+        return code, " ".join((said.out + said.err).split())
+
+    orbitals = arrays["mo_coeff_occupied"].copy()
+    orbitals[1] = orbitals[1][[1, 0, *range(2, 24)]]
+    code, said = importing("swapped.npz", "new.zarr", mo_coeff_occupied=orbitals)
+    assert code == 2
+    assert "swapped.npz, frame 1: the orbitals are not orthonormal in their basis 'def2-SVP'" in said
+    positions = arrays["positions_angstrom"].copy()
+    positions[0, 2] = positions[0, 1]
+    code, said = importing("close.npz", "new.zarr", positions_angstrom=positions)
+    assert code == 2
+    assert "close.npz, frame 0: H (atom 2) and H (atom 3) are 0.0000 angstrom apart" in said
+    twice = {name: np.concatenate([values, values[:1]]) for name, values in arrays.items()}
+    code, said = importing("twice.npz", "new.zarr", **twice)
+    assert code == 2
+    assert "frame 2 has the geometry of frame 0" in said
+    assert not (tmp_path / "new.zarr").exists()
+
+    energies = arrays["energy_hartree"] + np.array([0.0, 100.0 / ase.units.Hartree])
+    code, said = importing("shifted.npz", "s.zarr", energy_hartree=energies)
+    assert code == 2
+    assert "shifted.npz, frame 1: energy differs by 3.67 atomic units" in said
+    assert importing("same.npz", "s.zarr") == (0, f"{path}: 0 frames imported, 2 were there already")
+    assert importing("plain.npz", "plain.zarr", mo_coeff_occupied=None)[0] == 0
+    code, said = importing("same.npz", "plain.zarr")
+    assert code == 0
+    assert "not imported: occupations of 2 frames that were there already without" in said
+    assert "orbitals of 2 frames" in said
 
 
 def test_a_split_is_stored_and_never_frees_a_test_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,23 @@ def test_names_and_units_of_other_programs(tmp_path: Path) -> None:
         (f'{COLUMNS} energy=-1 dipole="0 0"', r"dipole must have shape \(3,\), not \(2,\)"),
         (f'{COLUMNS} energy=-1 Lattice="9 0 0 0 9 0 0 0 9"', "is periodic"),
         (f'{COLUMNS} energy=-1 pbc="T F F"', "is periodic"),
-        (f"{COLUMNS} energy=-1 charge=0.5", "charge=0.5 is not a whole number"),
+        (f'{COLUMNS} energy=-1 pbc="1 1 1" Lattice="5 0 0 0 5 0 0 0 5"', "is periodic"),
+        (f"{COLUMNS} energy=-1 energy_units=hartree", "energy_units is not .*Did you mean 'energy_unit'"),
+        (f"{COLUMNS} energy=-1 Energy_Unit=hartree", "Energy_Unit is not .*Did you mean 'energy_unit'"),
+        (f"{COLUMNS} energy=-1 force_unit=hartree/bohr", "force_unit is not .*Did you mean 'forces_unit'"),
+        (f"{COLUMNS} energy=-1 units=bohr", "units is not .*Did you mean .*'length_unit'"),
+        (f"{COLUMNS} energy=-1 unitsOfEnergy=eV", "unitsOfEnergy is not a known key"),
+        (f"{COLUMNS} energy=-1 total_charge=2", "total_charge is not .*Did you mean 'charge'"),
+        (f"{COLUMNS} energy=-1 Charge=2", "Charge is not .*Did you mean 'charge'"),
+        (f"{COLUMNS} energy=-1 spin=3", "spin is not .*Known: charge, multiplicity"),
+        (f"{COLUMNS} energy=-1 energy=-2", "line 2: the header has energy more than once"),
+        (
+            f"{COLUMNS} energy=-1 energy_unit=hartree length_unit=bohr",
+            "of energy, length .*and none of forces; name all",
+        ),
+        ("Properties=species:S:0:pos:R:4:forces:R:3 energy=-1", "expected name:type:columns"),
+        ("Properties=species:S:2:pos:R:3:forces:R:2 energy=-1", "species must be one column"),
+        (f"{COLUMNS} energy=-1 charge=0.5", "charge=0.5 is not a sensible whole number"),
         ("Properties=species:S:1:pos:R:3:forces:R:4 energy=-1", r"announce 8 columns; there are \[7\]"),
         ("Properties=species:S energy=-1", "expected name:type:columns"),
         ("Properties=pos:R:3:forces:R:4 energy=-1", "lacks species"),
@@ -138,12 +154,22 @@ def test_what_is_missing_or_wrong_is_an_error_that_lists_the_keys(tmp_path: Path
 
 
 def test_units_that_contradict_or_are_unknown_are_refused(tmp_path: Path) -> None:
-    content = text(f"{COLUMNS} energy=-1 energy_unit=hartree")
+    content = text(f"{COLUMNS} energy=-1 energy_unit=hartree length_unit=angstrom forces_unit=hartree/bohr")
     with pytest.raises(DataError, match="header gives energy in hartree, the option in eV"):
         read(tmp_path, content, keys=Keys(units={"energy": "eV"}))
     read(tmp_path, content, keys=Keys(units={"energy": "Hartree"}))
     with pytest.raises(InputError, match="energy cannot be given in 'Rydberg'"):
         read(tmp_path, text(f"{COLUMNS} energy=-1 energy_unit=Rydberg"))
+
+
+def test_units_of_other_quantities_and_charges_of_atoms_are_left_alone(tmp_path: Path) -> None:
+    header = f'{COLUMNS} energy=-1 time=3 time_unit=fs mulliken_charges="0 0" pbc="0 0 0" Lattice="9 0 0 0 9 0 0 0 9"'
+    imported = read(tmp_path, text(header))
+    assert imported.ignored == ("mulliken_charges", "time", "time_unit")
+    partial = {"energy": -1.0, "forces": np.zeros((2, 3)), "quadrupole": np.zeros((3, 3))}
+    with (tmp_path / "out.xyz").open("w") as out:
+        write_extxyz(out, [(Structure(np.array([1, 1]), np.eye(2, 3)), partial_result(partial))])
+    assert read_extxyz(tmp_path / "out.xyz").ignored == ("quadrupole", "quadrupole_unit")
 
 
 def test_files_that_are_not_whole_are_refused_with_the_line(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Reading NumPy archives of labelled frames."""
 
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.basis.base import Basis, GaussianBasis, Shell
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import LevelOfTheory
-from densnet_core.stores.importing import read_npz
-from densnet_core.stores.labels import labels_of
+from densnet_core.stores.importing import check_agrees, check_orthonormal, read_npz, whole_number
+from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.verify import verify
+from densnet_core.structures import Structure
 
 N = 3
 
@@ -82,11 +85,55 @@ def test_imported_frames_go_into_a_store_with_labels_missing(tmp_path: Path) -> 
         ({"numbers": np.array([8, 1, 1])}, "numbers must have shape"),
         ({"numbers": np.ones((N, 3))}, "numbers must hold integers"),
         ({"numbers": np.array([[8, 1, None]] * N)}, "never loaded"),
+        ({"charge": np.ones(N, int)}, "charge would not be read.*--charge"),
+        ({"spin_multiplicity": np.ones(N, int)}, "spin_multiplicity would not be read.*--multiplicity"),
+        ({"energy_unit": np.array("eV")}, "the names of the arrays say the units"),
+        ({"dipole_au": None, "dipole_debye": np.zeros((N, 3))}, "dipole_debye is not .*; did you mean dipole_au"),
+        ({"forces": np.zeros((N, 3, 3))}, "forces is not .*; did you mean forces_hartree_per_angstrom"),
+        ({name: values[:0] for name, values in arrays().items()}, "holds no frame"),
     ],
 )
 def test_wrong_arrays_are_refused_with_what_was_found(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_npz(save(tmp_path / "a.npz", **changes))
+
+
+def test_other_arrays_are_left_alone(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", mulliken_charges=np.zeros((N, 3)), energy_correction=np.zeros(N))
+    assert read_npz(path).ignored == ("mulliken_charges", "energy_correction")
+
+
+def two_hydrogens() -> tuple[Structure, Basis]:
+    """Two hydrogens, each with one s function, far apart: their overlap is the unit matrix."""
+    basis = GaussianBasis("b", {1: (Shell(0, (1.0,), (1.0,)),)})
+    return Structure(np.array([1, 1]), np.diag([0.0, 30.0, 0.0])[:2]), basis
+
+
+def test_orbitals_must_be_orthonormal_in_their_basis() -> None:
+    structure, basis = two_hydrogens()
+    check_orthonormal("f", structure, np.array([[0.6], [0.8]]), basis)
+    with pytest.raises(
+        DataError, match=r"f, frame 3: the orbitals are not orthonormal .*'b' \(0\.3 off.*orders or norm"
+    ):
+        check_orthonormal("f, frame 3", structure, np.array([[0.6], [0.6]]), basis)
+    with pytest.raises(DataError, match="the orbitals have 3 rows; H2 has 2 functions"):
+        check_orthonormal("f", structure, np.ones((3, 1)), basis)
+
+
+def test_labels_of_one_frame_must_agree_within_the_tolerance_of_a_merge() -> None:
+    there = partial_result({"energy": -1.0, "dipole": np.zeros(3)})
+    check_agrees("f", partial_result({"energy": -1.0 + 0.9e-6, "forces": np.ones((2, 3))}), there)
+    with pytest.raises(DataError, match=r"f: energy differs by 2e-06 atomic units.*\(1e-06 allowed\)"):
+        check_agrees("f", partial_result({"energy": -1.0 + 2e-6}), there)
+    with pytest.raises(DataError, match="dipole differs by"):
+        check_agrees("f", partial_result({"dipole": np.array([0.0, 2e-4, 0.0])}), there)
+
+
+@pytest.mark.parametrize("value", [0.7, float("inf"), float("nan"), "x", "", None, 10**400, -1e300])
+def test_charges_that_are_no_whole_numbers_are_refused(value: object) -> None:
+    with pytest.raises(DataError, match=r"charge=.* is not a sensible whole number"):
+        whole_number("charge", value)
+    assert whole_number("charge", "-2.0") == -2
 
 
 def test_charge_and_spin_must_suit_the_orbitals(tmp_path: Path) -> None:
@@ -114,3 +161,17 @@ def test_files_that_are_no_archive_are_refused(tmp_path: Path) -> None:
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"not a whole \.npz archive"):
         read_npz(tmp_path / "half.npz")
+    flag_set = lambda found: found[1] + b"\x01"  # noqa: E731
+    marked = re.sub(rb"(PK\x03\x04..|PK\x01\x02....).", flag_set, whole, flags=re.DOTALL)
+    (tmp_path / "encrypted.npz").write_bytes(marked)
+    with pytest.raises(DataError, match=r"encrypted\.npz is not a whole .*encrypted"):
+        read_npz(tmp_path / "encrypted.npz")
+
+
+@pytest.mark.parametrize("shape", ["(1000000000, 100000), }", "(-1, 3), }", "(3, 3)"])
+def test_headers_that_are_broken_or_absurd_are_refused(tmp_path: Path, shape: str) -> None:
+    header = ("{'descr': '<i8', 'fortran_order': False, 'shape': " + shape).encode().ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("numbers.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(72))
+    with pytest.raises(DataError, match=r"a\.npz is not a whole \.npz archive"):
+        read_npz(tmp_path / "a.npz")
