@@ -10,7 +10,7 @@ from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import SPLIT
+from densnet_core.stores.splits import read_split
 from densnet_core.training.evaluation import ErrorSummary
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Advance
@@ -30,12 +30,19 @@ def frames_to_evaluate(model: TrainedModel, store: ReferenceStore, part: str) ->
     Raises
     ------
     InputError
-        If nothing is left.
+        If nothing is left, or test frames are asked for where there is no split.
+    DataError
+        If the split was lost.
     """
     hashes = [content.hex() for content in store.hashes]
     chosen = list(range(len(hashes)))
-    if part == "test" or (part == "auto" and SPLIT in store.document_names()):
-        held_out = set(store.read_document(SPLIT)["test"])
+    split = None if part == "all" else read_split(store)
+    if part == "test" and split is None:
+        raise InputError(
+            f"{store.path} has no split, so no frame of it is a test frame; make one with densnet data split."
+        )
+    if split is not None:
+        held_out = set(split["test"])
         chosen = [i for i in chosen if hashes[i] in held_out]
     seen = set(model.document.get("training_frames", []))
     kept = [i for i in chosen if hashes[i] not in seen]
