@@ -22,12 +22,14 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.fitting import fit_density
+from densnet_core.errors import InputError
 from densnet_core.md.base import MDStage
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
 from densnet_core.structures import read_xyz
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_core.workflow.dynamics import thermal_start
+from densnet_core.workflow.evaluation import frames_to_evaluate
 from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.stores import backend_factory
 
@@ -88,6 +90,23 @@ def test_evaluate_leaves_training_frames_out(finished_run: FinishedRun) -> None:
     predicted = [p.energy for p in TrainedModel.load(finished_run.model).predict(structures)]
     mae = float(np.abs(np.subtract(predicted, energies)).mean()) * 27211.386245988
     assert record["energy"]["mae_mev"] == pytest.approx(mae, rel=1e-6)
+
+
+def test_evaluate_does_not_guess_which_frames_were_held_out(finished_run: FinishedRun, tmp_path: Path) -> None:
+    lost, bare = tmp_path / "lost.zarr", tmp_path / "bare.zarr"
+    shutil.copytree(finished_run.store, lost)
+    shutil.rmtree(lost / "documents" / "split")
+    done = densnet("evaluate", finished_run.model, lost, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "record of the frames held out for testing was lost" in done.stderr
+    model = TrainedModel.load(finished_run.model)
+    with ReferenceStore.open(finished_run.store) as store:
+        record = store.structure(0), store.result(0)
+        with ReferenceStore.create(bare, store.level, store.backend, store.versions) as other:
+            other.set_orbital_basis(store.orbital_basis)
+            other.append([record])
+            with pytest.raises(InputError, match="has no split, so no frame of it is a test frame"):
+                frames_to_evaluate(model, other, "test")
 
 
 def test_evaluate_on_imported_frames_of_another_level_says_so(
