@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from measuring import head, interleave, structures, table
-from networks import build, default_choices, example_choices, water_config
+from networks import build, default_choices, water_config
 
+from densnet_core.config import select
 from densnet_core.md.graph import n_operators
 from densnet_core.md.potentials import ModelPotential
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_NANOMETER
+from densnet_core.workflow.model import network_choices
 
 REPLICAS = (1, 4, 16)
 ROUNDS = 9
@@ -63,7 +65,7 @@ def main() -> None:
     molecules = {"water": structures("water5")[0], "ethanol": structures("ethanol1")[0]}
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for size, choices in {"example": example_choices(water_config()), "default": default_choices()}.items():
+        for size, choices in {"example": network_choices(select(water_config())), "default": default_choices()}.items():
             for molecule, structure in molecules.items():
                 density, energy = build(choices, structure.numbers)
                 for replicas in REPLICAS:

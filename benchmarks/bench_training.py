@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from measuring import DATA, Timing, head, structures, table
-from networks import build, example_choices, water_config
+from networks import build, water_config
 from torch import Tensor, nn
 
+from densnet_core.config import select
 from densnet_core.training.data import LabelledFrames
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
 from densnet_core.units import BOHR_TO_ANGSTROM
+from densnet_core.workflow.model import network_choices
 
 STEPS = 30
 
@@ -57,7 +59,7 @@ def main() -> None:
     head("densnet-e3nn", "e3nn", "torch")
     config = water_config()
     training = config.training
-    density, energy = build(example_choices(config), (1, 8))
+    density, energy = build(network_choices(select(config)), (1, 8))
     frames = labelled(density.specification.basis.n_functions((8, 1, 1)), training.batch_size)
     first = DensityObjective(density, frames, training.density.dipole_weight, training.batch_size, training.seed)
     first.prepare()

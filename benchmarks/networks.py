@@ -8,7 +8,7 @@ import torch
 from measuring import ROOT
 
 from densnet_core.basis.base import GaussianBasis
-from densnet_core.config.load import load_config, select
+from densnet_core.config.load import load_config
 from densnet_core.config.schema import Config
 from densnet_core.density.base import DensityModel, DensitySpecification
 from densnet_core.energy.base import EnergyModel
@@ -25,24 +25,6 @@ def basis(elements: Iterable[int]) -> GaussianBasis:
     """The example's density basis; carbon, which it lacks, is given oxygen's shells."""
     known = water_config().basis.build((1, 8))
     return GaussianBasis("benchmark", {z: known.shells(8 if z == 6 else z) for z in sorted(set(elements))})
-
-
-def example_choices(config: Config) -> tuple[NetworkChoice, NetworkChoice]:
-    """Density and energy network as the configuration sizes them."""
-    chosen = select(config)
-    density, energy = (
-        NetworkChoice(
-            model.component.name,
-            backbone.component.name,
-            model.options.model_dump(mode="json"),
-            backbone.options.model_dump(mode="json"),
-        )
-        for model, backbone in (
-            (chosen.density_model, chosen.density_backbone),
-            (chosen.energy_model, chosen.energy_backbone),
-        )
-    )
-    return density, energy
 
 
 def default_choices() -> tuple[NetworkChoice, NetworkChoice]:

@@ -37,7 +37,7 @@ from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import LevelOfTheory, ReferenceResult
 from densnet_core.stores.labels import labels_of, partial_result
-from densnet_core.stores.merge import ORBITALS, TOLERANCES
+from densnet_core.stores.merge import ORBITALS, allowed_difference
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
@@ -184,7 +184,7 @@ def check_agrees(where: str, sent: ReferenceResult, there: ReferenceResult) -> N
         if name in ORBITALS or name not in labels_of(there):
             continue
         first, second = np.asarray(getattr(there, name)), np.asarray(getattr(sent, name))
-        allowed = TOLERANCES.get(name, 1e-3 * max(1.0, float(np.abs(first).max())))
+        allowed = allowed_difference(name, first)
         if not (difference := float(np.abs(first - second).max())) <= allowed:
             raise DataError(
                 f"{where}: {name} differs by {difference:.3g} atomic units from that of the same geometry in the store "

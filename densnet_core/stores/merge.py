@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from densnet_core.errors import DataError, InputError
+from densnet_core.stores.arrays import AnyArray
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.labels import LABELS
 from densnet_core.stores.records import RECORD
@@ -30,6 +31,11 @@ TOLERANCES: Final[Mapping[str, float]] = {"energy": 1e-6, "forces": 1e-5, "dipol
 """Largest difference, atomic units, between two calculations of one structure; of other labels 1e-3 of the largest."""
 ORBITALS: Final = ("orbitals", "occupations", "response")
 """Labels that belong to one another: they are taken from one store, and not compared, as orbitals may be rotated."""
+
+
+def allowed_difference(name: str, values: AnyArray) -> float:
+    """Largest difference, atomic units, between two calculations of one structure in a label with these values."""
+    return TOLERANCES.get(name, 1e-3 * max(1.0, float(np.abs(values).max())))
 
 
 @dataclass
@@ -177,8 +183,7 @@ class _Merge:
             if name in ORBITALS or not (_has(one, name) and _has(two, name)):
                 continue
             first, second = np.asarray(one[name]), np.asarray(two[name])
-            allowed = TOLERANCES.get(name, 1e-3 * max(1.0, float(np.abs(first).max())))
-            if first.shape != second.shape or np.abs(first - second).max() > allowed:
+            if first.shape != second.shape or np.abs(first - second).max() > allowed_difference(name, first):
                 paths = self.stores[self.places[content][0]].path, self.stores[place[0]].path
                 size = "" if first.shape != second.shape else f" by {np.abs(first - second).max():.3g} atomic units"
                 self.report.conflicts.append(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.config import Selection
 from densnet_core.density.base import DensityModel, DensitySpecification, scaled_functions
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.fitting import FitMetric
@@ -78,6 +79,23 @@ class NetworkChoice:
         if not all(isinstance(name, str) for name in names) or not all(isinstance(table, dict) for table in tables):
             raise TypeError("a network needs the names of model and backbone, and tables of their options")
         return cls(*names, *tables)
+
+
+def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:
+    """The density and the energy network that a configuration names."""
+    density, energy = (
+        NetworkChoice(
+            model.component.name,
+            backbone.component.name,
+            model.options.model_dump(mode="json"),
+            backbone.options.model_dump(mode="json"),
+        )
+        for model, backbone in (
+            (chosen.density_model, chosen.density_backbone),
+            (chosen.energy_model, chosen.energy_backbone),
+        )
+    )
+    return density, energy
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,7 @@ from densnet_core.workflow.labels import (
     open_store,
 )
 from densnet_core.workflow.learning import TrainingTask, train_density, train_energy
-from densnet_core.workflow.model import NetworkChoice, TrainedModel
+from densnet_core.workflow.model import NetworkChoice, TrainedModel, network_choices
 from densnet_core.workflow.property_fits import fit_properties
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan, summary
@@ -135,20 +135,7 @@ class Run:
     @cached_property
     def _networks(self) -> tuple[NetworkChoice, NetworkChoice]:
         """The density and the energy network, as the configuration has them."""
-        chosen = self.selection
-        density, energy = (
-            NetworkChoice(
-                model.component.name,
-                backbone.component.name,
-                model.options.model_dump(mode="json"),
-                backbone.options.model_dump(mode="json"),
-            )
-            for model, backbone in (
-                (chosen.density_model, chosen.density_backbone),
-                (chosen.energy_model, chosen.energy_backbone),
-            )
-        )
-        return density, energy
+        return network_choices(self.selection)
 
     def check(self) -> None:
         """Build both networks and forget them, so that what does not fit the basis is refused before hours of work.
@@ -200,8 +187,8 @@ class Run:
         self.folder.finish(name, self._incomplete.get(name, self._keys[name]), seconds)
         self.reporter.stage_finished(name, seconds)
 
-    def _is_current(self, name: str, *results: Path) -> bool:
-        current = self.folder.is_current(name, self._keys[name], *results)
+    def _is_current(self, name: str, *results: Path, key: str | None = None) -> bool:
+        current = self.folder.is_current(name, key or self._keys[name], *results)
         if current and name not in self._told:
             self._told.add(name)
             self.reporter.stage_current(name)
@@ -268,10 +255,9 @@ class Run:
         path = self.store_path
         # Frames that failed are tried again when the executor has changed, for example its limits.
         incomplete = key_of("incomplete", self._keys["reference"], plain(self.selection.executor))
-        if self.folder.is_current("reference", incomplete, path):
-            if "reference" not in self._told:
-                self._told.add("reference")
-                self.reporter.stage_current("reference")
+        is_news = "reference" not in self._told
+        if self._is_current("reference", path, key=incomplete):
+            if is_news:
                 self.reporter.note(
                     "Some calculations failed and are left out; they are tried again when [executor] changes."
                 )
