@@ -25,7 +25,7 @@ from measuring import DATA, head, table
 from densnet_core.basis.library import basis_by_name
 from densnet_core.density.optimize import condition_number
 from densnet_core.density.prior import AtomicPrior
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 

@@ -24,7 +24,7 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.fitting import fit_density
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 

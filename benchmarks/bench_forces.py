@@ -14,11 +14,11 @@ from measuring import head, interleave, structures, table
 from networks import build, default_choices, water_config
 
 from densnet_core.config import select
-from densnet_core.md.graph import n_operators
-from densnet_core.md.potentials import ModelPotential
+from densnet_core.potentials.densnet import network_choices
+from densnet_core.potentials.replicas import ModelPotential
+from densnet_core.potentials.trace import n_operators
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_NANOMETER
-from densnet_core.workflow.model import network_choices
 
 REPLICAS = (1, 4, 16)
 ROUNDS = 9

@@ -17,8 +17,9 @@ from measuring import Timing, head, structures, table
 from pyscf import dft, gto, lib
 
 from densnet_core.elements import symbol
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.config import LocalExecutorOptions
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.local import LocalExecutor
 from densnet_core.reference.runner import BackendFactory, label
 from densnet_core.structures import Structure

@@ -30,7 +30,7 @@ from densnet_core.basis.library import basis_by_name
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.fitting import fit_difference
 from densnet_core.density.prior import AtomicPrior
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 

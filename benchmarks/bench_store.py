@@ -21,10 +21,10 @@ import numpy as np
 from measuring import head, structures, table
 
 from densnet_core.basis.library import EvenTempered, even_tempered
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.datasets.frames import batches
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.training.data import batches
 from densnet_core.workflow.labels import labelled_frames
 
 FRAMES, BLOCK, BATCH = 10_000, 500, 32

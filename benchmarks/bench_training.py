@@ -18,12 +18,12 @@ from networks import build, water_config
 from torch import Tensor, nn
 
 from densnet_core.config import select
-from densnet_core.training.data import LabelledFrames
+from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.potentials.densnet import network_choices
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
 from densnet_core.units import BOHR_TO_ANGSTROM
-from densnet_core.workflow.model import network_choices
 
 STEPS = 30
 

@@ -31,7 +31,7 @@ from densnet_core.density.electron import ExpandedDensity, OrbitalDensity, nmae_
 from densnet_core.density.fitting import fit_density, fit_difference
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM
 

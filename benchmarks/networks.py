@@ -10,10 +10,10 @@ from measuring import ROOT
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.config.load import load_config
 from densnet_core.config.schema import Config
-from densnet_core.density.base import DensityModel, DensitySpecification
-from densnet_core.energy.base import EnergyModel
+from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
-from densnet_core.workflow.model import NetworkChoice
+from densnet_core.potentials.densnet import NetworkChoice
 
 
 def water_config() -> Config:

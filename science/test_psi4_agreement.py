@@ -20,7 +20,7 @@ from densnet_core.density.electron import nmae_percent
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.quadrature import quadrature
 from densnet_core.elements import atomic_number
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_core.testing.reference import HYDROXIDE, tensor
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM

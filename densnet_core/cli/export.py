@@ -21,8 +21,8 @@ def export(
 ) -> None:
     """Write the model for one molecule as TorchScript: nm in, kJ/mol and kJ/(mol nm) out, needs torch only."""
     from densnet_core.errors import InputError
+    from densnet_core.potentials.densnet import TrainedModel
     from densnet_core.structures import read_xyz
-    from densnet_core.workflow.model import TrainedModel
 
     if output.is_dir() or not output.parent.is_dir():
         raise InputError(f"{output} cannot be written: give the name of a file in a folder that exists.")

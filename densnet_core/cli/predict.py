@@ -11,7 +11,7 @@ import typer
 from densnet_core.cli.output import print_json
 
 if TYPE_CHECKING:
-    from densnet_core.workflow.model import Prediction, TrainedModel
+    from densnet_core.potentials.densnet import Prediction, TrainedModel
 
 app = typer.Typer(add_completion=False)
 
@@ -64,8 +64,8 @@ def predict(
     """Energy, forces, dipole and electron count of geometries, and what else follows from their densities."""
     from densnet_core.cli.observables import show_predictions
     from densnet_core.errors import InputError
+    from densnet_core.potentials.densnet import TrainedModel
     from densnet_core.structures import read_xyz
-    from densnet_core.workflow.model import TrainedModel
     from densnet_core.workflow.observables import (
         chosen_properties,
         potential_record,

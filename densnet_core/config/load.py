@@ -15,8 +15,8 @@ from densnet_core.errors import ConfigError, DenSNetError
 from densnet_core.options import Options, validate
 from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.reference.base import PROPERTIES
 from densnet_core.reference.dispersion import Dispersion
+from densnet_core.reference.level import PROPERTIES
 from densnet_core.spectra.windows import fewest_lags, rounded_up
 from densnet_core.structures import Structure, read_xyz
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 
 from densnet_core.config.basis import BasisSection
 from densnet_core.options import FilePath, Options
-from densnet_core.reference.base import PROPERTIES, LevelOfTheory, Property
+from densnet_core.reference.level import PROPERTIES, LevelOfTheory, Property
 
 SCHEMA_VERSION: Final = 1
 

@@ -16,7 +16,6 @@ from densnet_core.basis.gradients import function_gradients
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.basis.moments import second_moments, traceless
-from densnet_core.density.base import scaled_functions
 from densnet_core.density.electrostatics import (
     Part,
     atom_field,
@@ -27,6 +26,7 @@ from densnet_core.density.electrostatics import (
     hellmann_feynman_forces,
     nuclear_attraction_energy,
 )
+from densnet_core.density.expansion import scaled_functions
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
 from densnet_core.structures import Structure

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.radial import RadialDensity
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import RadialDensity
 
 # Even-tempered exponents of the expansion. The error of the expansion falls with the ratio: 4e-4 of the electrons at
 # 1.7, 3e-5 at 1.5, 3e-6 at 1.34 (H, C, O, S, PBE/aug-cc-pVDZ; densnet_core.density.prior.AtomicPrior.radial_error).

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from densnet_core.errors import DataError
-from densnet_core.md.base import MDEngine, MDFrames, MDStage, MDState, Potential
+from densnet_core.md.base import MDEngine
+from densnet_core.potentials.base import Potential
+from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 
 BLOCK_FRAMES: Final = 100
 """Recorded frames per block: what a killed run loses at most."""

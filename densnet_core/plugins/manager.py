@@ -33,9 +33,9 @@ ALLOW_VARIABLE: Final = "DENSNET_PLUGINS"
 _INTERFACES: Final[Mapping[Kind, str]] = {
     Kind.BASIS: "densnet_core.basis.base:Basis",
     Kind.REFERENCE: "densnet_core.reference.base:ReferenceBackend",
-    Kind.BACKBONE: "densnet_core.density.backbone:Backbone",
-    Kind.DENSITY_MODEL: "densnet_core.density.base:DensityModel",
-    Kind.ENERGY_MODEL: "densnet_core.energy.base:EnergyModel",
+    Kind.BACKBONE: "densnet_core.models.backbone:Backbone",
+    Kind.DENSITY_MODEL: "densnet_core.models.density:DensityModel",
+    Kind.ENERGY_MODEL: "densnet_core.models.energy:EnergyModel",
     Kind.MD_ENGINE: "densnet_core.md.base:MDEngine",
     Kind.SAMPLER: "densnet_core.sampling.base:Sampler",
     Kind.EXECUTOR: "densnet_core.reference.executors:Executor",

@@ -5,46 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, Metric
+from densnet_core.density.electron import ExpandedDensity
+from densnet_core.density.radial import RadialDensity
 from densnet_core.errors import InputError, nearest
 from densnet_core.reference.dispersion import Dispersion
+from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 from densnet_core.structures import Structure
 
-if TYPE_CHECKING:
-    from densnet_core.density.electron import ExpandedDensity
-
 Array = NDArray[np.float64]
-Property = Literal["quadrupole", "polarizability", "density_response", "spin_density"]
-PROPERTIES: Final[tuple[Property, ...]] = ("quadrupole", "polarizability", "density_response", "spin_density")
-"""What may be asked of a backend beyond energy, forces, dipole and orbitals; also the words of its capabilities."""
-
-
-@dataclass(frozen=True)
-class LevelOfTheory:
-    """What was computed: method (a density functional or ``HF``) and orbital basis, plus dispersion if any."""
-
-    method: str
-    basis: str
-    dispersion: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> LevelOfTheory:
-        """From ``"PBE/aug-cc-pVDZ"`` or ``"PBE-D4/def2-SVP"`` (the part after the last hyphen, if D3BJ or D4)."""
-        method, slash, basis = text.partition("/")
-        if not slash or not method.strip() or not basis.strip():
-            raise InputError(f"Level of theory {text!r} is not of the form METHOD/BASIS, for example PBE/aug-cc-pVDZ.")
-        head, hyphen, tail = method.strip().rpartition("-")
-        if hyphen and tail.upper() in ("D3BJ", "D4"):
-            return cls(head, basis.strip(), tail.lower())
-        return cls(method.strip(), basis.strip())
-
-    def __str__(self) -> str:
-        return f"{self.method}{'-' + self.dispersion.upper() if self.dispersion else ''}/{self.basis}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,25 +63,6 @@ class ReferenceResult:
     quadrupole: Array | None = None
     polarizability: Array | None = None
     response: Array | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class RadialDensity:
-    """Spherically averaged electron density of a free atom on a radial grid.
-
-    Parameters
-    ----------
-    radii : (n,)
-        Distances from the nucleus, bohr, ascending.
-    weights : (n,)
-        Quadrature weights of integral f(r) 4 pi r^2 dr = sum_i w_i f(r_i).
-    values : (n,)
-        Density, electrons per bohr^3.
-    """
-
-    radii: Array
-    weights: Array
-    values: Array
 
 
 class ReferenceBackend(ABC):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Shell
+from densnet_core.density.radial import RadialDensity
 from densnet_core.elements import symbol
 from densnet_core.errors import ConvergenceError
-from densnet_core.reference.base import RadialDensity
 
 Array = NDArray[np.float64]
 COUNT_TOLERANCE: Final = 1e-7

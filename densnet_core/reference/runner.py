@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis, Metric
+from densnet_core.density.radial import RadialDensity
 from densnet_core.errors import DataError, DenSNetError, PluginError
 from densnet_core.options import validate
-from densnet_core.reference.base import LevelOfTheory, RadialDensity, ReferenceBackend, ReferenceResult
+from densnet_core.reference.base import ReferenceBackend, ReferenceResult
 from densnet_core.reference.executors import Executor, Outcome
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]

@@ -35,7 +35,8 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.stores.merge import ORBITALS, allowed_difference
 from densnet_core.structures import Structure

@@ -19,7 +19,8 @@ from densnet_core.basis.base import Basis, GaussianBasis, Shell
 from densnet_core.basis.conventions import from_cca_order, to_cca_order
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.importing import ImportedFrames, check_orthonormal, whole_number
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.structures import Structure

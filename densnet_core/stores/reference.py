@@ -14,7 +14,8 @@ from densnet_core.basis.base import Basis, GaussianBasis
 from densnet_core.density.fitting import FitMetric
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.properties import Quantity
 from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.durable import DurableStore

@@ -23,7 +23,7 @@ from densnet_core.stores.exchange import previous_of, replace_folder
 from densnet_core.stores.folder import REMOVED, StoreFolder, groups_in
 from densnet_core.stores.records import RECORD, TWIN, is_sealed, metadata_problems, read_group, read_plain, write_group
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.restart import LOST, RestartState, write_restart
+from densnet_core.stores.restart import LOST, write_restart
 from densnet_core.stores.splits import REDRAW, SPLIT, write_split
 from densnet_core.stores.table import Frame, Table
 from densnet_core.stores.trajectory import TrajectoryStore
@@ -177,7 +177,7 @@ def _copy_trajectory(store: TrajectoryStore, fresh: TrajectoryStore, found: Insp
     elif record is not None and LOST not in record:
         state = store.restart()
         if state is not None:
-            record = write_restart(fresh.zarr, None, RestartState(state.step, state.positions, state.velocities))
+            record = write_restart(fresh.zarr, None, state)
     fresh.frame_table.append([], restart=record)
     for name in store.array_names():
         if f"{DERIVED}/{name}" in found.parts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from densnet_core.errors import DataError
 from densnet_core.stores.arrays import Column, create_array, open_array
 from densnet_core.stores.chunks import Chunks
 from densnet_core.stores.durable import DurableStore
+from densnet_core.stores.dynamics import MDState
 
 Array = NDArray[np.float64]
 SLOTS: Final = 2
@@ -24,23 +24,12 @@ LOST: Final = "lost"
 """In the place of the other keys of the record: why there is no state any more."""
 
 
-@dataclass(frozen=True, eq=False)
-class RestartState:
-    """Positions (bohr) and velocities (bohr per atomic unit of time) of all replicas after ``step`` steps.
-
-    It has the fields of ``densnet_core.md.base.MDState``, which this folder may not import.
-    """
-
-    step: int
-    positions: Array
-    velocities: Array
-
-    def checksum(self) -> str:
-        """Hexadecimal SHA-256 of step, positions and velocities."""
-        digest = hashlib.sha256(f"{self.step};".encode())
-        for values in (self.positions, self.velocities):
-            digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
-        return digest.hexdigest()
+def checksum(state: MDState) -> str:
+    """Hexadecimal SHA-256 of step, positions and velocities."""
+    digest = hashlib.sha256(f"{state.step};".encode())
+    for values in (state.positions, state.velocities):
+        digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+    return digest.hexdigest()
 
 
 def create_restart(store: DurableStore, n_replicas: int, n_atoms: int) -> None:
@@ -51,12 +40,12 @@ def create_restart(store: DurableStore, n_replicas: int, n_atoms: int) -> None:
         create_array(store, name, column, rows=SLOTS)
 
 
-def write_restart(store: DurableStore, previous: Mapping[str, Any] | None, state: RestartState) -> dict[str, Any]:
+def write_restart(store: DurableStore, previous: Mapping[str, Any] | None, state: MDState) -> dict[str, Any]:
     """Write a state to the slot that is not in use and return the record to commit."""
     slot = 0 if previous is None else (previous["slot"] + 1) % SLOTS
     for name, values in ((POSITIONS, state.positions), (VELOCITIES, state.velocities)):
         open_array(store, name, writable=True)[slot] = np.asarray(values, np.float64)
-    return {"slot": slot, "step": int(state.step), "checksum": state.checksum()}
+    return {"slot": slot, "step": int(state.step), "checksum": checksum(state)}
 
 
 def last_step(record: Any) -> int | None:
@@ -93,16 +82,16 @@ def slot_chunks(store: DurableStore, name: str) -> Chunks:
     return Chunks(Path(store.root), name, open_array(store, name, writable=False))
 
 
-def read_restart(store: DurableStore, record: Mapping[str, Any]) -> RestartState:
+def read_restart(store: DurableStore, record: Mapping[str, Any]) -> MDState:
     """The state that a committed record names; ``DataError`` if it is damaged, or was lost in a repair."""
     if LOST in record:
         raise DataError(f"The restart state of {store.root} was lost: {record[LOST]}. Start the stage in a new store.")
     try:
-        slot, step, checksum = int(record["slot"]), int(record["step"]), str(record["checksum"])
+        slot, step, wanted = int(record["slot"]), int(record["step"]), str(record["checksum"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"The record of the restart state of {store.root} is damaged: {error!r}.") from error
     positions, velocities = (slot_chunks(store, name).read(slot, slot + 1)[0] for name in (POSITIONS, VELOCITIES))
-    state = RestartState(step, positions, velocities)
-    if state.checksum() != checksum:
+    state = MDState(step, positions, velocities)
+    if checksum(state) != wanted:
         raise DataError(f"The restart state of {store.root} is damaged; restore the store from a copy.")
     return state

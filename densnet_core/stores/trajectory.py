@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from densnet_core.stores.arrays import Column
 from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.derived import DERIVED, read_derived, write_derived
 from densnet_core.stores.durable import DurableStore
+from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.stores.folder import FRAMES, StoreFolder, checked_name, groups_in
 from densnet_core.stores.molecules import structure_from, structure_record
 from densnet_core.stores.records import read_group, write_group
 from densnet_core.stores.restart import (
     LOST,
-    RestartState,
     create_restart,
     drop_unused_slots,
     last_step,
@@ -29,10 +29,6 @@ from densnet_core.stores.restart import (
 )
 from densnet_core.stores.table import Table
 from densnet_core.structures import Structure
-
-if TYPE_CHECKING:
-    # md stands below the stores: its records are used by their attributes only, its code is not imported.
-    from densnet_core.md.base import MDFrames, MDStage, MDState
 
 Array = NDArray[np.float64]
 CHUNK_BYTES: Final = 512 * 1024
@@ -138,7 +134,7 @@ class TrajectoryStore(StoreFolder):
         self._writer()
         self._check(frames)
         self.frame_table.make_untidy()
-        state = RestartState(int(frames.end.step), frames.end.positions, frames.end.velocities)
+        state = MDState(int(frames.end.step), frames.end.positions, frames.end.velocities)
         restart = write_restart(self.zarr, self.frame_table.attributes.get("restart"), state)
         rows = [
             {
@@ -228,7 +224,7 @@ class TrajectoryStore(StoreFolder):
             If the stored state is damaged.
         """
         record = self.frame_table.attributes.get("restart")
-        return None if record is None else cast("MDState", read_restart(self.zarr, record))
+        return None if record is None else read_restart(self.zarr, record)
 
     def array(self, name: str) -> NDArray[Any]:
         """A quantity stored by ``set_array``, (n_frames at that time, ...).

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 
 from densnet_core.errors import DenSNetError, InputError
-from densnet_core.md.base import MDEngine, MDFrames, MDStage, MDState, Potential
+from densnet_core.md.base import MDEngine
+from densnet_core.potentials.base import Potential
+from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.testing.potentials import ValencePotential
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, DALTON_TO_ELECTRON_MASS

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from densnet_core.errors import DenSNetError
-from densnet_core.md.base import Potential
-from densnet_core.md.torchscript import export_torchscript, structure_metadata
+from densnet_core.potentials.base import Potential
+from densnet_core.potentials.torchscript import export_torchscript, structure_metadata
 from densnet_core.structures import Array, Structure
 
 

@@ -30,7 +30,8 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.quadrature import quadrature
 from densnet_core.errors import ConvergenceError, InputError
-from densnet_core.reference.base import LevelOfTheory, ReferenceBackend, ReferenceResult
+from densnet_core.reference.base import ReferenceBackend, ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Array, Structure
 from densnet_core.testing.reference_properties import PropertyTests
 

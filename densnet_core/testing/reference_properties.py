@@ -19,8 +19,9 @@ import torch
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.quadrature import quadrature
 from densnet_core.errors import InputError
-from densnet_core.reference.base import LevelOfTheory, ReferenceBackend, ReferenceResult
+from densnet_core.reference.base import ReferenceBackend, ReferenceResult
 from densnet_core.reference.config import LocalExecutorOptions
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.local import LocalExecutor
 from densnet_core.reference.properties import density_orbitals
 from densnet_core.structures import Array, Structure

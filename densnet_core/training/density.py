@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.density.base import DensityModel
-from densnet_core.density.equivariant import EquivariantDensityModel
-from densnet_core.training.data import LabelledFrames, batches
+from densnet_core.datasets.frames import LabelledFrames, batches
+from densnet_core.models.density import DensityModel
+from densnet_core.models.equivariant_density import EquivariantDensityModel
 from densnet_core.training.references import ReferenceDensities
 from densnet_core.units import AU_TO_DEBYE
 

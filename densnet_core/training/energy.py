@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.density.base import DensityModel
-from densnet_core.density.equivariant import EquivariantDensityModel
-from densnet_core.energy.base import EnergyModel
-from densnet_core.energy.equivariant import EquivariantEnergyModel
-from densnet_core.energy.forces import common_cutoff, energies_and_forces
-from densnet_core.training.data import LabelledFrames, batches
+from densnet_core.datasets.frames import LabelledFrames, batches
+from densnet_core.models.density import DensityModel
+from densnet_core.models.energy import EnergyModel
+from densnet_core.models.equivariant_density import EquivariantDensityModel
+from densnet_core.models.equivariant_energy import EquivariantEnergyModel
+from densnet_core.potentials.forces import common_cutoff, energies_and_forces
 from densnet_core.units import EV_PER_ANGSTROM, HARTREE_TO_EV
 
 

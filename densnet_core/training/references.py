@@ -12,10 +12,11 @@ from torch import Tensor
 from densnet_core.basis.base import MAX_L
 from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.base import DensitySpecification, Expansion, scaled_functions
+from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.density.expansion import Expansion, scaled_functions
 from densnet_core.density.fitting import fit_density
 from densnet_core.errors import InputError
-from densnet_core.training.data import LabelledFrames
+from densnet_core.models.density import DensitySpecification
 
 METRIC_CACHE_BYTES = 1_000_000_000
 SERIES_TERMS = 16

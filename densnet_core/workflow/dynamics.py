@@ -11,20 +11,22 @@ import numpy as np
 
 from densnet_core.config.schema import MDSection
 from densnet_core.md.analysis import EnergyConservation, energy_conservation
-from densnet_core.md.base import MDEngine, MDStage, MDState, Potential
+from densnet_core.md.base import MDEngine
 from densnet_core.md.rigid import vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
 from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
+from densnet_core.potentials.base import Potential
+from densnet_core.potentials.densnet import TrainedModel
 from densnet_core.spectra.bands import LineMatch, bands, match_bands
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.export import spectrum_record, write_json
 from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
 from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
 from densnet_core.spectra.plots import plot_spectrum
+from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 from densnet_core.workflow.folder import has_store
-from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Reporter
 
 DIPOLES = "dipoles"

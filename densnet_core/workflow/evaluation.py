@@ -8,11 +8,11 @@ from typing import Any
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DataError, InputError
+from densnet_core.potentials.densnet import TrainedModel
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import read_split
 from densnet_core.training.evaluation import ErrorSummary
-from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.reporter import Advance
 
 BATCH = 32

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from densnet_core.basis.base import Basis, Metric
+from densnet_core.datasets.frames import LabelledFrames
 from densnet_core.density.electron import OrbitalDensity
 from densnet_core.density.fitting import DensityFit, FitMetric, fit_difference
 from densnet_core.density.prior import AtomicPrior
@@ -19,7 +20,6 @@ from densnet_core.reference.runner import BackendFactory, atomic_densities, labe
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
-from densnet_core.training.data import LabelledFrames
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.reporter import Advance
 

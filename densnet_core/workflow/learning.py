@@ -10,14 +10,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from densnet_core.density.base import DensityModel, DensitySpecification
-from densnet_core.energy.base import EnergyModel
+from densnet_core.config import Selection
+from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
-from densnet_core.training.data import LabelledFrames
+from densnet_core.potentials.densnet import NetworkChoice
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
-from densnet_core.workflow.model import NetworkChoice
 from densnet_core.workflow.reporter import Reporter
 
 
@@ -29,6 +30,23 @@ class Objective(Protocol):
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]: ...
 
     def metrics(self) -> dict[str, float]: ...
+
+
+def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:
+    """The density and the energy network that a configuration names."""
+    density, energy = (
+        NetworkChoice(
+            model.component.name,
+            backbone.component.name,
+            model.options.model_dump(mode="json"),
+            backbone.options.model_dump(mode="json"),
+        )
+        for model, backbone in (
+            (chosen.density_model, chosen.density_backbone),
+            (chosen.energy_model, chosen.energy_backbone),
+        )
+    )
+    return density, energy
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ from densnet_core.density.charges import coefficient_charges, hirshfeld_charges
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.surface import ISODENSITY, surface_potential
 from densnet_core.errors import InputError, nearest
+from densnet_core.potentials.densnet import Prediction
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
-from densnet_core.workflow.model import Prediction
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]

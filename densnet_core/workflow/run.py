@@ -21,13 +21,14 @@ from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import basis_from_file
 from densnet_core.config import Config, check_inputs, check_spectrum, select
-from densnet_core.density.backbone import Backbone
-from densnet_core.density.base import DensityModel, DensitySpecification
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import ConfigError, DenSNetError, InputError
 from densnet_core.md.base import MDEngine
+from densnet_core.models.backbone import Backbone
+from densnet_core.models.density import DensityModel, DensitySpecification
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.potentials.densnet import NetworkChoice, TrainedModel
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext
@@ -60,8 +61,7 @@ from densnet_core.workflow.labels import (
     labelled_frames,
     open_store,
 )
-from densnet_core.workflow.learning import TrainingTask, train_density, train_energy
-from densnet_core.workflow.model import NetworkChoice, TrainedModel, network_choices
+from densnet_core.workflow.learning import TrainingTask, network_choices, train_density, train_energy
 from densnet_core.workflow.property_fits import fit_properties
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan, summary

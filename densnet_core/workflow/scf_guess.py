@@ -10,8 +10,8 @@ import numpy as np
 
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory
-from densnet_core.workflow.model import TrainedModel
+from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.workflow.stores import backend_factory
 
 ORDER: Final = (

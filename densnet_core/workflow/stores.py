@@ -16,9 +16,10 @@ from densnet_core.basis.library import basis_by_name
 from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.potentials.densnet import TrainedModel
 from densnet_core.reference.checks import check_distances
 from densnet_core.reference.executors import Executor
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.exporting import sound_frames, write_npz, writing
@@ -32,7 +33,6 @@ from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, earlier_split, split_store
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.labels import fit_into, fit_name, open_store
-from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.property_fits import fit_property_into
 from densnet_core.workflow.reporter import Reporter
 

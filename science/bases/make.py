@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import read_xyz
 from densnet_core.workflow.folder import write_json
 from densnet_core.workflow.labels import label_into, open_store

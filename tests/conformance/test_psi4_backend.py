@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from densnet_psi4.backend import Psi4Backend
 from densnet_psi4.config import Psi4Options
 
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.testing.reference import ReferenceBackendTests
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
 
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.testing.reference import ReferenceBackendTests
 
 

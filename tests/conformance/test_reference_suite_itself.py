@@ -10,7 +10,9 @@ from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
 
 from densnet_core.basis.base import Basis, Metric
-from densnet_core.reference.base import LevelOfTheory, RadialDensity, ReferenceResult
+from densnet_core.density.radial import RadialDensity
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Array, Structure
 from densnet_core.testing.reference import BENT, PBE, ReferenceBackendTests
 from densnet_core.testing.reference_properties import WATER

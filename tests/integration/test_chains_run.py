@@ -14,11 +14,11 @@ from tiny_run import densnet
 
 from densnet_core.density.electron import OrbitalDensity, nmae_percent
 from densnet_core.density.quadrature import quadrature
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
 from densnet_core.units import HARTREE_TO_EV
-from densnet_core.workflow.model import TrainedModel
 
 CONFIG = """
 schema = 1

@@ -13,8 +13,8 @@ from matplotlib.image import imread
 from tiny_run import FinishedRun, densnet
 
 from densnet_core.cli.app import run
+from densnet_core.potentials.densnet import TrainedModel
 from densnet_core.structures import read_xyz
-from densnet_core.workflow.model import TrainedModel
 
 TWO_WATERS = (
     "3\n\nO 0 0 0.117\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n3\n\nO 0 0 0.117\nH 0 0.80 -0.477\nH 0 -0.763 -0.50\n"

@@ -23,14 +23,14 @@ from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.fitting import fit_density
 from densnet_core.errors import InputError
-from densnet_core.md.base import MDStage
+from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.stores.dynamics import MDStage
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
 from densnet_core.structures import read_xyz
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_core.workflow.dynamics import thermal_start
 from densnet_core.workflow.evaluation import frames_to_evaluate
-from densnet_core.workflow.model import TrainedModel
 from densnet_core.workflow.stores import backend_factory
 
 ROOT = Path(__file__).parents[2]

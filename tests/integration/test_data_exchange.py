@@ -15,7 +15,7 @@ from pyscf import gto, scf
 
 from densnet_core.cli.app import run
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.stores.qcschema import read_qcschema
 from densnet_core.stores.reference import ReferenceStore

@@ -12,11 +12,11 @@ import torch
 from tiny_run import CONFIG, FinishedRun, densnet, prepare
 
 from densnet_core.density.quadrature import quadrature
+from densnet_core.potentials.densnet import TrainedModel
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
 from densnet_core.structures import read_xyz
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_NANOMETER, KJ_PER_MOL_NANOMETER
-from densnet_core.workflow.model import TrainedModel
 
 STARTS_AT = "[basis.even_tempered.O]"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from densnet_core.reference.base import LevelOfTheory
 from densnet_core.reference.config import LocalExecutorOptions
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.local import LocalExecutor
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext

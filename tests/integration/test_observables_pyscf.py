@@ -30,7 +30,7 @@ from densnet_core.density.fitting import fit_difference
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.surface import surface_potential
 from densnet_core.elements import symbol
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))

@@ -16,8 +16,9 @@ from densnet_openmm.config import OpenMMOptions
 from densnet_openmm.engine import OpenMMEngine
 
 from densnet_core.errors import DataError, DenSNetError, InputError, PluginError
-from densnet_core.md.base import MDFrames, Potential
 from densnet_core.md.runner import run_stage
+from densnet_core.potentials.base import Potential
+from densnet_core.stores.dynamics import MDFrames
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.testing.md import NVE, NVT, at_rest, joined, shaken, velocity_verlet
 from densnet_core.testing.potentials import ValencePotential

@@ -19,8 +19,8 @@ from densnet_parsl.executor import ParslExecutor
 from pydantic import ValidationError
 
 from densnet_core.errors import DenSNetError, InputError, ResourceError, TransientError
-from densnet_core.reference.base import LevelOfTheory
 from densnet_core.reference.config import LocalExecutorOptions
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.local import LocalExecutor
 from densnet_core.reference.runner import BackendFactory, label
 from densnet_core.stores.reference import ReferenceStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from densnet_core.density.prior import AtomicPrior
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.workflow.stores import backend_factory
 
 

@@ -33,7 +33,7 @@ from densnet_core.density.electron import nmae_percent
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.quadrature import quadrature
 from densnet_core.errors import ConvergenceError, DataError, InputError, PluginError, ResourceError, TransientError
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.properties import density_orbitals
 from densnet_core.testing.reference import BENT, HYDROXIDE, HYDROXYL, tensor
 from densnet_core.testing.reference_properties import processes_with
@@ -234,7 +234,7 @@ from pathlib import Path
 import numpy as np
 from densnet_psi4.backend import Psi4Backend
 from densnet_psi4.config import Psi4Options
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.properties import density_orbitals
 from densnet_core.testing.reference import BENT
 from densnet_core.structures import Structure

@@ -15,7 +15,7 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.errors import ConvergenceError, InputError
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_core.testing.reference import BENT, HYDROXYL, WATER, density_on
 from densnet_core.units import BOHR_TO_ANGSTROM

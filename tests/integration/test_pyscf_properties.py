@@ -19,10 +19,10 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.errors import ConvergenceError, InputError
-from densnet_core.reference.base import PROPERTIES, LevelOfTheory
 from densnet_core.reference.config import LocalExecutorOptions
 from densnet_core.reference.dispersion import Dispersion
 from densnet_core.reference.finite_field import field_response
+from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 from densnet_core.reference.local import LocalExecutor
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.fits import Fit

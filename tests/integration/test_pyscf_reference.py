@@ -11,7 +11,7 @@ from pyscf import gto
 from pyscf.data.nist import BOHR as PYSCF_BOHR
 
 from densnet_core.basis.base import GaussianBasis
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Array, Structure
 from densnet_core.testing.reference import WATER
 

@@ -24,7 +24,8 @@ from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.fitting import fit_difference
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import InputError
-from densnet_core.reference.base import LevelOfTheory, ReferenceBackend
+from densnet_core.reference.base import ReferenceBackend
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 
 DATA = Path(__file__).parents[1] / "data"

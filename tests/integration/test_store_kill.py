@@ -19,8 +19,9 @@ import pytest
 import torch
 
 from densnet_core.basis.base import GaussianBasis, Shell
-from densnet_core.md.base import MDFrames, MDStage, MDState
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
+from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.stores.merge import merge_stores
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.stores.reference import ReferenceStore

@@ -11,12 +11,12 @@ from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
 from pyscf.data.nist import BOHR as PYSCF_BOHR
 
+from densnet_core.datasets.frames import LabelledFrames
 from densnet_core.density.electron import OrbitalDensity
 from densnet_core.density.fitting import fit_difference
 from densnet_core.density.prior import AtomicPrior
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
-from densnet_core.training.data import LabelledFrames
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop

@@ -10,11 +10,11 @@ from torch import nn
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import EvenTempered, even_tempered
-from densnet_core.density.backbone import cast_parameters
-from densnet_core.density.base import DensitySpecification
-from densnet_core.density.equivariant import EquivariantDensityModel
-from densnet_core.energy.config import EnergyModelOptions
-from densnet_core.energy.equivariant import EquivariantEnergyModel
+from densnet_core.models.backbone import cast_parameters
+from densnet_core.models.config import EnergyModelOptions
+from densnet_core.models.density import DensitySpecification
+from densnet_core.models.equivariant_density import EquivariantDensityModel
+from densnet_core.models.equivariant_energy import EquivariantEnergyModel
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from densnet_core.basis.base import GaussianBasis, Shell
-from densnet_core.md.base import MDFrames, MDStage, MDState
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
+from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.structures import Structure

@@ -13,7 +13,7 @@ from densnet_core.config import Config, check_inputs, check_spectrum, load_confi
 from densnet_core.errors import ConfigError, InputError
 from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.spectra.windows import lag_window
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from densnet_core.density.graph import all_pairs, graph_of, near_pairs, portions
+from densnet_core.graphs.graph import all_pairs, graph_of, near_pairs, portions
 from densnet_core.structures import Structure
 
 RANDOM = np.random.default_rng(3)

@@ -10,8 +10,8 @@ from densnet_core.basis.base import GaussianBasis, Metric, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.layout import CoefficientLayout
 from densnet_core.errors import InputError
+from densnet_core.models.layout import CoefficientLayout
 
 RANDOM = np.random.default_rng(4)
 JUMBLED = GaussianBasis(

@@ -11,8 +11,8 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.radial import RadialDensity
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import RadialDensity
 from densnet_core.structures import Structure
 
 RADII = np.exp(np.arange(np.log(1e-6), np.log(30.0), 0.02))

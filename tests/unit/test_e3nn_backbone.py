@@ -8,9 +8,9 @@ import torch
 from densnet_e3nn.backbone import E3nnBackbone
 from densnet_e3nn.config import E3nnOptions
 
-from densnet_core.density.backbone import BackboneShape
-from densnet_core.density.graph import graph_of
 from densnet_core.errors import InputError
+from densnet_core.graphs.graph import graph_of
+from densnet_core.models.backbone import BackboneShape
 from densnet_core.structures import Structure
 
 ELEMENTS = (1, 8)

@@ -12,11 +12,11 @@ import densnet_core
 
 PACKAGE = Path(densnet_core.__file__).parent
 LAYERS = (
-    *("basis", "reference", "density", "energy", "stores", "training", "md", "spectra", "sampling", "plugins"),
-    *("testing", "config", "workflow", "cli"),
+    *("plugins", "basis", "density", "reference", "stores", "graphs", "datasets", "models", "potentials", "training"),
+    *("md", "spectra", "sampling", "testing", "config", "workflow", "cli"),
 )
 # Modules beside the folders: above all of them, in this order among themselves.
-TOP = ("errors", "units", "elements", "structures", "options")
+TOP = ("errors", "units", "elements", "options", "structures")
 ORDER = {name: rank for rank, name in enumerate((*TOP, *LAYERS))}
 
 
@@ -82,7 +82,7 @@ def test_the_package_documents_the_same_order():
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("basis/x.py", "from densnet_core.density.base import DensityModel"),
+        ("basis/x.py", "from densnet_core.models.density import DensityModel"),
         ("basis/x.py", "def f():\n    import densnet_core.cli.app"),
         ("plugins/x.py", "from densnet_core import workflow"),
         ("errors.py", "from densnet_core.units import BOLTZMANN"),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from densnet_core.errors import InputError
-from densnet_core.md.graph import flatten, n_operators
+from densnet_core.potentials.trace import flatten, n_operators
 
 REPLICAS, ATOMS = 3, 5
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from densnet_core.density.equivariant import EquivariantDensityModel
-from densnet_core.density.graph import graph_of
-from densnet_core.energy.equivariant import EquivariantEnergyModel
-from densnet_core.energy.forces import energies_and_forces
 from densnet_core.errors import DenSNetError, InputError
-from densnet_core.md.potentials import ModelPotential
+from densnet_core.graphs.graph import graph_of
+from densnet_core.models.equivariant_density import EquivariantDensityModel
+from densnet_core.models.equivariant_energy import EquivariantEnergyModel
+from densnet_core.potentials.forces import energies_and_forces
+from densnet_core.potentials.replicas import ModelPotential
 from densnet_core.structures import Array, Structure
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from densnet_core.errors import DataError, InputError
-from densnet_core.md.torchscript import export_torchscript, read_metadata
+from densnet_core.potentials.torchscript import export_torchscript, read_metadata
 from densnet_core.testing.md import shaken, velocity_verlet
 from densnet_core.testing.potentials import ValencePotential
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.conventions import E3NN_AXES, from_magnetic_order, to_magnetic_order
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.backbone import cast_parameters
-from densnet_core.density.base import DensitySpecification, Expansion, scaled_functions
-from densnet_core.density.equivariant import EquivariantDensityModel
-from densnet_core.density.graph import MolecularGraph, graph_of
-from densnet_core.energy.forces import common_cutoff, energies_and_forces
+from densnet_core.density.expansion import Expansion, scaled_functions
 from densnet_core.errors import InputError
+from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.models.backbone import cast_parameters
+from densnet_core.models.density import DensitySpecification
+from densnet_core.models.equivariant_density import EquivariantDensityModel
+from densnet_core.potentials.forces import common_cutoff, energies_and_forces
 from densnet_core.structures import Structure
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -244,7 +245,7 @@ def test_a_lone_atom_is_round_and_feels_no_force() -> None:
     assert (forces == 0).all()
 
 
-def pair(distance: float) -> MolecularGraph:
+def pair(distance: float) -> Graph:
     positions = np.array([[0.0, 0.0, 0.0], [0.6, 0.0, 0.8]]) * np.array([[0.0], [distance]])
     return graph_of([Structure(np.array([8, 6]), positions)])
 

@@ -13,10 +13,10 @@ from densnet_core.basis.base import Metric
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.base import Expansion, scaled_functions
-from densnet_core.density.graph import graph_of
+from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.density.expansion import Expansion, scaled_functions
+from densnet_core.graphs.graph import graph_of
 from densnet_core.structures import Structure
-from densnet_core.training.data import LabelledFrames
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.references import ReferenceDensities, ScaledProjection
 

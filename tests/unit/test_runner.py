@@ -10,8 +10,9 @@ from densnet_pyscf.backend import PySCFBackend
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.errors import ConfigError, DataError, InputError, PluginError
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.config import LocalExecutorOptions
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.local import LocalExecutor
 from densnet_core.reference.runner import (
     BackendFactory,

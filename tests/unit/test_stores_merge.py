@@ -10,7 +10,7 @@ import pytest
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.merge import merge_stores
 from densnet_core.stores.reference import ReferenceStore

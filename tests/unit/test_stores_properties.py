@@ -10,7 +10,8 @@ import pytest
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.errors import DataError, InputError
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.properties import density_orbitals, electrons_of, spins
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.stores.merge import merge_stores

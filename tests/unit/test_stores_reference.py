@@ -16,7 +16,8 @@ import zarr
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.errors import ConvergenceError, DataError, InputError, ResourceError
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.verify import verify

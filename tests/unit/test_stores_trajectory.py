@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from densnet_core.errors import DataError, InputError
-from densnet_core.md.base import MDFrames, MDStage, MDState
+from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.verify import open_store, verify
 from densnet_core.structures import Structure

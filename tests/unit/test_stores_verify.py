@@ -9,7 +9,8 @@ import pytest
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.errors import DataError
-from densnet_core.reference.base import LevelOfTheory, ReferenceResult
+from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.records import sealed
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.table import Table

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.base import Expansion
-from densnet_core.density.graph import MolecularGraph, graph_of
-from densnet_core.energy.forces import energies_and_forces
+from densnet_core.datasets.frames import LabelledFrames, batches
+from densnet_core.density.expansion import Expansion
 from densnet_core.errors import DataError, DenSNetError, InputError
+from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.potentials.forces import energies_and_forces
 from densnet_core.structures import Structure
 from densnet_core.training import references
-from densnet_core.training.data import LabelledFrames, batches
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
@@ -156,7 +156,7 @@ def test_a_loss_of_one_is_a_model_that_knows_the_mean_only() -> None:
     class MeanOnly(nn.Module):
         specification, cutoff = objective.model.specification, None
 
-        def forward(self, graph: MolecularGraph) -> Expansion:
+        def forward(self, graph: Graph) -> Expansion:
             return Expansion(mean.repeat(graph.n_molecules))
 
     objective.model = MeanOnly()  # type: ignore[assignment]

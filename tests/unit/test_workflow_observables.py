@@ -11,9 +11,9 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import InputError
+from densnet_core.potentials.densnet import Prediction
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
-from densnet_core.workflow.model import Prediction
 from densnet_core.workflow.observables import (
     PROPERTIES,
     chosen_properties,

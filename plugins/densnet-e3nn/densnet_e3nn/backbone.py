@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import solid_harmonics
-from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.graph import MolecularGraph
 from densnet_core.errors import InputError
+from densnet_core.graphs.graph import Graph
+from densnet_core.models.backbone import Backbone, BackboneShape
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_e3nn.config import E3nnOptions
 from densnet_e3nn.coupling import natural_paths
@@ -93,7 +93,7 @@ class EdgeProduct(nn.Module):
         self.second = nn.Linear(width, self.n_paths * channels, bias=False)
         self.mix = RowLinear(paths.triples, paths.path_of_row, paths.component_of_row, l_out, channels)
 
-    def forward(self, features: Tensor, graph: MolecularGraph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
+    def forward(self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
         n_edges, n_components, channels = edge.shape[0], features.shape[0], features.shape[2]
         hidden = nn.functional.silu(self.first(radial)) * self.pair[pair]
         weights = self.second(hidden).reshape(n_edges, self.n_paths, channels)
@@ -139,7 +139,7 @@ class Layer(nn.Module):
         self.l_of_component: Tensor
         self.register_buffer("l_of_component", _components(l_out)[1:] - 1, persistent=False)
 
-    def forward(self, features: Tensor, graph: MolecularGraph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
+    def forward(self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
         messages = self.messages(self.before(features), graph, pair, radial, edge)
         kept = self.keep(features[: (self.l_keep + 1) ** 2])
         mixed = messages[: self.n_out] + self.product(messages[: self.n_product])
@@ -201,7 +201,7 @@ class E3nnBackbone(Backbone):
         envelope = 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
         return sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope
 
-    def forward(self, graph: MolecularGraph, species: Tensor, features: Tensor | None) -> Tensor:
+    def forward(self, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
         vectors = graph.edge_vectors.to(self.embedding.dtype)
         distances = torch.sqrt((vectors**2).sum(-1))
         radial = self._radial(distances)

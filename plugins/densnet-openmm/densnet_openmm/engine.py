@@ -14,7 +14,9 @@ import openmm
 import torch
 
 from densnet_core.errors import DenSNetError, InputError, PluginError
-from densnet_core.md.base import MDEngine, MDFrames, MDStage, MDState, Potential
+from densnet_core.md.base import MDEngine
+from densnet_core.potentials.base import Potential
+from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.structures import Array
 from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
 from densnet_openmm.system import (

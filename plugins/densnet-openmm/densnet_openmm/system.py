@@ -17,7 +17,8 @@ import numpy as np
 import openmm
 
 from densnet_core.errors import InputError, PluginError
-from densnet_core.md.base import MDStage, MDState, Potential
+from densnet_core.potentials.base import Potential
+from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.structures import Array
 from densnet_core.units import (
     ATOMIC_TIME_TO_FEMTOSECOND,

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis, Metric
+from densnet_core.density.radial import RadialDensity
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
-from densnet_core.reference.base import LevelOfTheory, RadialDensity, ReferenceBackend, ReferenceResult
+from densnet_core.reference.base import ReferenceBackend, ReferenceResult
 from densnet_core.reference.checks import check_structure
 from densnet_core.reference.finite_field import FIELD_STEP, field_response
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.radial import spherical_density
 from densnet_core.structures import Structure
 from densnet_psi4.basis import basis_of, check_basis_name, check_basis_used, gaussian_text, psi4_order

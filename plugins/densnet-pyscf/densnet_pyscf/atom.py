@@ -11,8 +11,8 @@ from pyscf.data.elements import NRSRHF_CONFIGURATION, NRSRHFS_CONFIGURATION
 from pyscf.scf.atom_hf import AtomHF1e, AtomSphAverageRHF
 from pyscf.scf.atom_ks import AtomSphAverageRKS
 
+from densnet_core.density.radial import RadialDensity
 from densnet_core.errors import ConvergenceError
-from densnet_core.reference.base import RadialDensity
 from densnet_core.reference.radial import checked_density, radial_grid
 from densnet_pyscf.functional import is_hartree_fock
 

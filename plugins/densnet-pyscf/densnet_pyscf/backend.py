@@ -14,15 +14,11 @@ from pyscf import lib
 from pyscf.dft import libxc
 
 from densnet_core.basis.base import Basis, GaussianBasis, Metric
+from densnet_core.density.radial import RadialDensity
 from densnet_core.errors import InputError
-from densnet_core.reference.base import (
-    PROPERTIES,
-    LevelOfTheory,
-    RadialDensity,
-    ReferenceBackend,
-    ReferenceResult,
-)
+from densnet_core.reference.base import ReferenceBackend, ReferenceResult
 from densnet_core.reference.finite_field import field_response
+from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_pyscf import mean_field
 from densnet_pyscf.atom import atomic_density

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.base import DensitySpecification, Expansion
-from densnet_core.density.graph import MolecularGraph
+from densnet_core.density.expansion import Expansion
+from densnet_core.graphs.graph import Graph
+from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.models.density import DensitySpecification
 
 
 class EnergyModel(nn.Module, ABC):
@@ -43,7 +44,7 @@ class EnergyModel(nn.Module, ABC):
         """What this model needs of its backbone."""
 
     @abstractmethod
-    def forward(self, graph: MolecularGraph, difference: Expansion) -> Tensor:
+    def forward(self, graph: Graph, difference: Expansion) -> Tensor:
         """Total energies (n_molecules,), float64 hartree.
 
         Parameters

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from densnet_core import __version__
 from densnet_core.errors import DataError, InputError
-from densnet_core.md.graph import flatten
+from densnet_core.potentials.trace import flatten
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_NANOMETER, HARTREE_TO_KJ_PER_MOL, KJ_PER_MOL_NANOMETER
 

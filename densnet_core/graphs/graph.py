@@ -20,7 +20,7 @@ ATOMS_AT_ONCE: Final = 384
 
 
 @dataclass(frozen=True, eq=False)
-class MolecularGraph:
+class Graph:
     """One or more molecules, atoms concatenated.
 
     Parameters
@@ -57,9 +57,9 @@ class MolecularGraph:
         """(n_edges, 3) from receiver to sender, bohr."""
         return self.positions[self.senders] - self.positions[self.receivers]
 
-    def with_positions(self, positions: Tensor) -> MolecularGraph:
+    def with_positions(self, positions: Tensor) -> Graph:
         """The same graph at other positions (edges are kept)."""
-        return MolecularGraph(self.numbers, positions, self.molecule, self.charges, self.senders, self.receivers)
+        return Graph(self.numbers, positions, self.molecule, self.charges, self.senders, self.receivers)
 
     def sum_over_molecules(self, values: Tensor) -> Tensor:
         """(n_molecules, ...) sums of per-atom values (n_atoms, ...)."""
@@ -112,7 +112,7 @@ def graph_of(
     cutoff: float | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
-) -> MolecularGraph:
+) -> Graph:
     """Graph of structures.
 
     Parameters
@@ -129,7 +129,7 @@ def graph_of(
     else:
         senders, receivers = near_pairs([s.positions for s in structures], cutoff)
     molecule = np.repeat(np.arange(len(structures)), [s.n_atoms for s in structures])
-    return MolecularGraph(
+    return Graph(
         torch.tensor(np.concatenate([s.numbers for s in structures]), device=device),
         torch.tensor(positions, dtype=dtype, device=device),
         torch.tensor(molecule, device=device),

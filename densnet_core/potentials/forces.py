@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from densnet_core.density.base import DensityModel
-from densnet_core.density.graph import MolecularGraph
-from densnet_core.energy.base import EnergyModel
+from densnet_core.graphs.graph import Graph
+from densnet_core.models.density import DensityModel
+from densnet_core.models.energy import EnergyModel
 
 
 def common_cutoff(density: DensityModel, energy: EnergyModel) -> float | None:
@@ -17,7 +17,7 @@ def common_cutoff(density: DensityModel, energy: EnergyModel) -> float | None:
 
 
 def energies_and_forces(
-    density: DensityModel, energy: EnergyModel, graph: MolecularGraph, training: bool = False
+    density: DensityModel, energy: EnergyModel, graph: Graph, training: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Energies (n_molecules,) hartree and forces (n_atoms, 3) hartree/bohr, float64.
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.density.graph import MolecularGraph, graph_of, portions
 from densnet_core.errors import InputError
+from densnet_core.graphs.graph import Graph, graph_of, portions
 from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
@@ -56,7 +56,7 @@ class LabelledFrames:
             [self.dipoles[i] for i in chosen],
         )
 
-    def graph(self, indices: Sequence[int] | NDArray[np.int64], cutoff: float | None = None) -> MolecularGraph:
+    def graph(self, indices: Sequence[int] | NDArray[np.int64], cutoff: float | None = None) -> Graph:
         """Graph of the frames with these indices; of pairs closer than ``cutoff`` in bohr, if one is given."""
         return graph_of([self.structures[int(i)] for i in indices], cutoff)
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.density.base import DensityModel
-from densnet_core.density.graph import MolecularGraph, graph_of
-from densnet_core.energy.base import EnergyModel
-from densnet_core.energy.forces import energies_and_forces
 from densnet_core.errors import DenSNetError, InputError
-from densnet_core.md.base import Array, Potential
-from densnet_core.md.graph import flatten
-from densnet_core.md.torchscript import export_torchscript, structure_metadata
-from densnet_core.structures import Structure
+from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.models.density import DensityModel
+from densnet_core.models.energy import EnergyModel
+from densnet_core.potentials.base import Potential
+from densnet_core.potentials.forces import energies_and_forces
+from densnet_core.potentials.torchscript import export_torchscript, structure_metadata
+from densnet_core.potentials.trace import flatten
+from densnet_core.structures import Array, Structure
 
 
 class ModelPotential(Potential):
@@ -48,7 +48,7 @@ class ModelPotential(Potential):
         self.structure, self.n_replicas, self.metadata = structure, n_replicas, dict(metadata or {})
         for module in (density, energy):
             module.requires_grad_(False)
-        self.graph: MolecularGraph = graph_of([structure] * n_replicas)
+        self.graph: Graph = graph_of([structure] * n_replicas)
         self._flat: torch.nn.Module | None = None
 
     def function(self, positions: Tensor) -> tuple[Tensor, Tensor]:

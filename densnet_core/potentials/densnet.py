@@ -14,19 +14,19 @@ from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.config import Selection
-from densnet_core.density.base import DensityModel, DensitySpecification, scaled_functions
 from densnet_core.density.electron import ExpandedDensity
+from densnet_core.density.expansion import scaled_functions
 from densnet_core.density.fitting import FitMetric
-from densnet_core.density.graph import graph_of, portions
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.elements import symbol
-from densnet_core.energy.base import EnergyModel
-from densnet_core.energy.forces import common_cutoff, energies_and_forces
 from densnet_core.errors import DataError, InputError
-from densnet_core.md.potentials import ModelPotential
+from densnet_core.graphs.graph import graph_of, portions
+from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.potentials.forces import common_cutoff, energies_and_forces
+from densnet_core.potentials.replicas import ModelPotential
 from densnet_core.reference.checks import check_distances
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.structures import Structure
@@ -79,23 +79,6 @@ class NetworkChoice:
         if not all(isinstance(name, str) for name in names) or not all(isinstance(table, dict) for table in tables):
             raise TypeError("a network needs the names of model and backbone, and tables of their options")
         return cls(*names, *tables)
-
-
-def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:
-    """The density and the energy network that a configuration names."""
-    density, energy = (
-        NetworkChoice(
-            model.component.name,
-            backbone.component.name,
-            model.options.model_dump(mode="json"),
-            backbone.options.model_dump(mode="json"),
-        )
-        for model, backbone in (
-            (chosen.density_model, chosen.density_backbone),
-            (chosen.energy_model, chosen.energy_backbone),
-        )
-    )
-    return density, energy
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,12 @@
-"""Options of the energy models that ship with the core."""
+"""Options of the models that ship with the core."""
 
 from pydantic import Field
 
 from densnet_core.options import Options
+
+
+class DensityModelOptions(Options):
+    """Options of the density model ``equivariant``: it has none, its size is that of the backbone."""
 
 
 class EnergyModelOptions(Options):

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.base import DensityModel, DensitySpecification, Expansion
-from densnet_core.density.graph import MolecularGraph
-from densnet_core.density.layout import CoefficientLayout
+from densnet_core.density.expansion import Expansion
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
+from densnet_core.graphs.graph import Graph
+from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.models.layout import CoefficientLayout
 
 SMALLEST_S_SCALE = 1e-4
 """hartree^1/2 (Coulomb metric)."""
@@ -80,7 +81,7 @@ class EquivariantDensityModel(DensityModel):
                 floor = max(float(spread.max()) * 0.05, SMALLEST_S_SCALE if l_ == 0 else 0.0)
                 self.scale[index, l_] = spread.clamp(min=floor) * layout.present[index, l_]
 
-    def forward(self, graph: MolecularGraph) -> Expansion:
+    def forward(self, graph: Graph) -> Expansion:
         layout = self.layout
         species = layout.species(graph.numbers)
         features = self.backbone(graph, species, None)
@@ -97,7 +98,7 @@ class EquivariantDensityModel(DensityModel):
         own = rows.gather(1, species[:, None, None].expand(-1, 1, n_l)).squeeze(1) + self.exponent_bias[species]
         return torch.exp(log(self.specification.largest_factor) * torch.tanh(own.to(torch.float64)))
 
-    def _amplitudes(self, graph: MolecularGraph, features: Tensor, species: Tensor, scales: Tensor | None) -> Tensor:
+    def _amplitudes(self, graph: Graph, features: Tensor, species: Tensor, scales: Tensor | None) -> Tensor:
         """Orthonormal amplitudes (n_components, n_atoms, width), float64, with exact electron count."""
         layout = self.layout
         n_components, n_atoms = features.shape[:2]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from densnet_core.density.graph import MolecularGraph
+from densnet_core.graphs.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Backbone(nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, graph: MolecularGraph, species: Tensor, features: Tensor | None) -> Tensor:
+    def forward(self, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
         """Features ((l_out + 1)^2, n_atoms, channels).
 
         Parameters
         ----------
-        graph : MolecularGraph
+        graph : Graph
             Positions are in float64 whatever the precision of the parameters: round the edge vectors, not the
             positions, or a molecule far from the origin loses digits.
         species : (n_atoms,) int64

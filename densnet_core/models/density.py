@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from densnet_core.basis.base import GaussianBasis, Metric
 from densnet_core.basis.library import large_basis
-from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.graph import MolecularGraph
+from densnet_core.density.expansion import Expansion
+from densnet_core.graphs.graph import Graph
+from densnet_core.models.backbone import Backbone, BackboneShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,35 +50,6 @@ class DensitySpecification:
         return large_basis(self.elements) if self.adapts_exponents else self.basis
 
 
-@dataclass(frozen=True, eq=False)
-class Expansion:
-    """Difference densities of all molecules of a graph, as a density model predicts them.
-
-    Parameters
-    ----------
-    coefficients : (n_functions,)
-        Float64, molecules concatenated. Functions follow ``MolecularBasis(specification.basis, graph.numbers)``: atoms
-        in order, shells as in the basis, the core's order within a shell.
-    scales : (n_atoms, l_max + 1), optional
-        Float64 factors of the exponents of each atom and angular momentum, see ``MolecularBasis.scaled``; l_max is the
-        highest of the specification's elements. None: the exponents of the basis.
-    """
-
-    coefficients: Tensor
-    scales: Tensor | None = None
-
-
-def scaled_functions(functions: MolecularBasis, scales: Tensor | None) -> MolecularBasis:
-    """Functions of a molecule with the factors (..., n_atoms, l_max + 1) of an ``Expansion``.
-
-    A molecule without the element that has the highest l uses the first columns only.
-    """
-    if scales is None:
-        return functions
-    highest = max(group.l for group in functions.groups)
-    return functions.scaled(scales[..., : highest + 1])
-
-
 class DensityModel(nn.Module, ABC):
     """Maps a molecular graph to the expansion of the density difference.
 
@@ -112,5 +83,5 @@ class DensityModel(nn.Module, ABC):
         """What this model needs of its backbone."""
 
     @abstractmethod
-    def forward(self, graph: MolecularGraph) -> Expansion:
+    def forward(self, graph: Graph) -> Expansion:
         """The difference densities of all molecules."""

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from densnet_core.density.backbone import Backbone, BackboneShape
-from densnet_core.density.base import DensitySpecification, Expansion
-from densnet_core.density.graph import MolecularGraph
-from densnet_core.density.layout import CoefficientLayout
-from densnet_core.energy.base import EnergyModel
-from densnet_core.energy.config import EnergyModelOptions
+from densnet_core.density.expansion import Expansion
+from densnet_core.graphs.graph import Graph
+from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.models.config import EnergyModelOptions
+from densnet_core.models.density import DensitySpecification
+from densnet_core.models.energy import EnergyModel
+from densnet_core.models.layout import CoefficientLayout
 
 
 class EquivariantEnergyModel(EnergyModel):
@@ -63,7 +64,7 @@ class EquivariantEnergyModel(EnergyModel):
         self.atomic_energies.copy_(atomic_energies)
         self.energy_scale.fill_(energy_scale)
 
-    def forward(self, graph: MolecularGraph, difference: Expansion) -> Tensor:
+    def forward(self, graph: Graph, difference: Expansion) -> Tensor:
         layout, dtype = self.layout, self.hidden.weight.dtype
         species = layout.species(graph.numbers)
         places = layout.flat_places(species)

@@ -1,0 +1,1 @@
+"""Named labels over frames, and the quantities they are."""

@@ -1,0 +1,38 @@
+"""Densities of the molecules of a graph as coefficients in atom-centred functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from densnet_core.basis.molecular import MolecularBasis
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """Difference densities of all molecules of a graph, as a density model predicts them.
+
+    Parameters
+    ----------
+    coefficients : (n_functions,)
+        Float64, molecules concatenated. Functions follow ``MolecularBasis(specification.basis, graph.numbers)``: atoms
+        in order, shells as in the basis, the core's order within a shell.
+    scales : (n_atoms, l_max + 1), optional
+        Float64 factors of the exponents of each atom and angular momentum, see ``MolecularBasis.scaled``; l_max is the
+        highest of the specification's elements. None: the exponents of the basis.
+    """
+
+    coefficients: Tensor
+    scales: Tensor | None = None
+
+
+def scaled_functions(functions: MolecularBasis, scales: Tensor | None) -> MolecularBasis:
+    """Functions of a molecule with the factors (..., n_atoms, l_max + 1) of an ``Expansion``.
+
+    A molecule without the element that has the highest l uses the first columns only.
+    """
+    if scales is None:
+        return functions
+    highest = max(group.l for group in functions.groups)
+    return functions.scaled(scales[..., : highest + 1])

@@ -1,1 +1,0 @@
-"""Energy models on predicted densities."""

@@ -1,0 +1,1 @@
+"""Molecules as networks see them: graphs of atoms and pairs."""

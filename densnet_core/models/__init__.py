@@ -1,0 +1,1 @@
+"""Density and energy models, and the backbones they stand on."""
