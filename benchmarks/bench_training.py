@@ -18,7 +18,7 @@ from networks import build, water_config
 from torch import Tensor, nn
 
 from densnet_core.config import select
-from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.datasets.dataset import LabelledFrames
 from densnet_core.potentials.densnet import network_choices
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective

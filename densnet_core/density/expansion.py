@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from torch import Tensor
 
+from densnet_core.basis.base import Basis
 from densnet_core.basis.molecular import MolecularBasis
 
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """Difference densities of all molecules of a graph, as a density model predicts them.
+    """Densities of all molecules of a graph, as a density model predicts them.
 
     Parameters
     ----------
-    coefficients : (n_functions,)
+    coefficients : (n_functions,), or (3, n_functions) of a response to a field
         Float64, molecules concatenated. Functions follow ``MolecularBasis(specification.basis, graph.numbers)``: atoms
         in order, shells as in the basis, the core's order within a shell.
     scales : (n_atoms, l_max + 1), optional
@@ -36,3 +38,13 @@ def scaled_functions(functions: MolecularBasis, scales: Tensor | None) -> Molecu
         return functions
     highest = max(group.l for group in functions.groups)
     return functions.scaled(scales[..., : highest + 1])
+
+
+def functions_of(basis: Basis, numbers: Tensor) -> MolecularBasis:
+    """The functions of a basis on the atoms of a graph, made once for each list of atomic numbers."""
+    return _functions(basis, tuple(numbers.tolist()))
+
+
+@lru_cache(maxsize=32)
+def _functions(basis: Basis, numbers: tuple[int, ...]) -> MolecularBasis:
+    return MolecularBasis(basis, numbers)

@@ -1,48 +1,74 @@
-"""The molecular graph that networks see, as tensors."""
+"""Molecules as networks see them: atoms and pairs as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from densnet_core.errors import InputError
+from densnet_core.graphs.pairs import all_pairs, near_pairs
 from densnet_core.structures import Structure
 
-ATOMS_AT_ONCE: Final = 384
-"""Atoms of one pass through the networks where there is a choice: enough to hide overheads, little memory."""
+OPTIONAL: Final = ("cell", "field", "level")
+"""Parts that a graph may lack. A model that does not declare them in ``inputs`` refuses a graph that has them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """One or more molecules, atoms concatenated.
+    """One or more molecules, atoms concatenated; tensors on one device.
 
     Parameters
     ----------
     numbers : (n_atoms,) int64
         Atomic numbers.
-    positions : (n_atoms, 3)
+    positions : (n_atoms, 3) float64
         Bohr.
+    masses : (n_atoms,) float64
+        Dalton.
     molecule : (n_atoms,) int64
         The molecule of each atom, ascending.
-    charges : (n_molecules,)
-        Total charges, e.
-    senders, receivers : (n_edges,) int64
-        Directed pairs of atoms of one molecule; a message goes from sender to receiver.
+    sizes : (n_molecules,) int64
+        Atoms of each molecule.
+    senders, receivers : (n_pairs,) int64
+        Directed pairs of atoms of one molecule, each in both directions; a message goes from sender to receiver.
+    fragment : (n_atoms,) int64
+        The fragment of each atom: an input, never derived from distances.
+    charge : (n_fragments,) float64
+        Total charge of each fragment, e.
+    multiplicity : (n_fragments,) int64
+        Spin multiplicity 2S+1 of each fragment.
+    fragment_molecule : (n_fragments,) int64
+        The molecule of each fragment, ascending.
+    shifts : (n_pairs, 3) int64, optional
+        Lattice vectors to add to the sender's position; with ``cell``, for pair search only.
+    cell : (n_molecules, 3, 3), optional
+        Lattice vectors in rows, bohr. Densities are those of isolated molecules.
+    field : (n_molecules, 3), optional
+        Uniform electric field, hartree/(e bohr).
+    level : (n_molecules,) int64, optional
+        Index of the level of theory among those of the model's specification.
     """
 
     numbers: Tensor
     positions: Tensor
+    masses: Tensor
     molecule: Tensor
-    charges: Tensor
+    sizes: Tensor
     senders: Tensor
     receivers: Tensor
+    fragment: Tensor
+    charge: Tensor
+    multiplicity: Tensor
+    fragment_molecule: Tensor
+    shifts: Tensor | None = None
+    cell: Tensor | None = None
+    field: Tensor | None = None
+    level: Tensor | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -50,90 +76,119 @@ class Graph:
 
     @property
     def n_molecules(self) -> int:
-        return self.charges.shape[0]
+        return self.sizes.shape[0]
 
     @property
-    def edge_vectors(self) -> Tensor:
-        """(n_edges, 3) from receiver to sender, bohr."""
-        return self.positions[self.senders] - self.positions[self.receivers]
+    def n_fragments(self) -> int:
+        return self.charge.shape[0]
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Names of the optional parts that this graph has."""
+        return frozenset(name for name in OPTIONAL if getattr(self, name) is not None)
+
+    @property
+    def pair_vectors(self) -> Tensor:
+        """(n_pairs, 3) from receiver to sender, bohr."""
+        vectors = self.positions[self.senders] - self.positions[self.receivers]
+        if self.cell is None or self.shifts is None:
+            return vectors
+        cells = self.cell[self.molecule[self.receivers]]
+        return vectors + torch.einsum("pi,pix->px", self.shifts.to(cells.dtype), cells)
+
+    @property
+    def molecule_charge(self) -> Tensor:
+        """(n_molecules,) total charges, e."""
+        return self.charge.new_zeros(self.n_molecules).index_add(0, self.fragment_molecule, self.charge)
 
     def with_positions(self, positions: Tensor) -> Graph:
-        """The same graph at other positions (edges are kept)."""
-        return Graph(self.numbers, positions, self.molecule, self.charges, self.senders, self.receivers)
+        """The same graph at other positions (n_atoms, 3); pairs are kept."""
+        return replace(self, positions=positions)
 
     def sum_over_molecules(self, values: Tensor) -> Tensor:
         """(n_molecules, ...) sums of per-atom values (n_atoms, ...)."""
         result = values.new_zeros((self.n_molecules, *values.shape[1:]))
         return result.index_add(0, self.molecule, values)
 
+    def sum_over_fragments(self, values: Tensor) -> Tensor:
+        """(n_fragments, ...) sums of per-atom values (n_atoms, ...)."""
+        result = values.new_zeros((self.n_fragments, *values.shape[1:]))
+        return result.index_add(0, self.fragment, values)
 
-def all_pairs(sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Senders and receivers of all ordered pairs of different atoms within molecules of these sizes."""
-    senders, receivers, offset = [], [], 0
-    for size in sizes:
-        i, j = np.nonzero(~np.eye(size, dtype=bool))
-        senders.append(j + offset)
-        receivers.append(i + offset)
-        offset += size
-    return np.concatenate(senders), np.concatenate(receivers)
-
-
-def portions(n_atoms: Sequence[int], limit: int = ATOMS_AT_ONCE) -> list[range]:
-    """Consecutive molecules of these sizes that have at most ``limit`` atoms together, or are alone."""
-    result, start, total = [], 0, 0
-    for index, size in enumerate(n_atoms):
-        if index > start and total + size > limit:
-            result.append(range(start, index))
-            start, total = index, 0
-        total += size
-    return [*result, range(start, len(n_atoms))] if n_atoms else []
-
-
-def near_pairs(molecules: Sequence[NDArray[np.float64]], cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Senders and receivers of all ordered pairs of different atoms of one molecule that are closer than ``cutoff``.
-
-    Parameters
-    ----------
-    molecules : sequence of (n_atoms, 3)
-        Positions, bohr.
-    """
-    pairs, offset = [], 0
-    for positions in molecules:
-        pairs.append(cKDTree(positions).query_pairs(cutoff, output_type="ndarray") + offset)
-        offset += len(positions)
-    one_way = np.concatenate(pairs).astype(np.int64)
-    both_ways = np.concatenate([one_way, one_way[:, ::-1]])
-    senders, receivers = both_ways[np.lexsort((both_ways[:, 0], both_ways[:, 1]))].T
-    return senders, receivers
+    def to(self, device: torch.device | str) -> Graph:
+        """The same graph with all tensors on a device."""
+        held = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return Graph(**{name: None if value is None else value.to(device) for name, value in held.items()})
 
 
 def graph_of(
     structures: Sequence[Structure],
     cutoff: float | None = None,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
+    *,
+    field: Sequence[Sequence[float]] | None = None,
+    level: Sequence[int] | None = None,
 ) -> Graph:
     """Graph of structures.
 
     Parameters
     ----------
+    structures : sequence of Structure
     cutoff : float or None
         Keep only pairs closer than this, bohr; their number then grows with that of the atoms and not its square.
         None keeps all pairs of a molecule: the graph then stays valid while the atoms move.
+    field : (n_molecules, 3) or None
+        Uniform electric field on each molecule, hartree/(e bohr).
+    level : (n_molecules,) or None
+        Index of each molecule's level of theory.
+
+    Raises
+    ------
+    InputError
+        There is no structure, or a field or level is not given for each.
     """
     if not structures:
         raise InputError("A graph needs at least one structure.")
-    positions = np.concatenate([s.positions for s in structures])
+    sizes = [s.n_atoms for s in structures]
     if cutoff is None:
-        senders, receivers = all_pairs([s.n_atoms for s in structures])
+        senders, receivers = all_pairs(sizes)
     else:
         senders, receivers = near_pairs([s.positions for s in structures], cutoff)
-    molecule = np.repeat(np.arange(len(structures)), [s.n_atoms for s in structures])
+    fragment, charges, multiplicities, owners = _fragments(structures)
     return Graph(
-        torch.tensor(np.concatenate([s.numbers for s in structures]), device=device),
-        torch.tensor(positions, dtype=dtype, device=device),
-        torch.tensor(molecule, device=device),
-        torch.tensor([float(s.charge) for s in structures], dtype=dtype, device=device),
-        torch.tensor(senders, device=device),
-        torch.tensor(receivers, device=device),
+        numbers=torch.tensor(np.concatenate([s.numbers for s in structures])),
+        positions=torch.tensor(np.concatenate([s.positions for s in structures])),
+        masses=torch.tensor(np.concatenate([s.masses for s in structures])),
+        molecule=torch.tensor(np.repeat(np.arange(len(structures)), sizes)),
+        sizes=torch.tensor(sizes),
+        senders=torch.tensor(senders),
+        receivers=torch.tensor(receivers),
+        fragment=torch.tensor(fragment),
+        charge=torch.tensor(charges, dtype=torch.float64),
+        multiplicity=torch.tensor(multiplicities),
+        fragment_molecule=torch.tensor(owners),
+        field=None if field is None else _one_each("field", field, (len(structures), 3), torch.float64),
+        level=None if level is None else _one_each("level", level, (len(structures),), torch.int64),
     )
+
+
+def _one_each(
+    name: str, values: Sequence[Sequence[float]] | Sequence[int], shape: tuple[int, ...], dtype: torch.dtype
+) -> Tensor:
+    found = torch.as_tensor(np.asarray(values), dtype=dtype)
+    if tuple(found.shape) != shape:
+        raise InputError(f"A {name} is needed for each molecule: shape {shape}, found {tuple(found.shape)}.")
+    return found
+
+
+def _fragments(structures: Sequence[Structure]) -> tuple[np.ndarray, list[float], list[int], list[int]]:  # type: ignore[type-arg]
+    """Fragment of each atom; charge, multiplicity and molecule of each fragment."""
+    labels, charges, multiplicities, owners = [], [], [], []
+    for molecule, structure in enumerate(structures):
+        own = np.empty(structure.n_atoms, dtype=np.int64)
+        for part in structure.parts:
+            own[list(part.atoms)] = len(charges)
+            charges.append(float(part.charge))
+            multiplicities.append(part.multiplicity)
+            owners.append(molecule)
+        labels.append(own)
+    return np.concatenate(labels), charges, multiplicities, owners

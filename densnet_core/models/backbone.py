@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.graphs.graph import Graph
 
 
@@ -35,7 +37,7 @@ class BackboneShape:
 
 
 class Backbone(nn.Module, ABC):
-    """Message passing that maps a molecular graph to equivariant features of its atoms.
+    """Message passing that maps a graph to equivariant features of its atoms.
 
     Features are tensors ((l_max + 1)^2, n_atoms, channels): the components of l = 0..l_max in magnetic order
     (m = -l..l for every l, see ``densnet_core.basis.conventions``), all of natural parity (-1)^l. The features must
@@ -73,19 +75,30 @@ class Backbone(nn.Module, ABC):
         """
 
     @abstractmethod
+    def fit_statistics(self, dataset: Dataset) -> None:
+        """Take from the training data what normalises the features, such as the number of neighbours.
+
+        It must not depend on how molecules are turned, numbered or where they stand. Kept in buffers.
+        """
+
+    @abstractmethod
     def forward(self, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
         """Features ((l_out + 1)^2, n_atoms, channels).
 
         Parameters
         ----------
         graph : Graph
-            Positions are in float64 whatever the precision of the parameters: round the edge vectors, not the
+            Positions are in float64 whatever the precision of the parameters: round the pair vectors, not the
             positions, or a molecule far from the origin loses digits.
         species : (n_atoms,) int64
             Index of each atom's element in ``shape.elements``.
         features : ((l_in + 1)^2, n_atoms, channels_in) or None
             Input features in the dtype of the parameters, None if ``shape.l_in`` is -1.
         """
+
+
+MakeBackbone = Callable[[BackboneShape], Backbone]
+"""Makes the backbone that a configuration names, of the shape that a model wants."""
 
 
 def cast_parameters(module: nn.Module, dtype: torch.dtype) -> None:

@@ -1,12 +1,23 @@
 """Options of the models that ship with the core."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from densnet_core.options import Options
 
 
 class DensityModelOptions(Options):
-    """Options of the density model ``equivariant``: it has none, its size is that of the backbone."""
+    """Options of the density model ``equivariant``; its size is that of the backbone."""
+
+    charge: Literal["flow", "spread"] = Field(
+        default="flow",
+        description="How the electron count is made exact: by flows between neighbours, or spread over the molecule as "
+        "in models made before version 0.2, in which distant molecules change each other.",
+    )
+    state_channels: int = Field(
+        default=16, ge=1, description="Features for charge and multiplicity, where they differ in the training data."
+    )
 
 
 class EnergyModelOptions(Options):

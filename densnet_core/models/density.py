@@ -3,85 +3,82 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
-from densnet_core.basis.base import GaussianBasis, Metric
-from densnet_core.basis.library import large_basis
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
+from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.models.backbone import BackboneShape, MakeBackbone
+from densnet_core.models.backbone import Backbone
+from densnet_core.density.specification import DensitySpecification
 
-
-@dataclass(frozen=True, eq=False)
-class DensitySpecification:
-    """What a density model predicts: the difference to the prior, expanded in a basis, for some elements.
-
-    Parameters
-    ----------
-    basis : GaussianBasis
-    metric : {"coulomb", "overlap"}
-        Of the error that training minimises, and of the amplitudes that networks work with.
-    elements : tuple of int
-        Atomic numbers, ascending.
-    largest_factor : float
-        The model may multiply the exponents of every atom and angular momentum by factors between 1/f and f; 1 keeps
-        them as they are in the basis.
-    """
-
-    basis: GaussianBasis
-    metric: Metric
-    elements: tuple[int, ...]
-    largest_factor: float = 1.0
-
-    @property
-    def adapts_exponents(self) -> bool:
-        return self.largest_factor > 1.0
-
-    @property
-    def label_basis(self) -> GaussianBasis:
-        """The basis in which reference densities are given to the training.
-
-        Fixed exponents learn from fits in their own basis. Functions that move have no coefficients of their own to
-        learn from: their reference is held in a large fixed set.
-        """
-        return large_basis(self.elements) if self.adapts_exponents else self.basis
+DENSITIES: Final = ("density", "spin_density", "density_response")
+"""What a density model may predict: the difference to the prior; alpha minus beta electrons; the derivatives of the
+density with respect to a uniform field (three, a leading axis)."""
 
 
 class DensityModel(nn.Module, ABC):
-    """Maps a molecular graph to the expansion of the density difference.
+    """Maps a graph to expansions of densities.
 
-    The difference holds exactly minus the charge of each molecule: every model conserves the electron count by
-    construction. Models that cannot adapt exponents refuse a specification that asks for it.
+    The difference density holds exactly minus the charge of each molecule: every model conserves the electron count by
+    construction, and locally: a fragment beyond the cutoff changes nothing. A spin density holds the unpaired
+    electrons, a response none.
+
+    A subclass takes ``specification`` and ``options`` and, if it stands on a backbone, calls ``make_backbone`` with the
+    shape it wants. Models that cannot adapt exponents refuse a specification that asks for it.
 
     Parameters
     ----------
     specification : DensitySpecification
     options : object or None
         Validated options of the component.
+    make_backbone : callable or None
+        From a ``BackboneShape`` to the backbone that the configuration names; calling it is optional.
 
     Attributes
     ----------
+    inputs : frozenset of str
+        Optional inputs that the model uses: "charge", "multiplicity" (beyond the electron count, which every model
+        keeps), "field", "level", "cell". A graph that has others is refused, and so are training data in which charge,
+        multiplicity or level vary without being used.
+    densities : frozenset of str
+        Which of ``DENSITIES`` it predicts.
     cutoff : float or None
         Distance in bohr beyond which no pair of atoms matters to the model; None, the default, is for any distance.
         Training and prediction leave out the pairs that are farther apart.
+    long_range : bool
+        Whether molecules far apart see each other; pairs of its own, then.
     """
 
     specification: DensitySpecification
-    backbone: Backbone
+    inputs: frozenset[str] = frozenset()
+    densities: frozenset[str] = frozenset({"density"})
     cutoff: float | None = None
+    long_range: bool = False
 
-    def __init__(self, specification: DensitySpecification, options: Any = None) -> None:
+    def __init__(
+        self, specification: DensitySpecification, options: Any = None, make_backbone: MakeBackbone | None = None
+    ) -> None:
         super().__init__()
         self.specification = specification
 
-    @staticmethod
     @abstractmethod
-    def backbone_shape(specification: DensitySpecification) -> BackboneShape:
-        """What this model needs of its backbone."""
+    def fit_statistics(self, dataset: Dataset) -> None:
+        """Take scales and offsets from the training data, before the first step; kept in buffers.
+
+        They must not depend on how molecules are turned, numbered or where they stand.
+        """
 
     @abstractmethod
-    def forward(self, graph: Graph) -> Expansion:
-        """The difference densities of all molecules."""
+    def forward(self, graph: Graph) -> dict[str, Expansion]:
+        """The densities named in ``densities`` of all molecules; "density" is the difference to the prior."""
+
+
+def required_backbone(model: str, shape: BackboneShape, make_backbone: MakeBackbone | None) -> Backbone:
+    """The backbone of a model that needs one; ``InputError`` where none was given."""
+    if make_backbone is None:
+        raise InputError(f"{model} stands on a backbone; give make_backbone, a callable from BackboneShape to Backbone.")
+    return make_backbone(shape)

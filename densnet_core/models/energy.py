@@ -1,20 +1,23 @@
-"""Interface of an energy model: total energy from geometry and predicted density."""
+"""Interface of an energy model: total energy from geometry and predicted densities."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.backbone import Backbone, BackboneShape
-from densnet_core.models.density import DensitySpecification
+from densnet_core.models.backbone import MakeBackbone
+from densnet_core.models.density import DensityModel
+from densnet_core.density.specification import DensitySpecification
 
 
 class EnergyModel(nn.Module, ABC):
-    """Maps a molecular graph and its density difference to total energies.
+    """Maps a graph and its densities to total energies.
 
     Parameters
     ----------
@@ -22,33 +25,45 @@ class EnergyModel(nn.Module, ABC):
         Of the densities it is given.
     options : object or None
         Validated options of the component.
+    make_backbone : callable or None
+        As for a ``DensityModel``.
 
     Attributes
     ----------
-    cutoff : float or None
-        Distance in bohr beyond which no pair of atoms matters to the model; None, the default, is for any distance.
-        Training and prediction leave out the pairs that are farther apart.
+    inputs, cutoff, long_range
+        As for a ``DensityModel``.
+    densities : frozenset of str
+        Densities that it reads; a density model that does not predict them cannot be combined with it.
+    outputs : frozenset of str
+        Names of what ``forward`` returns: "energy", and named terms and per-atom parts if there are any.
     """
 
     specification: DensitySpecification
-    backbone: Backbone
+    inputs: frozenset[str] = frozenset()
+    densities: frozenset[str] = frozenset({"density"})
+    outputs: frozenset[str] = frozenset({"energy"})
     cutoff: float | None = None
+    long_range: bool = False
 
-    def __init__(self, specification: DensitySpecification, options: Any = None) -> None:
+    def __init__(
+        self, specification: DensitySpecification, options: Any = None, make_backbone: MakeBackbone | None = None
+    ) -> None:
         super().__init__()
         self.specification = specification
 
-    @staticmethod
     @abstractmethod
-    def backbone_shape(specification: DensitySpecification, options: Any = None) -> BackboneShape:
-        """What this model needs of its backbone."""
+    def fit_statistics(self, dataset: Dataset, density_model: DensityModel) -> None:
+        """Take atomic energies, scales and offsets from the training data, before the first step; kept in buffers.
+
+        They must not depend on how molecules are turned, numbered or where they stand.
+        """
 
     @abstractmethod
-    def forward(self, graph: Graph, difference: Expansion) -> Tensor:
-        """Total energies (n_molecules,), float64 hartree.
+    def forward(self, graph: Graph, densities: Mapping[str, Expansion]) -> dict[str, Tensor]:
+        """Total energies "energy" (n_molecules,), float64 hartree, and the other ``outputs``.
 
         Parameters
         ----------
-        difference : Expansion
-            Of a ``DensityModel`` with the same specification; the energy is differentiable in it.
+        densities : mapping
+            As a ``DensityModel`` of the same specification gives them; the energy is differentiable in them.
         """

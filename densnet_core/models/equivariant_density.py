@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from math import log
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
+from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.backbone import Backbone, BackboneShape
-from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.models.backbone import BackboneShape, MakeBackbone
+from densnet_core.models.config import DensityModelOptions
+from densnet_core.models.density import DensityModel, required_backbone
+from densnet_core.models.flow import ChargeFlow
 from densnet_core.models.layout import CoefficientLayout
-
-SMALLEST_S_SCALE = 1e-4
-"""hartree^1/2 (Coulomb metric)."""
+from densnet_core.models.states import StateEmbedding
+from densnet_core.models.statistics import amplitude_statistics, charge_scale, training_amplitudes
 
 
 class EquivariantDensityModel(DensityModel):
-    """Orthonormal amplitudes y = offset + scale * head(backbone), then c = W y, then the charge made exact.
+    """Orthonormal amplitudes y = offset + scale * head(backbone), the charge of every atom made exact, then c = W y.
 
-    The excess of electrons is taken from the s amplitudes in proportion to scale^2 q, the least change in units of
-    each amplitude's own spread. This last step is in float64 whatever the network's precision.
+    How many electrons each atom has is decided by a ``ChargeFlow``, so that the charge is exact and local; the excess
+    is taken from the s amplitudes in proportion to scale^2 q, the least change in units of each amplitude's own spread.
+    This last step is in float64 whatever the network's precision.
 
     Where the specification lets exponents move, the factor of each atom and l is f^tanh(x), x from a linear head on the
     scalar features, with f the largest factor. The head starts at zero, so training starts from the exponents of the
     basis.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        Made for ``backbone_shape(specification)``.
 
     Raises
     ------
@@ -41,53 +39,60 @@ class EquivariantDensityModel(DensityModel):
         An element has no s function: the electron count of its molecules could not be made exact.
     """
 
-    def __init__(self, specification: DensitySpecification, backbone: Backbone, options: Any = None) -> None:
-        super().__init__(specification, options)
-        self.backbone, self.cutoff = backbone, backbone.cutoff
+    inputs = frozenset({"charge", "multiplicity"})
+
+    def __init__(
+        self,
+        specification: DensitySpecification,
+        options: DensityModelOptions | None = None,
+        make_backbone: MakeBackbone | None = None,
+    ) -> None:
+        super().__init__(specification, options, make_backbone)
+        options = options or DensityModelOptions()
         self.layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
         for z, has_s in zip(specification.elements, self.layout.counts.any(dim=1).tolist(), strict=True):
             if not has_s:
                 raise InputError(f"Basis {specification.basis.name!r} needs an s function for {symbol(z)}.")
         n_elements, width, n_l = len(specification.elements), self.layout.width, self.layout.l_max + 1
-        self.head = nn.Parameter(torch.randn(n_l, backbone.channels, n_elements * width) * backbone.channels**-0.5)
+        many = len(specification.states) > 1
+        self.states = StateEmbedding(specification.states, n_elements, options.state_channels) if many else None
+        shape = BackboneShape(
+            specification.elements, 0 if many else -1, options.state_channels if many else 0, self.layout.l_max
+        )
+        self.backbone = required_backbone(type(self).__name__, shape, make_backbone)
+        self.cutoff = self.backbone.cutoff
+        channels = self.backbone.channels
+        self.head = nn.Parameter(torch.randn(n_l, channels, n_elements * width) * channels**-0.5)
         self.exponent_head: nn.Parameter | None = None
         self.exponent_bias: nn.Parameter | None = None
         if specification.adapts_exponents:
-            self.exponent_head = nn.Parameter(torch.zeros(backbone.channels, n_elements * n_l))
+            self.exponent_head = nn.Parameter(torch.zeros(channels, n_elements * n_l))
             self.exponent_bias = nn.Parameter(torch.zeros(n_elements, n_l))
+        self.flow = ChargeFlow(channels, n_elements, self.cutoff) if options.charge == "flow" else None
         self.scale: Tensor
         self.offset: Tensor
         self.register_buffer("scale", self.layout.present.clone())
         self.register_buffer("offset", torch.zeros(n_elements, width, dtype=torch.float64))
 
-    @staticmethod
-    def backbone_shape(specification: DensitySpecification) -> BackboneShape:
-        return BackboneShape(specification.elements, -1, 0, specification.basis.max_l(specification.elements))
+    def fit_statistics(self, dataset: Dataset) -> None:
+        """Offset of the s amplitudes, scale of all, and the unit of the flows, from the reference densities."""
+        species, amplitudes = training_amplitudes(dataset, self.specification, self.layout)
+        offset, scale = amplitude_statistics(self.layout, species, amplitudes)
+        self.offset.copy_(offset)
+        self.scale.copy_(scale)
+        if self.flow is not None:
+            self.flow.scale.fill_(charge_scale(self.layout, species, amplitudes))
+        self.backbone.fit_statistics(dataset)
 
-    def set_statistics(self, species: Tensor, amplitudes: Tensor) -> None:
-        """Offset of the s amplitudes and scale of all from training amplitudes (n_components, n_atoms, width)."""
-        layout = self.layout
-        for index in range(len(layout.elements)):
-            chosen = amplitudes[:, species == index]
-            if chosen.shape[1] == 0:
-                continue
-            self.offset[index] = chosen[0].mean(0) * layout.present[index, 0]
-            for l_ in range(layout.l_max + 1):
-                rows = chosen[l_**2 : (l_ + 1) ** 2]
-                rows = rows - self.offset[index] if l_ == 0 else rows
-                spread = torch.sqrt((rows**2).mean(dim=(0, 1)))
-                # A floor keeps shells that hardly vary in the sample able to respond; without any variation (a single
-                # frame, say) s amplitudes still have to take up the charge.
-                floor = max(float(spread.max()) * 0.05, SMALLEST_S_SCALE if l_ == 0 else 0.0)
-                self.scale[index, l_] = spread.clamp(min=floor) * layout.present[index, l_]
-
-    def forward(self, graph: Graph) -> Expansion:
+    def forward(self, graph: Graph) -> dict[str, Expansion]:
         layout = self.layout
         species = layout.species(graph.numbers)
-        features = self.backbone(graph, species, None)
+        entry = None if self.states is None else self.states(graph, species)[None]
+        features = self.backbone(graph, species, entry)
         scales = self._scales(features[0], species)
         amplitudes = self._amplitudes(graph, features, species, scales)
-        return Expansion(layout.coefficients(amplitudes, species, layout.flat_places(species), scales), scales)
+        coefficients = layout.coefficients(amplitudes, species, layout.flat_places(species), scales)
+        return {"density": Expansion(coefficients, scales)}
 
     def _scales(self, scalars: Tensor, species: Tensor) -> Tensor | None:
         """(n_atoms, l_max + 1) float64 factors of the exponents, from scalar features (n_atoms, channels)."""
@@ -110,7 +115,10 @@ class EquivariantDensityModel(DensityModel):
         scalars = scaled[0] + self.offset[species]
         counts = layout.electron_counts(species, scales)
         weights = self.scale[:, 0][species] ** 2 * counts
-        excess = graph.sum_over_molecules((scalars * counts).sum(-1)) + graph.charges
-        capacity = graph.sum_over_molecules((weights * counts).sum(-1))
-        scalars = scalars - weights * (excess / capacity)[graph.molecule][:, None]
-        return torch.cat([scalars[None], scaled[1:]])
+        found, capacity = (scalars * counts).sum(-1), (weights * counts).sum(-1)
+        if self.flow is not None:
+            excess = (found + self.flow(graph, species, features[0])) / capacity
+        else:
+            whole = graph.sum_over_molecules(found) + graph.molecule_charge
+            excess = (whole / graph.sum_over_molecules(capacity))[graph.molecule]
+        return torch.cat([(scalars - weights * excess[:, None])[None], scaled[1:]])

@@ -34,6 +34,8 @@ class Quantity:
         ``"package.module:function"`` with ``function(graph, densities, specification) -> Tensor``: the value that the
         predicted densities (a dict of ``Expansion``) have, differentiable, first axis as ``per`` says. None: a model
         must give it under this name.
+    densities : tuple of str
+        Densities that ``output`` is made from; a model that does not predict them does not give the quantity.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Quantity:
     summary: str = ""
     reference: str | None = None
     output: str | None = None
+    densities: tuple[str, ...] = ("density",)
 
 
 @dataclass(frozen=True)

@@ -1,98 +1,92 @@
-"""Training of the density model on reference densities."""
+"""Training of the density model on reference densities and what follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.datasets.frames import LabelledFrames, batches
+from densnet_core.datasets.dataset import Dataset, batches
+from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
-from densnet_core.models.equivariant_density import EquivariantDensityModel
-from densnet_core.training.references import ReferenceDensities
-from densnet_core.units import AU_TO_DEBYE
+from densnet_core.models.inputs import check_specification
+from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.potentials.outputs import density_outputs, derived_quantities
+from densnet_core.training.terms import Term, Wanted, make_terms, term_errors, total_loss
 
 
 class DensityObjective:
-    """Error of the predicted difference density in the metric, plus that of its dipole.
+    """The weighted terms of the density stage over batches of a data set.
 
-    loss = mean over molecules of (rho - rho_hat | M | rho - rho_hat) / unit + dipole_weight |mu - mu_hat|^2 / unit,
-    the unit being the same norm of the training differences about their mean, so that both terms start near one. All
-    of it is two-centre integrals, see ``ReferenceDensities``; no grid is involved.
+    loss = sum over terms of weight * mean over frames (squared error / size) / unit; the terms that ship with the core
+    are the error of the density in its metric and that of the dipole moment, against the reference's own dipole.
 
     Parameters
     ----------
     model : DensityModel
-    frames : LabelledFrames
+    dataset : Dataset
         Training frames.
-    dipole_weight : float
+    wanted : sequence of Wanted
+        See ``densnet_core.training.terms.wanted_objectives``.
     batch_size, seed : int
+    manager : Manager or None
 
     Raises
     ------
     InputError
-        A frame's coefficients do not belong to the model's basis.
+        The model does not use an input that varies in the data, coefficients do not belong to its basis, or there is
+        nothing to learn.
     """
 
     def __init__(
-        self, model: DensityModel, frames: LabelledFrames, dipole_weight: float, batch_size: int, seed: int
+        self,
+        model: DensityModel,
+        dataset: Dataset,
+        wanted: Sequence[Wanted],
+        batch_size: int,
+        seed: int,
+        manager: Manager | None = None,
     ) -> None:
-        self.model, self.frames = model, frames
-        self.dipole_weight, self.batch_size, self.seed = dipole_weight, batch_size, seed
-        self.references = ReferenceDensities(frames, model.specification)
-        self._density_unit, self._dipole_unit = self._units()
+        check_specification(model)
+        self.model, self.dataset, self.batch_size, self.seed = model, dataset, batch_size, seed
+        self._derived = derived_quantities(model.densities, manager or get_manager())
+        available = [*model.densities, *self._derived]
+        self.terms: list[Term] = make_terms(wanted, available, model.specification, dataset, manager)
+        self._needed = {name for term in self.terms for name in term.objective.outputs}
 
     def prepare(self) -> None:
-        """Set the model's statistics from the training frames."""
-        if not isinstance(self.model, EquivariantDensityModel):
-            return
-        layout = self.model.layout
-        species = layout.species(torch.tensor(np.concatenate([s.numbers for s in self.frames.structures])))
-        flat = torch.cat([self.references.coefficients(i) for i in range(len(self.frames))])
-        self.model.set_statistics(species, layout.amplitudes(flat, species, layout.flat_places(species)))
+        """Let the model take its statistics from the training frames."""
+        self.model.fit_statistics(self.dataset)
 
-    def _units(self) -> tuple[float, float]:
-        groups: dict[bytes, list[int]] = {}
-        for index, structure in enumerate(self.frames.structures):
-            groups.setdefault(structure.numbers.tobytes(), []).append(index)
-        density, dipole = 0.0, 0.0
-        for indices in groups.values():
-            stack = torch.stack([self.references.coefficients(i) for i in indices])
-            away = stack if len(indices) == 1 else stack - stack.mean(0)
-            metrics = [self.references.metric_matrix(i) for i in indices]
-            density += sum(float(row @ metric @ row) for metric, row in zip(metrics, away, strict=True))
-        for mu in self.frames.dipoles:
-            dipole += float((mu**2).sum())
-        return max(density / len(self.frames), 1e-12), max(dipole / len(self.frames), 1e-2)
-
-    def errors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Squared norms of the density error (hartree in the Coulomb metric) and of the dipole error (a.u.), (n,)."""
-        return self.references.squared_errors(indices, self.model(self.frames.graph(indices, self.model.cutoff)))
+    def _outputs(self, graph: Graph) -> dict[str, Any]:
+        return density_outputs(self.model, graph, self._needed, self._derived)
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step and its parts."""
-        chosen = batches(len(self.frames), self.batch_size, number, self.seed)
-        norms, dipoles = self.errors([int(i) for i in chosen])
-        density, dipole = norms.mean() / self._density_unit, dipoles.mean() / self._dipole_unit
-        loss = density + self.dipole_weight * dipole
-        return loss, {"loss": loss.item(), "density_error_relative": max(density.item(), 0.0) ** 0.5}
+        chosen = batches(len(self.dataset), self.batch_size, number, self.seed)
+        graph = self.dataset.graph(chosen, self.model.cutoff)
+        return total_loss(self.terms, self._outputs(graph), self.dataset, [int(i) for i in chosen], graph)
 
-    def metrics(self) -> dict[str, float]:
-        """Root-mean-square errors of all frames of this objective.
-
-        The density's is in the metric, relative to the frames' own spread about their mean. Where exponents move it
-        includes what the basis cannot represent, and is relative to the reference differences themselves. The dipole's
-        is in debye.
-        """
-        unit = self._density_unit
-        if self.model.specification.adapts_exponents:
-            unit = self.references.mean_square()
+    def metrics(self, dataset: Dataset) -> dict[str, float]:
+        """Errors of all frames of a data set, in the units of this one."""
         with torch.no_grad():
-            parts = [self.errors(portion) for portion in self.frames.portions()]
-        norms, dipoles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-        return {
-            "density_rms_error_relative": float(norms.mean().clamp(min=0.0) / unit) ** 0.5,
-            "dipole_rms_debye": float(dipoles.mean()) ** 0.5 * AU_TO_DEBYE,
-        }
+            return report(self.terms, dataset, self.model.cutoff, self._outputs)
+
+
+def report(terms: Sequence[Term], dataset: Dataset, cutoff: float | None, outputs: Any) -> dict[str, float]:
+    """What every term says of all frames of a data set; ``outputs`` maps a graph to the networks' outputs."""
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in terms]
+    for portion in dataset.portions():
+        graph = dataset.graph(portion, cutoff)
+        given = outputs(graph)
+        for term, parts in zip(terms, found, strict=True):
+            errors, sizes = term_errors(term, given, dataset, portion, graph)
+            if errors is not None:
+                parts.append((errors.detach(), sizes))
+    told: dict[str, float] = {}
+    for term, parts in zip(terms, found, strict=True):
+        if parts:
+            told |= term.loss.report(torch.cat([e for e, _ in parts]), torch.cat([s for _, s in parts]))
+    return told

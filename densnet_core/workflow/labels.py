@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from densnet_core.basis.base import Basis, Metric
-from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.datasets.dataset import LabelledFrames
 from densnet_core.density.electron import OrbitalDensity
 from densnet_core.density.fitting import DensityFit, FitMetric, fit_difference
 from densnet_core.density.prior import AtomicPrior

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from densnet_core.config import Selection
-from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.datasets.dataset import LabelledFrames
 from densnet_core.models.density import DensityModel, DensitySpecification
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind

@@ -11,7 +11,7 @@ from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
 from pyscf.data.nist import BOHR as PYSCF_BOHR
 
-from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.datasets.dataset import LabelledFrames
 from densnet_core.density.electron import OrbitalDensity
 from densnet_core.density.fitting import fit_difference
 from densnet_core.density.prior import AtomicPrior

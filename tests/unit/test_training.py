@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.datasets.frames import LabelledFrames, batches
+from densnet_core.datasets.dataset import LabelledFrames, batches
 from densnet_core.density.expansion import Expansion
 from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
@@ -26,7 +26,7 @@ from densnet_core.training import references
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
-from densnet_core.training.references import ReferenceDensities
+from densnet_core.datasets.references import ReferenceDensities
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.errors import InputError
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.backbone import Backbone, BackboneShape
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_e3nn.config import E3nnOptions
 from densnet_e3nn.coupling import natural_paths
 
-_TYPICAL_NEIGHBORS = 6.0
+FEWEST_NEIGHBORS = 1.0
 
 
 def _components(l_max: int) -> Tensor:
@@ -93,7 +94,9 @@ class EdgeProduct(nn.Module):
         self.second = nn.Linear(width, self.n_paths * channels, bias=False)
         self.mix = RowLinear(paths.triples, paths.path_of_row, paths.component_of_row, l_out, channels)
 
-    def forward(self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor, neighbors: Tensor
+    ) -> Tensor:
         n_edges, n_components, channels = edge.shape[0], features.shape[0], features.shape[2]
         hidden = nn.functional.silu(self.first(radial)) * self.pair[pair]
         weights = self.second(hidden).reshape(n_edges, self.n_paths, channels)
@@ -101,7 +104,7 @@ class EdgeProduct(nn.Module):
         sent = features.transpose(0, 1)[graph.senders]
         rows = torch.bmm(coupling, sent) * weights[:, self.path_of_row]
         received = rows.new_zeros((graph.n_atoms, self.n_rows, channels)).index_add(0, graph.receivers, rows)
-        result: Tensor = self.mix(received / sqrt(_TYPICAL_NEIGHBORS))
+        result: Tensor = self.mix(received / torch.sqrt(neighbors).to(received.dtype))
         return result
 
 
@@ -139,8 +142,10 @@ class Layer(nn.Module):
         self.l_of_component: Tensor
         self.register_buffer("l_of_component", _components(l_out)[1:] - 1, persistent=False)
 
-    def forward(self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor) -> Tensor:
-        messages = self.messages(self.before(features), graph, pair, radial, edge)
+    def forward(
+        self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor, neighbors: Tensor
+    ) -> Tensor:
+        messages = self.messages(self.before(features), graph, pair, radial, edge, neighbors)
         kept = self.keep(features[: (self.l_keep + 1) ** 2])
         mixed = messages[: self.n_out] + self.product(messages[: self.n_product])
         if kept.shape[0] < self.n_out:
@@ -181,6 +186,8 @@ class E3nnBackbone(Backbone):
         self.frequencies: Tensor
         frequencies = torch.arange(1, options.radial_functions + 1, dtype=torch.float64) * pi
         self.register_buffer("frequencies", frequencies, persistent=False)
+        self.neighbors: Tensor
+        self.register_buffer("neighbors", torch.tensor(FEWEST_NEIGHBORS, dtype=torch.float64))
         self.order: Tensor
         order = [l_**2 + int(i) for l_ in range(options.l_max_edge + 1) for i in to_magnetic_order(l_)]
         self.register_buffer("order", torch.tensor(order), persistent=False)
@@ -195,6 +202,14 @@ class E3nnBackbone(Backbone):
                 "Raise l_max_edge in backbone_options, or take a basis of lower l."
             )
 
+    def fit_statistics(self, dataset: Dataset) -> None:
+        """The mean number of neighbours within the cutoff, by which sums over neighbours are normalised."""
+        pairs, atoms = 0, 0
+        for portion in dataset.portions():
+            graph = dataset.graph(portion, self.cutoff)
+            pairs, atoms = pairs + graph.senders.shape[0], atoms + graph.n_atoms
+        self.neighbors.fill_(max(pairs / atoms, FEWEST_NEIGHBORS))
+
     def _radial(self, distances: Tensor) -> Tensor:
         """(n_edges, radial_functions) Bessel functions times the envelope; zero from the cutoff on."""
         x = (distances / self.cutoff).clamp(max=1.0)[:, None]
@@ -202,7 +217,7 @@ class E3nnBackbone(Backbone):
         return sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope
 
     def forward(self, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
-        vectors = graph.edge_vectors.to(self.embedding.dtype)
+        vectors = graph.pair_vectors.to(self.embedding.dtype)
         distances = torch.sqrt((vectors**2).sum(-1))
         radial = self._radial(distances)
         harmonics = solid_harmonics(vectors / distances[:, None], self.options.l_max_edge)
@@ -215,6 +230,6 @@ class E3nnBackbone(Backbone):
             entered = self.entry(features)
             state = torch.cat([entered[:1] + scalars, entered[1:]])
         for layer in self.layers:
-            state = layer(state, graph, pair, radial, edge)
+            state = layer(state, graph, pair, radial, edge, self.neighbors)
         result: Tensor = self.exit(state)
         return result

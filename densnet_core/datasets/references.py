@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, pi
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from densnet_core.basis.base import MAX_L
 from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.datasets.frames import LabelledFrames
+from densnet_core.structures import Array, Structure
 from densnet_core.density.expansion import Expansion, scaled_functions
 from densnet_core.density.fitting import fit_density
 from densnet_core.errors import InputError
-from densnet_core.models.density import DensitySpecification
+from densnet_core.density.specification import DensitySpecification
 
 METRIC_CACHE_BYTES = 1_000_000_000
 SERIES_TERMS = 16
@@ -75,39 +76,31 @@ class _Integrals:
     Parameters
     ----------
     metric : (b, n, n)
-    dipoles : (b, n, 3)
-        Of the functions.
-    held : (b, n)
-        Coefficients of what these functions hold of the reference difference; what follows is of the rest.
-    projection : (b, n)
-    norm : (b,)
+    held : (b, d, n)
+        Coefficients of what these functions hold of the d reference densities; what follows is of the rest.
+    projection : (b, d, n)
+    norm : (b, d)
         Squared.
-    dipole : (b, 3)
-        Integral of r times the rest.
     """
 
     metric: Tensor
-    dipoles: Tensor
     held: Tensor
     projection: Tensor
     norm: Tensor
-    dipole: Tensor
 
-    def squared_errors(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Of densities and of dipoles, (b,) each, for coefficients (b, n)."""
+    def squared_errors(self, coefficients: Tensor) -> Tensor:
+        """(b,) squared norms of the errors, summed over the d densities, for coefficients (b, d, n)."""
         change = coefficients - self.held
-        response = torch.einsum("bij,bj->bi", self.metric, change) - 2.0 * self.projection
-        dipoles = torch.einsum("bi,bix->bx", change, self.dipoles) - self.dipole
-        return self.norm + (change * response).sum(-1), (dipoles**2).sum(-1)
+        response = torch.einsum("bij,bdj->bdi", self.metric, change) - 2.0 * self.projection
+        return (self.norm + (change * response).sum(-1)).sum(1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """Projections of a reference difference on scaled functions, its squared norm and its dipole integral."""
+    """Projections of a reference difference on scaled functions, and its squared norm."""
 
     projection: ScaledProjection
     norm: Tensor
-    dipole: Tensor
 
 
 class ReferenceDensities:
@@ -120,7 +113,9 @@ class ReferenceDensities:
 
     Parameters
     ----------
-    frames : LabelledFrames
+    structures : sequence of Structure
+    labels : sequence of (n_functions,), (n_densities, n_functions) or None
+        Fitted coefficients of each frame in the label basis; None where it has no such label.
     specification : DensitySpecification
 
     Raises
@@ -129,26 +124,36 @@ class ReferenceDensities:
         A frame's coefficients do not belong to the label basis.
     """
 
-    def __init__(self, frames: LabelledFrames, specification: DensitySpecification) -> None:
-        self.frames, self.specification = frames, specification
+    def __init__(
+        self, structures: Sequence[Structure], labels: Sequence[Array | None], specification: DensitySpecification
+    ) -> None:
+        self.structures, self.labels, self.specification = structures, labels, specification
         self._label_basis = specification.label_basis
         self._functions: dict[bytes, tuple[MolecularBasis, MolecularBasis]] = {}
         self._metrics: dict[int, Tensor] = {}
         self._bytes = 0
         self._references: dict[int, _Reference] = {}
         self._unscaled_fits: dict[int, Tensor] = {}
-        for index, coefficients in enumerate(frames.coefficients):
+        for index, coefficients in enumerate(labels):
+            if coefficients is None:
+                continue
             expected = self._both(index)[1].n_functions
-            if len(coefficients) != expected:
+            if np.shape(coefficients)[-1] != expected:
                 raise InputError(
-                    f"Frame {index} has {len(coefficients)} fitted coefficients, but the basis "
-                    f"{self._label_basis.name!r} has {expected} functions on {frames.structures[index].formula}; fit "
+                    f"Frame {index} has {np.shape(coefficients)[-1]} fitted coefficients, but the basis "
+                    f"{self._label_basis.name!r} has {expected} functions on {structures[index].formula}; fit "
                     "the frames in the basis that the model learns from."
                 )
 
+    def _label(self, index: int) -> Tensor:
+        coefficients = self.labels[index]
+        if coefficients is None:
+            raise InputError(f"Frame {index} has no fitted density; fit the store, or leave the frame out.")
+        return torch.tensor(coefficients, dtype=torch.float64)
+
     def _both(self, index: int) -> tuple[MolecularBasis, MolecularBasis]:
         """The functions of the basis and of the label basis on the atoms of a frame."""
-        numbers = self.frames.structures[index].numbers
+        numbers = self.structures[index].numbers
         key = numbers.tobytes()
         if key not in self._functions:
             own = MolecularBasis(self.specification.basis, numbers)
@@ -162,7 +167,7 @@ class ReferenceDensities:
 
     def positions(self, index: int) -> Tensor:
         """(n_atoms, 3), bohr."""
-        return torch.tensor(self.frames.structures[index].positions)
+        return torch.tensor(self.structures[index].positions)
 
     def metric_matrix(self, index: int) -> Tensor:
         """(n, n) float64 metric of a frame with the exponents of the basis; kept while there is room."""
@@ -178,53 +183,49 @@ class ReferenceDensities:
     def coefficients(self, index: int) -> Tensor:
         """(n,) coefficients of the reference difference in the basis with its exponents as they are, charge exact."""
         if not self.specification.adapts_exponents:
-            return torch.tensor(self.frames.coefficients[index])
+            return self._label(index)
         if index in self._unscaled_fits:
             return self._unscaled_fits[index]
         functions = self.functions(index)
-        charge = self.frames.structures[index].charge
+        charge = self.structures[index].charge
         unscaled = torch.ones((functions.n_atoms, MAX_L + 1), dtype=torch.float64)
         projection = self._reference(index).projection(unscaled)
         fit = fit_density(self.metric_matrix(index), projection, functions.electron_counts(), -float(charge))
         self._unscaled_fits[index] = torch.tensor(fit.coefficients)
         return self._unscaled_fits[index]
 
-    def squared_errors(self, indices: Sequence[int], predicted: Expansion) -> tuple[Tensor, Tensor]:
-        """Squared norms of density errors (hartree in the Coulomb metric) and of dipole errors (a.u.), (n,) each."""
+    def squared_errors(self, indices: Sequence[int], predicted: Expansion) -> Tensor:
+        """(n,) squared norms of density errors, hartree in the Coulomb metric."""
         frames = range(len(indices))
-        vectors = torch.split(predicted.coefficients, [self.functions(i).n_functions for i in indices])
+        vectors = torch.split(predicted.coefficients, [self.functions(i).n_functions for i in indices], dim=-1)
         scales: Sequence[Tensor] | None = None
         if predicted.scales is not None:
             scales = torch.split(predicted.scales, [self.functions(i).n_atoms for i in indices])
         groups: dict[bytes, list[int]] = {}
         for place in frames:
-            groups.setdefault(self.frames.structures[indices[place]].numbers.tobytes(), []).append(place)
-        norms, dipoles = [], []
+            groups.setdefault(self.structures[indices[place]].numbers.tobytes(), []).append(place)
+        norms = []
         for places in groups.values():
             chosen = [indices[place] for place in places]
             of_group = None if scales is None else torch.stack([scales[place] for place in places])
             integrals = self._fixed(chosen) if of_group is None else self._moving(chosen, of_group)
-            norm, dipole = integrals.squared_errors(torch.stack([vectors[place] for place in places]))
-            norms.append(norm)
-            dipoles.append(dipole)
+            norms.append(integrals.squared_errors(torch.stack([torch.atleast_2d(vectors[place]) for place in places])))
         order = torch.argsort(torch.tensor([place for places in groups.values() for place in places]))
-        return torch.cat(norms)[order], torch.cat(dipoles)[order]
+        return torch.cat(norms)[order]
 
     def mean_square(self) -> float:
         """Mean squared norm of the reference differences, for exponents that move."""
-        norms = [float(self._reference(i).norm) for i in range(len(self.frames))]
+        norms = [float(self._reference(i).norm) for i, label in enumerate(self.labels) if label is not None]
         return sum(norms) / len(norms)
 
     def _fixed(self, indices: Sequence[int]) -> _Integrals:
         """Integrals of frames of one composition with the exponents of the basis: it holds all of the labels."""
-        labels = torch.stack([torch.tensor(self.frames.coefficients[i]) for i in indices])
+        labels = torch.stack([torch.atleast_2d(self._label(i)) for i in indices])
         return _Integrals(
             torch.stack([self.metric_matrix(i) for i in indices]),
-            self.functions(indices[0]).dipoles(torch.stack([self.positions(i) for i in indices])),
             held=labels,
             projection=torch.zeros_like(labels),
-            norm=labels.new_zeros(len(indices)),
-            dipole=labels.new_zeros((len(indices), 3)),
+            norm=labels.new_zeros(labels.shape[:2]),
         )
 
     def _moving(self, indices: Sequence[int], scales: Tensor) -> _Integrals:
@@ -232,27 +233,24 @@ class ReferenceDensities:
         references = [self._reference(i) for i in indices]
         positions = torch.stack([self.positions(i) for i in indices])
         scaled = scaled_functions(self.functions(indices[0]), scales)
-        projection = torch.stack([one.projection(own) for one, own in zip(references, scales, strict=True)])
+        projection = torch.stack([one.projection(own)[None] for one, own in zip(references, scales, strict=True)])
         return _Integrals(
             two_center(self.specification.metric, scaled, positions),
-            scaled.dipoles(positions),
             held=torch.zeros_like(projection),
             projection=projection,
-            norm=torch.stack([one.norm for one in references]),
-            dipole=torch.stack([one.dipole for one in references]),
+            norm=torch.stack([one.norm[None] for one in references]),
         )
 
     def _reference(self, index: int) -> _Reference:
         """What does not change while the functions of a frame move."""
         if index not in self._references:
             functions, large = self._both(index)
-            positions, label = self.positions(index), torch.tensor(self.frames.coefficients[index])
+            positions, label = self.positions(index), self._label(index)
             metric, factor = self.specification.metric, self.specification.largest_factor
             factors = ScaledProjection.nodes(factor)[:, None, None].expand(-1, functions.n_atoms, 1)
             values = contracted_two_center(metric, functions.scaled(factors), positions, large, positions, label)
             self._references[index] = _Reference(
                 ScaledProjection(functions, values, factor),
                 label @ two_center(metric, large, positions) @ label,
-                label @ large.dipoles(positions),
             )
         return self._references[index]

@@ -1,0 +1,53 @@
+"""Pairs of atoms, and how many molecules one pass through a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+ATOMS_AT_ONCE: Final = 384
+"""Atoms of one pass through the networks where there is a choice: enough to hide overheads, little memory."""
+
+
+def all_pairs(sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Senders and receivers of all ordered pairs of different atoms within molecules of these sizes."""
+    senders, receivers, offset = [], [], 0
+    for size in sizes:
+        i, j = np.nonzero(~np.eye(size, dtype=bool))
+        senders.append(j + offset)
+        receivers.append(i + offset)
+        offset += size
+    return np.concatenate(senders), np.concatenate(receivers)
+
+
+def near_pairs(molecules: Sequence[NDArray[np.float64]], cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Senders and receivers of all ordered pairs of different atoms of one molecule that are closer than ``cutoff``.
+
+    Parameters
+    ----------
+    molecules : sequence of (n_atoms, 3)
+        Positions, bohr.
+    """
+    pairs, offset = [], 0
+    for positions in molecules:
+        pairs.append(cKDTree(positions).query_pairs(cutoff, output_type="ndarray") + offset)
+        offset += len(positions)
+    one_way = np.concatenate(pairs).astype(np.int64)
+    both_ways = np.concatenate([one_way, one_way[:, ::-1]])
+    senders, receivers = both_ways[np.lexsort((both_ways[:, 0], both_ways[:, 1]))].T
+    return senders, receivers
+
+
+def portions(n_atoms: Sequence[int], limit: int = ATOMS_AT_ONCE) -> list[range]:
+    """Consecutive molecules of these sizes that have at most ``limit`` atoms together, or are alone."""
+    result, start, total = [], 0, 0
+    for index, size in enumerate(n_atoms):
+        if index > start and total + size > limit:
+            result.append(range(start, index))
+            start, total = index, 0
+        total += size
+    return [*result, range(start, len(n_atoms))] if n_atoms else []

@@ -1,0 +1,55 @@
+"""Optional inputs: what a model does not use is refused, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from densnet_core.errors import InputError
+from densnet_core.graphs.graph import Graph
+from densnet_core.density.specification import DensitySpecification, describe_states
+
+
+class Declares(Protocol):
+    """A density or energy model."""
+
+    inputs: frozenset[str]
+    specification: DensitySpecification
+
+
+def check_specification(model: Declares) -> None:
+    """Refuse a model for data in which an input varies that it does not use.
+
+    Raises
+    ------
+    InputError
+        Naming model and inputs.
+    """
+    missing = sorted(model.specification.varies - model.inputs)
+    if missing:
+        specification = model.specification
+        found = f"states {describe_states(specification.states)}" + (
+            f", levels {', '.join(specification.levels)}" if "level" in missing else ""
+        )
+        raise InputError(
+            f"{type(model).__name__} does not use {' and '.join(missing)}, which differ within the training data "
+            f"({found}). Take a model that declares them among its inputs, or train one model for each."
+        )
+
+
+def check_graph(models: Iterable[Declares], graph: Graph) -> None:
+    """Refuse a graph with optional parts that none of the models uses.
+
+    Raises
+    ------
+    InputError
+    """
+    held = list(models)
+    used = frozenset[str]().union(*(model.inputs for model in held))
+    ignored = sorted(graph.optional - used)
+    if ignored:
+        names = " and ".join(type(model).__name__ for model in held)
+        raise InputError(
+            f"The graph has {' and '.join(ignored)}, which {names} would ignore; leave it out, or take a model that "
+            "declares it among its inputs."
+        )

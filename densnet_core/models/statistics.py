@@ -1,0 +1,109 @@
+"""What the models that ship with the core take from their training data before the first step.
+
+Nothing here depends on how molecules are turned, numbered or where they stand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification, State
+from densnet_core.errors import InputError
+from densnet_core.models.layout import CoefficientLayout
+
+SMALLEST_S_SCALE = 1e-4
+"""hartree^1/2 (Coulomb metric)."""
+SMALLEST_CHARGE = 1e-3
+"""e; unit of the flows where the atoms of the training data carry no charge."""
+SMALLEST_FORCE = 1e-6
+"""hartree/bohr."""
+
+
+def training_amplitudes(
+    dataset: Dataset, specification: DensitySpecification, layout: CoefficientLayout
+) -> tuple[Tensor, Tensor]:
+    """Species (n_atoms,) and amplitudes (n_components, n_atoms, width) of all reference densities of a data set.
+
+    Raises
+    ------
+    InputError
+        No frame has a density.
+    """
+    indices = dataset.having("density")
+    if not indices:
+        raise InputError("No training frame has a density, so its amplitudes have no scale; fit the store first.")
+    references = dataset.references(specification)
+    numbers = np.concatenate([dataset.structures[i].numbers for i in indices])
+    species = layout.species(torch.tensor(numbers))
+    flat = torch.cat([references.coefficients(i) for i in indices])
+    return species, layout.amplitudes(flat, species, layout.flat_places(species))
+
+
+def amplitude_statistics(layout: CoefficientLayout, species: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
+    """Offset (n_elements, width) of the s amplitudes and scale (n_elements, l_max + 1, width) of all.
+
+    The scale of elements that do not occur is one where they have a function.
+    """
+    offset = torch.zeros(len(layout.elements), layout.width, dtype=torch.float64)
+    scale = layout.present.clone()
+    for index in range(len(layout.elements)):
+        chosen = amplitudes[:, species == index]
+        if chosen.shape[1] == 0:
+            continue
+        offset[index] = chosen[0].mean(0) * layout.present[index, 0]
+        for l_ in range(layout.l_max + 1):
+            rows = chosen[l_**2 : (l_ + 1) ** 2]
+            rows = rows - offset[index] if l_ == 0 else rows
+            spread = torch.sqrt((rows**2).mean(dim=(0, 1)))
+            # A floor keeps shells that hardly vary in the sample able to respond; without any variation (a single
+            # frame, say) s amplitudes still have to take up the charge.
+            floor = max(float(spread.max()) * 0.05, SMALLEST_S_SCALE if l_ == 0 else 0.0)
+            scale[index, l_] = spread.clamp(min=floor) * layout.present[index, l_]
+    return offset, scale
+
+
+def charge_scale(layout: CoefficientLayout, species: Tensor, amplitudes: Tensor) -> float:
+    """Root mean square of the electrons that the difference density puts on an atom, e."""
+    electrons = (amplitudes[0] * layout.electron_counts(species)).sum(-1)
+    return max(float((electrons**2).mean()) ** 0.5, SMALLEST_CHARGE)
+
+
+def reference_energies(
+    dataset: Dataset, elements: tuple[int, ...], states: tuple[State, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Energies of the elements (n_elements,) and of the states (n_states,), hartree, by least squares.
+
+    The sum over atoms and fragments is closest to the training energies; of minimum norm where the compositions do not
+    determine it. One state of the training data has no energy of its own: the neutral singlet, or the most common one.
+    """
+    indices = dataset.having("energy")
+    of_state = np.zeros(len(states))
+    if not indices:
+        return np.zeros(len(elements)), of_state
+    frames = [dataset.structures[i] for i in indices]
+    energies = np.array([float(dataset.value("energy", i)) for i in indices])
+    atoms = np.array([[np.sum(s.numbers == z) for z in elements] for s in frames], dtype=float)
+    found = [Counter((part.charge, part.multiplicity) for part in s.parts) for s in frames]
+    total = sum(found, Counter[State]())
+    plain = NEUTRAL_SINGLET if NEUTRAL_SINGLET in total else total.most_common(1)[0][0]
+    others = [state for state in states if state != plain]
+    fragments = np.array([[counts[state] for state in others] for counts in found], dtype=float).reshape(len(frames), -1)
+    solution, *_ = np.linalg.lstsq(np.hstack([atoms, fragments]), energies, rcond=1e-8)
+    for state, energy in zip(others, solution[len(elements) :], strict=True):
+        of_state[states.index(state)] = energy
+    return solution[: len(elements)], of_state
+
+
+def energy_unit(dataset: Dataset) -> float:
+    """Root mean square force, hartree/bohr: the unit in which energies per atom and forces are learned."""
+    indices = dataset.having("forces")
+    if not indices:
+        return 1e-2
+    mean = np.mean([np.mean(dataset.value("forces", i) ** 2) for i in indices])
+    return max(float(np.sqrt(mean)), SMALLEST_FORCE)

@@ -1,0 +1,77 @@
+"""From networks to named outputs: densities, what follows from them, energies and forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from densnet_core.density.expansion import Expansion
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.graphs.graph import Graph
+from densnet_core.models.density import DensityModel
+from densnet_core.models.energy import EnergyModel
+from densnet_core.plugins.manager import Manager
+
+Derive = Callable[[Graph, Mapping[str, Expansion], DensitySpecification], Tensor]
+
+
+def common_cutoff(density: DensityModel, energy: EnergyModel) -> float | None:
+    """Distance in bohr beyond which no pair of atoms matters to either of two models, or None."""
+    cutoffs = [model.cutoff for model in (density, energy) if model.cutoff is not None]
+    return max(cutoffs) if len(cutoffs) == 2 else None
+
+
+def derived_quantities(densities: Collection[str], manager: Manager) -> dict[str, Derive]:
+    """Functions from predicted densities to the quantities that can be had from them, by name."""
+    found = {}
+    for name, quantity in manager.quantities().items():
+        if quantity.output is not None and set(quantity.densities) <= set(densities):
+            found[name] = manager.load_target(quantity.output, f"quantity {name!r}")
+    return found
+
+
+def density_outputs(
+    model: DensityModel, graph: Graph, names: Iterable[str], derived: Mapping[str, Derive]
+) -> dict[str, Any]:
+    """Densities (``Expansion``) and derived quantities of a graph, those that are asked for."""
+    densities = model(graph)
+    return {
+        name: densities[name] if name in densities else derived[name](graph, densities, model.specification)
+        for name in names
+    }
+
+
+def energy_outputs(
+    density: DensityModel, energy: EnergyModel, graph: Graph, forces: bool = True, training: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Expansion]]:
+    """What the energy model gives, with "forces" (n_atoms, 3), hartree/bohr, if asked for; and the densities.
+
+    Forces are minus the gradient of the energy through the energy model and the density model.
+
+    Parameters
+    ----------
+    training : bool
+        Keep the graph, so that a loss on the outputs can be differentiated.
+    """
+    if not forces:
+        with torch.set_grad_enabled(training):
+            densities = density(graph)
+            return energy(graph, densities), densities
+    with torch.enable_grad():  # type: ignore[no-untyped-call]
+        positions = graph.positions.detach().requires_grad_()
+        moved = graph.with_positions(positions)
+        densities = density(moved)
+        outputs: dict[str, Tensor] = energy(moved, densities)
+        (gradient,) = torch.autograd.grad(outputs["energy"].sum(), positions, create_graph=training)
+    if not training:
+        outputs = {name: value.detach() for name, value in outputs.items()}
+        densities = {name: _detached(one) for name, one in densities.items()}
+    return {**outputs, "forces": -gradient}, densities
+
+
+def _detached(expansion: Expansion) -> Expansion:
+    scales = None if expansion.scales is None else expansion.scales.detach()
+    return Expansion(expansion.coefficients.detach(), scales)
