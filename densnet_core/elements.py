@@ -1,4 +1,4 @@
-"""Symbols, standard atomic weights and covalent radii of the elements 1 to 86."""
+"""Symbols, standard atomic weights and covalent radii of the elements 1 to 86, and the isotopes of hydrogen."""
 
 from typing import Final
 
@@ -35,6 +35,13 @@ RADII: Final[tuple[float, ...]] = (
 )
 
 
+# Isotopes of hydrogen that geometry files name, dalton: Atomic Mass Evaluation 2012, Wang et al., Chin. Phys. C 36
+# (2012) 1603, as in NIST's table of atomic weights and isotopic compositions.
+DEUTERIUM: Final = 2.01410177812
+TRITIUM: Final = 3.01604928
+_ISOTOPES: Final = {"D": DEUTERIUM, "T": TRITIUM, "2H": DEUTERIUM, "3H": TRITIUM}
+
+
 def symbol(number: int) -> str:
     """Symbol of an atomic number; ``InputError`` outside 1 to 86."""
     if not 1 <= number < len(SYMBOLS):
@@ -48,6 +55,21 @@ def atomic_number(name: str) -> int:
     if wanted in SYMBOLS[1:]:
         return SYMBOLS.index(wanted)
     raise InputError(f"There is no element {name!r}. {nearest(wanted, SYMBOLS[1:])}")
+
+
+def nuclide(name: str) -> tuple[int, float | None]:
+    """Atomic number and isotopic mass of an atom as files name it: an element, or ``D``, ``T``, ``2H``, ``3H``.
+
+    The mass (dalton) is None for an element, which has its standard weight; ``InputError`` if there is no such atom.
+    """
+    isotope = _ISOTOPES.get(name.strip().upper())
+    return (1, isotope) if isotope is not None else (atomic_number(name), None)
+
+
+def nuclide_symbol(number: int, mass: float) -> str:
+    """The symbol of an element, or ``D`` or ``T`` for hydrogen of exactly that isotope's mass."""
+    heavy = {DEUTERIUM: "D", TRITIUM: "T"}
+    return heavy.get(mass, "H") if number == 1 else symbol(number)
 
 
 def atomic_weight(number: int) -> float:

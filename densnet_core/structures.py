@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.elements import atomic_number, atomic_weight, symbol
+from densnet_core.elements import atomic_weight, nuclide, nuclide_symbol, symbol
 from densnet_core.errors import InputError
+from densnet_core.fragments import Fragment, check_fragments, check_spin, fragment_labels, fragments_from
 from densnet_core.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
@@ -19,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """Nuclei, charge and spin of one molecule.
+    """Nuclei, charge and spin of a molecule, or of several that are fragments of it.
 
     Parameters
     ----------
@@ -31,17 +33,24 @@ class Structure:
         Total charge in units of e.
     multiplicity : int
         Spin multiplicity 2S+1.
+    isotope_masses : (n_atoms,) float64 or None
+        Masses of the nuclei, dalton; None means the standard atomic weights. What moves depends on them, no label does.
+    fragments : tuple of Fragment
+        How atoms, charge and spin are divided among molecules; empty: all are one.
 
     Raises
     ------
     InputError
-        For wrong shapes, non-finite positions, unknown elements or a multiplicity the electrons cannot have.
+        For wrong shapes, non-finite positions, unknown elements, a multiplicity the electrons cannot have, masses that
+        are not positive, or fragments that do not make up the whole.
     """
 
     numbers: NDArray[np.int64]
     positions: Array
     charge: int = 0
     multiplicity: int = 1
+    isotope_masses: Array | None = None
+    fragments: tuple[Fragment, ...] = ()
 
     def __post_init__(self) -> None:
         numbers = np.ascontiguousarray(self.numbers, dtype=np.int64)
@@ -56,14 +65,15 @@ class Structure:
             raise InputError("positions contain values that are not finite.")
         for number in np.unique(numbers):
             symbol(int(number))
-        if self.n_electrons < 0:
-            raise InputError(f"Charge {self.charge} leaves a negative number of electrons.")
-        unpaired = self.multiplicity - 1
-        if unpaired < 0 or unpaired > self.n_electrons or (self.n_electrons - unpaired) % 2:
-            raise InputError(
-                f"Multiplicity {self.multiplicity} is impossible with {self.n_electrons} electrons; "
-                f"check charge ({self.charge}) and multiplicity."
-            )
+        check_spin(self.n_electrons, self.charge, self.multiplicity)
+        if self.isotope_masses is not None:
+            masses = np.ascontiguousarray(self.isotope_masses, dtype=np.float64)
+            object.__setattr__(self, "isotope_masses", masses)
+            if masses.shape != numbers.shape or not (np.isfinite(masses) & (masses > 0)).all():
+                raise InputError(f"Isotope masses must be {numbers.size} positive numbers in dalton, not {masses}.")
+        object.__setattr__(self, "fragments", tuple(self.fragments))
+        if self.fragments:
+            check_fragments(self.fragments, numbers, self.charge, self.multiplicity)
 
     @property
     def n_atoms(self) -> int:
@@ -80,8 +90,15 @@ class Structure:
 
     @property
     def masses(self) -> Array:
-        """(n_atoms,) standard atomic weights in dalton."""
+        """(n_atoms,) masses of the nuclei in dalton: those given, or the standard atomic weights."""
+        if self.isotope_masses is not None:
+            return self.isotope_masses
         return np.array([atomic_weight(int(z)) for z in self.numbers])
+
+    @property
+    def parts(self) -> tuple[Fragment, ...]:
+        """The fragments; without any, one of all atoms with the structure's charge and multiplicity."""
+        return self.fragments or (Fragment(tuple(range(self.n_atoms)), self.charge, self.multiplicity),)
 
     @property
     def formula(self) -> str:
@@ -98,7 +115,8 @@ class Structure:
     def content_hash(self) -> bytes:
         """SHA-256 (32 bytes) of numbers, charge, multiplicity and positions rounded to 1e-9 bohr.
 
-        Two frames with equal hash are the same calculation; splits and stores are keyed by it.
+        Two frames with equal hash are the same calculation; splits and stores are keyed by it. Isotopes and the
+        division into fragments change no label and are not part of it.
         """
         rounded = np.round(self.positions * 1e9).astype("<i8")
         digest = hashlib.sha256(b"densnet-structure-1")
@@ -109,8 +127,8 @@ class Structure:
 
     def __str__(self) -> str:
         rows = [
-            f"{symbol(int(z)):<2} {x:14.8f} {y:14.8f} {w:14.8f}"
-            for z, (x, y, w) in zip(self.numbers, self.positions * BOHR_TO_ANGSTROM, strict=True)
+            f"{name:<2} {x:14.8f} {y:14.8f} {w:14.8f}"
+            for name, (x, y, w) in zip(xyz_symbols(self, True), self.positions * BOHR_TO_ANGSTROM, strict=True)
         ]
         head = f"{self.formula}, charge {self.charge}, multiplicity {self.multiplicity}, positions in angstrom"
         return "\n".join([head, *rows])
@@ -119,8 +137,10 @@ class Structure:
 def read_xyz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> list[Structure]:
     """All frames of an XYZ file (angstrom), as ``Structure`` in bohr.
 
-    Of an extended XYZ header only what contradicts this is looked at: other columns before the positions, another unit
-    of length, a charge or multiplicity where the usual one is asked for.
+    ``D`` and ``T`` are hydrogen of those masses. Of an extended XYZ file the columns ``masses`` (dalton) and
+    ``fragment`` (an integer for each atom; with ``fragment_charges="0 1"`` and ``fragment_multiplicities="1 1"`` in the
+    header, in ascending order of it) are read. Otherwise only what contradicts the reading is looked at: other columns
+    before the positions, another unit of length, a charge or multiplicity where the usual one is asked for.
 
     Raises
     ------
@@ -155,11 +175,12 @@ def _is_number(text: str, value: int) -> bool:
 
 
 _COLUMNS = re.compile(r"(species:S:1|Z:I:1):pos:R:3(:|$)")
+_KEY = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|\S+)")
 
 
-def _check_header(where: str, header: str, charge: int, multiplicity: int) -> None:
-    """Refuse a comment line that says that the frame is not what will be read."""
-    said = {key.lower(): value for key, value in re.findall(r"(\w+)\s*=\s*\"?([^\s\"]+)", header)}
+def _read_header(where: str, header: str, charge: int, multiplicity: int) -> dict[str, str]:
+    """The keys of a comment line; refused if it says that the frame is not what will be read."""
+    said = {key.lower(): value.strip('" ') for key, value in _KEY.findall(header)}
     if not _COLUMNS.match(said.get("properties", "species:S:1:pos:R:3")):
         raise InputError(f"{where}: the columns are {said['properties']!r}; expected species:S:1:pos:R:3 first.")
     if (unit := said.get("length_unit", "angstrom").lower()) not in ("angstrom", "ang", "å"):
@@ -168,6 +189,39 @@ def _check_header(where: str, header: str, charge: int, multiplicity: int) -> No
     for name, value, usual in (("charge", charge, 0), ("multiplicity", multiplicity, 1)):
         if value == usual and not _is_number(said.get(name, str(value)), value):
             raise InputError(f"{where}: the frame has {name} {said[name]}; ask for that {name}, found {value}.")
+    return said
+
+
+def _place(where: str, said: Mapping[str, str], column: str, kind: str) -> int | None:
+    """In which of the fields of a line the column of an extended XYZ file stands; None if it has no such column."""
+    start = 0
+    for name, kind_there, width in re.findall(r"(\w+):(\w):(\d+)", said.get("properties", "")):
+        if name == column:
+            if (kind_there, width) != (kind, "1"):
+                raise InputError(f"{where}: there is a column {name}:{kind_there}:{width}; expected {name}:{kind}:1.")
+            return start
+        start += int(width)
+    return None
+
+
+def read_fragments(
+    where: str, labels: Sequence[str], header: Mapping[str, str], charge: int, multiplicity: int
+) -> tuple[Fragment, ...]:
+    """Fragments of an extended XYZ frame from the words of the column ``fragment`` and the header.
+
+    A single fragment whose charge and multiplicity the header does not say has those of the frame.
+    """
+    try:
+        keys = ("fragment_charges", "fragment_multiplicities")
+        charges, multiplicities = (
+            [int(word) for word in header[key].replace(",", " ").split()] if key in header else None for key in keys
+        )
+        found = [int(label) for label in labels]
+    except ValueError:
+        raise InputError(f"{where}: fragments, their charges and multiplicities must be whole numbers.") from None
+    if len(set(found)) == 1:
+        charges, multiplicities = charges or [charge], multiplicities or [multiplicity]
+    return fragments_from(found, charges, multiplicities)
 
 
 def _read_frame(source: Path, lines: list[str], at: int, charge: int, multiplicity: int) -> Structure:
@@ -178,31 +232,97 @@ def _read_frame(source: Path, lines: list[str], at: int, charge: int, multiplici
     rows = lines[at + 2 : at + 2 + count]
     if count < 1 or len(rows) < count:
         raise InputError(f"{source}, line {at + 1}: {count} atoms announced, {len(rows)} lines follow.")
-    _check_header(f"{source}, line {at + 2}", lines[at + 1], charge, multiplicity)
-    numbers, positions = [], []
+    where = f"{source}, line {at + 2}"
+    said = _read_header(where, lines[at + 1], charge, multiplicity)
+    mass_at, fragment_at = _place(where, said, "masses", "R"), _place(where, said, "fragment", "I")
+    atoms, positions, labels = [], [], []
     for offset, row in enumerate(rows):
         fields = row.split()
         try:
-            numbers.append(int(fields[0]) if fields[0].isascii() and fields[0].isdigit() else atomic_number(fields[0]))
+            number, mass = (int(fields[0]), None) if fields[0].isascii() and fields[0].isdigit() else nuclide(fields[0])
+            atoms.append((number, mass if mass_at is None else float(fields[mass_at])))
+            labels += [] if fragment_at is None else [fields[fragment_at]]
             positions.append([float(value) for value in fields[1:4]])
         except (IndexError, ValueError):
             positions.append([])
         if len(positions[-1]) != 3:
-            raise InputError(f"{source}, line {at + 3 + offset}: expected 'symbol x y z', found {row!r}.")
+            more = "".join(f" {name}" for name, place in (("mass", mass_at), ("fragment", fragment_at)) if place)
+            raise InputError(f"{source}, line {at + 3 + offset}: expected 'symbol x y z{more}', found {row!r}.")
     try:
-        return Structure(np.array(numbers), np.array(positions) / BOHR_TO_ANGSTROM, charge, multiplicity)
+        return Structure(
+            np.array([number for number, _ in atoms]),
+            np.array(positions) / BOHR_TO_ANGSTROM,
+            charge,
+            multiplicity,
+            masses_of(atoms),
+            read_fragments(where, labels, said, charge, multiplicity) if labels else (),
+        )
     except InputError as error:
         raise InputError(f"{source}, line {at + 1}: {error}") from error
 
 
-def write_xyz(path: str | Path, structures: list[Structure], comments: list[str] | None = None) -> None:
+def masses_of(atoms: Sequence[tuple[int, float | None]]) -> Array | None:
+    """Isotope masses of atoms given as atomic number and mass (None: the standard weight); None if none has a mass."""
+    if all(mass is None for _, mass in atoms):
+        return None
+    return np.array([atomic_weight(number) if mass is None else mass for number, mass in atoms])
+
+
+def xyz_columns(structure: Structure, *, name_isotopes: bool) -> tuple[list[str], dict[str, str], list[str]]:
+    """What an XYZ frame says of isotopes and fragments.
+
+    Parameters
+    ----------
+    structure : Structure
+    name_isotopes : bool
+        Call deuterium and tritium D and T where that says all of the masses; else there is a column of masses.
+
+    Returns
+    -------
+    columns : list of str
+        Further columns after the positions, as ``Properties`` names them.
+    header : dict
+        Further keys.
+    rows : list of str
+        Of each atom the fields of these columns; the symbol to write is ``xyz_symbols``.
+    """
+    columns, header = [], {}
+    fields: list[list[str]] = [[] for _ in range(structure.n_atoms)]
+    if structure.isotope_masses is not None:
+        named = masses_of([nuclide(name) for name in xyz_symbols(structure, name_isotopes)])
+        if named is None or not np.array_equal(named, structure.isotope_masses):
+            columns.append("masses:R:1")
+            for words, mass in zip(fields, structure.isotope_masses.tolist(), strict=True):
+                words.append(repr(mass))
+    if structure.fragments:
+        columns.append("fragment:I:1")
+        for words, label in zip(fields, fragment_labels(structure.fragments, structure.n_atoms), strict=True):
+            words.append(str(label))
+        header["fragment_charges"] = " ".join(str(fragment.charge) for fragment in structure.fragments)
+        header["fragment_multiplicities"] = " ".join(str(fragment.multiplicity) for fragment in structure.fragments)
+    return columns, header, [" ".join(words) for words in fields]
+
+
+def xyz_symbols(structure: Structure, name_isotopes: bool) -> list[str]:
+    """Symbols of the atoms; with ``name_isotopes`` D and T for hydrogen of those masses."""
+    masses = structure.masses if name_isotopes else np.zeros(structure.n_atoms)
+    return [nuclide_symbol(int(z), float(mass)) for z, mass in zip(structure.numbers, masses, strict=True)]
+
+
+def write_xyz(path: str | Path, structures: list[Structure]) -> None:
     """Write structures as XYZ frames in angstrom with 12 decimals, a thousandth of what ``content_hash`` resolves."""
     blocks = []
-    for index, structure in enumerate(structures):
-        comment = comments[index] if comments else f"charge={structure.charge} multiplicity={structure.multiplicity}"
+    for structure in structures:
+        columns, more, fields = xyz_columns(structure, name_isotopes=True)
+        comment = f"charge={structure.charge} multiplicity={structure.multiplicity}"
+        comment += "".join(f' {key}="{value}"' for key, value in more.items())
+        if columns:
+            comment = f"Properties=species:S:1:pos:R:3:{':'.join(columns)} {comment}"
         rows = [
-            f"{symbol(int(z)):<2} {x:18.12f} {y:18.12f} {w:18.12f}"
-            for z, (x, y, w) in zip(structure.numbers, structure.positions * BOHR_TO_ANGSTROM, strict=True)
+            f"{name:<2} {x:18.12f} {y:18.12f} {w:18.12f} {further}".rstrip()
+            for name, (x, y, w), further in zip(
+                xyz_symbols(structure, True), structure.positions * BOHR_TO_ANGSTROM, fields, strict=True
+            )
         ]
         blocks.append("\n".join([str(structure.n_atoms), comment, *rows]))
     Path(path).write_text("\n".join(blocks) + "\n", encoding="utf-8")

@@ -58,8 +58,8 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]]) -
     Raises
     ------
     InputError
-        If the frames are not of one molecule with the same labels, charge 0 and multiplicity 1 included: the archive
-        does not hold those.
+        If the frames are not of one molecule with the same labels, charge and multiplicity, or have isotopes or
+        fragments: the archive does not hold those.
     """
     first = frames[0][0]
     present = {labels_of(result) for _, result in frames}
@@ -69,6 +69,8 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]]) -
             "A NumPy archive holds frames of one molecule, charge and multiplicity with the same labels; export "
             "extended XYZ or QCSchema instead."
         )
+    if any(structure.isotope_masses is not None or structure.fragments for structure, _ in frames):
+        raise InputError("A NumPy archive has no isotopes and fragments; export extended XYZ or QCSchema instead.")
     labels = present.pop()
     results = [result for _, result in frames]
     if missing := {"energy", "forces"} - set(labels):

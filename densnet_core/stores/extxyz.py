@@ -2,8 +2,9 @@
 
 Keys of a header: ``energy``, ``dipole``, ``charge``, ``multiplicity``, and ``energy_unit``, ``length_unit``,
 ``forces_unit``, ``dipole_unit``; columns: ``species``, ``pos``, ``forces``. Without units in header or options they are
-ASE's: eV, angstrom, eV/angstrom, e*angstrom. Other keys that look like units, charge or spin are refused. Orbitals have
-no place in such a file.
+ASE's: eV, angstrom, eV/angstrom, e*angstrom. Isotopes are a column ``masses`` (dalton, as ASE has it) or the symbols D
+and T, fragments a column ``fragment`` with ``fragment_charges`` and ``fragment_multiplicities`` in the header. Other
+keys that look like units, charge or spin are refused. Orbitals have no place in such a file.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Any, Final, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.elements import atomic_number, symbol
+from densnet_core.elements import nuclide
 from densnet_core.errors import DataError, InputError, nearest
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.stores.importing import ImportedFrames, says_electrons, says_units, whole_number
 from densnet_core.stores.labels import labels_of, partial_result
-from densnet_core.structures import Structure
+from densnet_core.structures import Structure, masses_of, read_fragments, xyz_columns, xyz_symbols
 from densnet_core.units import (
     AU_TO_DEBYE,
     BOHR_TO_ANGSTROM,
@@ -149,8 +150,11 @@ def write_extxyz(file: TextIO, frames: Iterable[tuple[Structure, ReferenceResult
     angstrom, forces_unit = BOHR_TO_ANGSTROM, EV_PER_ANGSTROM
     for structure, result in frames:
         present = labels_of(result)
+        # A column of masses and not D and T, which ASE does not know.
+        columns, more_keys, fields = xyz_columns(structure, name_isotopes=False)
+        forces = ["forces:R:3"] if "forces" in present else []
         keys = {
-            "Properties": "species:S:1:pos:R:3" + (":forces:R:3" if "forces" in present else ""),
+            "Properties": ":".join(["species:S:1:pos:R:3", *forces, *columns]),
             "pbc": "F F F",
             "charge": str(structure.charge),
             "multiplicity": str(structure.multiplicity),
@@ -166,13 +170,14 @@ def write_extxyz(file: TextIO, frames: Iterable[tuple[Structure, ReferenceResult
             if name in present:
                 keys |= {name: _numbers(np.ravel(getattr(result, name))), f"{name}_unit": unit}
         text = " ".join(
-            f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in (keys | more).items()
+            f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in (keys | more_keys | more).items()
         )
         table = [structure.positions * angstrom]
         if "forces" in present:
             table.append(result.forces * forces_unit)
         rows = (
-            f"{symbol(int(z)):<2} {_numbers(row)}" for z, row in zip(structure.numbers, np.hstack(table), strict=True)
+            f"{name:<2} {_numbers(row)} {further}".rstrip()
+            for name, row, further in zip(xyz_symbols(structure, False), np.hstack(table), fields, strict=True)
         )
         file.write("\n".join([str(structure.n_atoms), text, *rows]) + "\n")
 
@@ -248,6 +253,7 @@ class _Frame:
             )
         known = {keys.name(label) for label in LABELS}
         known |= {"Properties", "pbc", "charge", "multiplicity", "species", "pos", "Z", "Lattice", "level_of_theory"}
+        known |= {"masses", "fragment", "fragment_charges", "fragment_multiplicities"}
         known |= {f"{quantity}_unit" for quantity in UNITS}
         self.unknown = there - known
         for name in sorted(self.unknown):
@@ -286,18 +292,10 @@ class _Frame:
 
     def record(self, charge: int | None, multiplicity: int | None, name: str) -> tuple[Structure, ReferenceResult]:
         try:
-            numbers = [int(z) if z.isdecimal() else atomic_number(z) for (z,) in self.columns["species"]]
-            structure = Structure(
-                np.array(numbers),
-                self._values("length", self.columns["pos"], (len(numbers), 3)),
-                whole_number(f"{self.where}: charge", self.header.get("charge", charge or 0)),
-                whole_number(
-                    f"{self.where}: multiplicity",
-                    self.header.get("multiplicity", 1 if multiplicity is None else multiplicity),
-                ),
-            )
+            structure = self._structure(charge, multiplicity)
         except InputError as error:
             raise InputError(f"{self.where}: {error}") from error
+        numbers = structure.numbers
         shapes: dict[str, tuple[int, ...]] = {"energy": (), "forces": (len(numbers), 3), "dipole": (3,)}
         labels: dict[str, Any] = {}
         for label in self.labels:
@@ -307,8 +305,34 @@ class _Frame:
         labels["energy"] = float(labels["energy"])
         return structure, partial_result(labels, provenance={"imported from": name})
 
+    def _structure(self, charge: int | None, multiplicity: int | None) -> Structure:
+        atoms = [(int(z), None) if z.isdecimal() else nuclide(z) for (z,) in self.columns["species"]]
+        total = whole_number(f"{self.where}: charge", self.header.get("charge", charge or 0))
+        usual = 1 if multiplicity is None else multiplicity
+        spin = whole_number(f"{self.where}: multiplicity", self.header.get("multiplicity", usual))
+        masses = masses_of(atoms)
+        if "masses" in self.columns:
+            masses = self._floats("masses", self.columns["masses"], (len(atoms), 1))[:, 0]
+        labels = [word for row in self.columns.get("fragment", ()) for word in row]
+        return Structure(
+            np.array([number for number, _ in atoms]),
+            self._values("length", self.columns["pos"], (len(atoms), 3)),
+            total,
+            spin,
+            masses,
+            read_fragments(self.where, labels, self.header, total, spin) if labels else (),
+        )
+
     def _values(self, quantity: str, words: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Numbers in atomic units."""
+        values = self._floats(quantity, words, shape)
+        given, asked = self.header.get(f"{quantity}_unit"), self.keys.units.get(quantity)
+        if given is not None and asked is not None and unit_factor(quantity, given) != unit_factor(quantity, asked):
+            raise DataError(f"{self.where}: the header gives {quantity} in {given}, the option in {asked}.")
+        return np.asarray(values / unit_factor(quantity, given or asked or ASE_UNITS[quantity]))
+
+    def _floats(self, quantity: str, words: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Finite numbers of a shape, as the file has them."""
         try:
             values = np.array(words, dtype=np.float64)
             if shape == () and values.shape == (1,):
@@ -319,7 +343,4 @@ class _Frame:
             raise DataError(f"{self.where}: {quantity} must have shape {shape}, not {values.shape}.")
         if not np.isfinite(values).all():
             raise DataError(f"{self.where}: {quantity} is not finite. Found: {self.found}.")
-        given, asked = self.header.get(f"{quantity}_unit"), self.keys.units.get(quantity)
-        if given is not None and asked is not None and unit_factor(quantity, given) != unit_factor(quantity, asked):
-            raise DataError(f"{self.where}: the header gives {quantity} in {given}, the option in {asked}.")
-        return np.asarray(values / unit_factor(quantity, given or asked or ASE_UNITS[quantity]))
+        return values

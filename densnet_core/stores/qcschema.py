@@ -19,6 +19,7 @@ from densnet_core.basis.base import Basis, GaussianBasis, Shell
 from densnet_core.basis.conventions import from_cca_order, to_cca_order
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DataError, InputError
+from densnet_core.fragments import Fragment
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.importing import ImportedFrames, check_orthonormal, whole_number
@@ -108,11 +109,28 @@ class _Result:
         if not all(molecule.get("real") or [True]):
             raise InputError("the molecule has ghost atoms, which a store cannot hold.")
         symbols = [str(name) for name in molecule["symbols"]]
+        masses = molecule.get("masses")
         return Structure(
             np.array([atomic_number(name) for name in symbols]),
             self._numbers("geometry", molecule["geometry"], (len(symbols), 3)),
             whole_number(f"{self.where}: molecular_charge", molecule.get("molecular_charge", 0)),
             whole_number(f"{self.where}: molecular_multiplicity", molecule.get("molecular_multiplicity", 1)),
+            None if masses is None else self._numbers("masses", masses, (len(symbols),)),
+            self._fragments(molecule),
+        )
+
+    def _fragments(self, molecule: Mapping[str, Any]) -> tuple[Fragment, ...]:
+        atoms = molecule.get("fragments") or []
+        if len(atoms) < 2:
+            return ()
+        charges, spins = (molecule.get(f"fragment_{name}") for name in ("charges", "multiplicities"))
+        return tuple(
+            Fragment(
+                tuple(sorted(int(atom) for atom in members)),
+                0 if charges is None else whole_number(f"{self.where}: fragment_charges", charges[index]),
+                1 if spins is None else whole_number(f"{self.where}: fragment_multiplicities", spins[index]),
+            )
+            for index, members in enumerate(atoms)
         )
 
     def _label(self, driver: str, shape: tuple[int, ...]) -> Array:
@@ -239,6 +257,13 @@ def write_qcschema(
 
 
 def _molecule(structure: Structure) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if structure.isotope_masses is not None:
+        more["masses"] = structure.isotope_masses.tolist()
+    if structure.fragments:
+        more["fragments"] = [list(fragment.atoms) for fragment in structure.fragments]
+        more["fragment_charges"] = [float(fragment.charge) for fragment in structure.fragments]
+        more["fragment_multiplicities"] = [fragment.multiplicity for fragment in structure.fragments]
     return {
         "schema_name": "qcschema_molecule",
         "schema_version": 2,
@@ -248,6 +273,7 @@ def _molecule(structure: Structure) -> dict[str, Any]:
         "molecular_multiplicity": structure.multiplicity,
         "fix_com": True,
         "fix_orientation": True,
+        **more,
     }
 
 

@@ -9,17 +9,13 @@ import numpy as np
 
 from densnet_core.errors import DataError
 from densnet_core.spectra.harmonic import HarmonicReference
-from densnet_core.structures import Structure
+from densnet_core.stores.molecules import structure_from, structure_record
 
 
 def harmonic_record(harmonic: HarmonicReference) -> dict[str, Any]:
     """Minimum, Hessian and dipole derivatives; keys name the units."""
-    structure = harmonic.structure
     return {
-        "numbers": structure.numbers.tolist(),
-        "positions_bohr": structure.positions.tolist(),
-        "charge": structure.charge,
-        "multiplicity": structure.multiplicity,
+        **structure_record(harmonic.structure),
         "energy_hartree": harmonic.energy,
         "hessian_hartree_per_bohr2": harmonic.hessian.tolist(),
         "dipole_derivatives_e": harmonic.dipole_derivatives.tolist(),
@@ -29,17 +25,11 @@ def harmonic_record(harmonic: HarmonicReference) -> dict[str, Any]:
 def harmonic_from(record: Mapping[str, Any]) -> HarmonicReference:
     """Inverse of ``harmonic_record``; ``DataError`` if the record is malformed."""
     try:
-        structure = Structure(
-            np.array(record["numbers"]),
-            np.array(record["positions_bohr"]),
-            record["charge"],
-            record["multiplicity"],
-        )
         return HarmonicReference(
-            structure,
+            structure_from(record),
             record["energy_hartree"],
             np.array(record["hessian_hartree_per_bohr2"]),
             np.array(record["dipole_derivatives_e"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, DataError) as error:
         raise DataError(f"harmonic.json is malformed ({error!r}); remove it to have it made again.") from error

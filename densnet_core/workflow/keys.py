@@ -8,6 +8,7 @@ from typing import Any
 
 from densnet_core.basis.base import Basis
 from densnet_core.config import Chosen, Config, Selection
+from densnet_core.stores.molecules import structure_record
 from densnet_core.structures import Structure
 from densnet_core.workflow.folder import key_of
 from densnet_core.workflow.labels import fit_name
@@ -28,13 +29,17 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     molecule: Any = structure.content_hash().hex()
     if system.smiles is not None:
         molecule = [system.smiles, system.charge, system.multiplicity]
-    start = [molecule, str(config.reference.level), plain(chosen.backend)]
+    start: list[Any] = [molecule, str(config.reference.level), plain(chosen.backend)]
+    if structure.fragments:  # their charges and spins are an input of the models
+        start.append(structure_record(structure)["fragments"])
+    # Not among what labels depend on, but what moves does.
+    isotopes = [] if structure.isotope_masses is None else [structure.isotope_masses.tolist()]
     training = config.training
     common = [training.seed, training.train, training.validation, training.test, training.batch_size]
     density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
     energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
-    keys = {"harmonic": key_of("harmonic", start)}
-    keys["sample"] = key_of("sample", start, _sampler(chosen.sampler), *_pool(config, chosen))
+    keys = {"harmonic": key_of("harmonic", start, *isotopes)}
+    keys["sample"] = key_of("sample", start, *isotopes, _sampler(chosen.sampler), *_pool(config, chosen))
     properties = config.reference.properties
     fitted = [properties, basis.content_hash(), config.basis.metric] if properties else []
     keys["reference"] = key_of("reference", keys["sample"], *fitted)
@@ -50,7 +55,7 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     keys["train"] = key_of("train", keys["density"], energy)
     keys["evaluate"] = key_of("evaluate", keys["train"])
     keys["export"] = key_of("export", keys["train"])
-    keys["md"] = key_of("md", keys["train"], config.md.model_dump(mode="json"), plain(chosen.engine))
+    keys["md"] = key_of("md", keys["train"], *isotopes, config.md.model_dump(mode="json"), plain(chosen.engine))
     keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
     return keys
 

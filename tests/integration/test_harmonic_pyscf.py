@@ -1,5 +1,7 @@
 """Normal modes and infrared intensities from PySCF calculations against published and independent numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pyscf import dft, gto, scf
@@ -55,3 +57,12 @@ def test_water_is_optimised_and_has_its_harmonic_spectrum():
     assert modes.intensities == pytest.approx([47.5, 2.3, 19.9], abs=0.15)
     assert calls[-1] == 19
     assert len(calls) - 1 <= 8
+
+    # Other isotopes, same Hessian: PySCF's analytical one at our minimum, mass-weighted by itself.
+    for hydrogens, expected in (
+        ((2.01410177812, 2.01410177812), [1176.5, 2662.4, 2774.4]),
+        ((2.01410177812, 1.008), [1409.7, 2717.1, 3741.9]),
+    ):
+        isotopes = replace(harmonic.structure, isotope_masses=np.array([15.999, *hydrogens]))
+        found = normal_modes(replace(harmonic, structure=isotopes)).wavenumbers
+        assert found == pytest.approx(expected, abs=1.5)

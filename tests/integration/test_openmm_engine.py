@@ -14,6 +14,7 @@ import pytest
 import torch
 from densnet_openmm.config import OpenMMOptions
 from densnet_openmm.engine import OpenMMEngine
+from densnet_openmm.system import make_system
 
 from densnet_core.errors import DataError, DenSNetError, InputError, PluginError
 from densnet_core.md.runner import run_stage
@@ -48,6 +49,15 @@ def test_openmm_feels_the_forces_of_the_potential(force: str, platform: str) -> 
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
     energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
     assert energy == pytest.approx(energies.sum() * 2625.4996394799, rel=1e-11)
+
+
+def test_particles_have_the_masses_of_the_isotopes() -> None:
+    potential = ValencePotential.water()
+    heavy = np.array([15.999, 2.01410177812, 1.008])
+    potential.structure = replace(potential.structure, isotope_masses=heavy)
+    system = make_system(potential, openmm.CustomExternalForce("0"))
+    masses = [system.getParticleMass(index).value_in_unit(openmm.unit.dalton) for index in range(3)]
+    assert masses == heavy.tolist()
 
 
 def test_both_routes_give_the_same_trajectory() -> None:

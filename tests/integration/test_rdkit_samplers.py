@@ -98,6 +98,14 @@ def test_ions_and_radicals():
     assert methyl.multiplicity == 2
 
 
+def test_isotopes_of_smiles():
+    (heavy,) = conformers("[2H]O[2H]", count=1)
+    assert sorted(heavy.masses) == [2.01410177812, 2.01410177812, 15.999]
+    (carbon,) = conformers("[13CH4]", count=1)
+    assert carbon.masses == pytest.approx([13.00335, 1.008, 1.008, 1.008, 1.008], abs=1e-5)
+    assert conformers("O", count=1)[0].isotope_masses is None
+
+
 @pytest.mark.parametrize(
     ("smiles", "message"),
     [

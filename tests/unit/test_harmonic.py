@@ -1,5 +1,7 @@
 """Optimisation, Hessians and normal modes of force fields whose vibrations are known in closed form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -19,6 +21,7 @@ from densnet_core.units import (
     DALTON_TO_ELECTRON_MASS,
     HARTREE_TO_WAVENUMBER,
 )
+from densnet_core.workflow.harmonic import harmonic_from, harmonic_record
 
 CHARGES = {8: -0.7, 1: 0.35, 6: 1.4}
 AIM = Rotation.from_rotvec([0.3, -0.9, 0.5])
@@ -243,3 +246,39 @@ def test_dynamics_in_the_harmonic_potential_gives_the_harmonic_spectrum(femtosec
     for match, intensity in zip(match_bands(spectrum, modes.wavenumbers), modes.intensities, strict=True):
         assert match.shift == pytest.approx(0.0, abs=0.3)
         assert match.band.intensity == pytest.approx(intensity, rel=5e-3)
+
+
+DEUTERIUM = 2.01410177812
+
+
+def moments_of_inertia(structure, masses):
+    centred = structure.positions - masses @ structure.positions / masses.sum()
+    tensor = np.einsum("a,ai,aj->ij", masses, centred, centred)
+    return np.linalg.eigvalsh(np.trace(tensor) * np.eye(3) - tensor)
+
+
+@pytest.mark.parametrize("hydrogens", [(DEUTERIUM, DEUTERIUM), (DEUTERIUM, 1.008), (3.01604928, DEUTERIUM)])
+def test_isotopes_obey_the_product_rule_and_have_the_frequencies_of_their_masses(hydrogens):
+    """Teller and Redlich: Herzberg, Infrared and Raman Spectra, equation II,290; all vibrations of one molecule."""
+    light = finite_differences(water_force_field(), water(), displacement=1e-3)
+    heavy_water = replace(light.structure, isotope_masses=np.array([15.999, *hydrogens]))
+    heavy = harmonic_from(harmonic_record(replace(light, structure=heavy_water)))  # as harmonic.json keeps it
+    frequencies = normal_modes(heavy).wavenumbers
+    one, two = np.array([15.999, 1.008, 1.008]), np.array([15.999, *hydrogens])
+    inertia = np.prod(moments_of_inertia(water(), two)) / np.prod(moments_of_inertia(water(), one))
+    expected = np.sqrt(np.prod(one / two) ** 3 * (two.sum() / one.sum()) ** 3 * inertia)
+    ratio = np.prod(frequencies) / np.prod(normal_modes(light).wavenumbers)
+    assert ratio == pytest.approx(expected, rel=1e-6)
+    # The same Hessian weighted here; overall motion has frequency zero to the accuracy of the differences.
+    weights = np.repeat(1.0 / np.sqrt(two * DALTON_TO_ELECTRON_MASS), 3)
+    squares = np.linalg.eigvalsh(light.hessian * np.outer(weights, weights))
+    assert frequencies == pytest.approx(np.sqrt(squares[-3:]) * HARTREE_TO_WAVENUMBER, rel=1e-6)
+
+
+def test_dynamics_of_heavy_water_has_its_velocities_and_the_labels_of_light_water():
+    field, heavy = water_force_field(), replace(water(), isotope_masses=np.array([15.999, DEUTERIUM, DEUTERIUM]))
+    one, two = harmonic_reference(field, water()), harmonic_reference(field, heavy)
+    assert np.array_equal(one.hessian, two.hessian)
+    assert two.structure.masses[1] == DEUTERIUM
+    ratio = normal_modes(two).wavenumbers / normal_modes(one).wavenumbers
+    assert ((ratio > 0.71) & (ratio < 0.76)).all()  # between sqrt(1.008 / D) = 0.707 and that of the O-H reduced mass

@@ -183,3 +183,17 @@ def test_the_key_of_the_geometries_holds_spin_and_what_their_file_holds(tmp_path
     assert key('smiles = "O"', file) == before
     (tmp_path / "frames.xyz").write_text(water.replace("0.763", "0.764"))
     assert key('smiles = "O"', file) != before
+
+
+def test_isotopes_change_the_keys_of_what_moves(tmp_path: Path):
+    def keys(symbols: str) -> dict[str, str]:
+        first, second, third = symbols
+        water = f"3\n\n{first} 0 0 0.117\n{second} 0 0.763 -0.477\n{third} 0 -0.763 -0.477\n"
+        (tmp_path / "water.xyz").write_text(water)
+        (tmp_path / "run.toml").write_text(CONFIG.format(sampling="count = 100"))
+        return Run(load_config(tmp_path / "run.toml"))._keys
+
+    light, heavy, mixed = keys("OHH"), keys("ODD"), keys("ODH")
+    assert keys("OHH") == light
+    for stage in ("harmonic", "sample", "md", "spectrum"):
+        assert len({light[stage], heavy[stage], mixed[stage]}) == 3, stage

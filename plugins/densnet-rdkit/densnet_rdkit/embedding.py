@@ -6,12 +6,13 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem
 
+from densnet_core.elements import nuclide
 from densnet_core.errors import ConvergenceError, InputError
 from densnet_core.sampling.base import SamplingContext
 from densnet_core.sampling.checks import BONDED, Defect, defect, relative_distances
 from densnet_core.sampling.distinct import on_hash_grid
 from densnet_core.sampling.select import without_near_duplicates
-from densnet_core.structures import Structure
+from densnet_core.structures import Structure, masses_of
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_rdkit.config import ChainOptions, ConformerOptions
 
@@ -77,10 +78,12 @@ def geometries(
         raise InputError(f"RDKit finds no geometry for {smiles}. Check its stereochemistry, or give a geometry.")
     _relax_by_force_field(hydrogenated, smiles)
     numbers = np.array([atom.GetAtomicNum() for atom in hydrogenated.GetAtoms()])
+    masses = masses_of([(atom.GetAtomicNum(), _isotope_mass(atom)) for atom in hydrogenated.GetAtoms()])
     taken = []
     for identifier in embedded:
         positions = hydrogenated.GetConformer(identifier).GetPositions() / BOHR_TO_ANGSTROM
-        geometry, fault = _finished(Structure(numbers, positions, charge, multiplicity), hydrogenated, options.relax)
+        embedded_one = Structure(numbers, positions, charge, multiplicity, masses)
+        geometry, fault = _finished(embedded_one, hydrogenated, options.relax)
         if fault is None:
             taken.append(on_hash_grid(geometry))
         else:
@@ -88,6 +91,14 @@ def geometries(
     if not taken:
         raise InputError(f"No geometry of {smiles} is intact: {context.refused.example}.")
     return without_near_duplicates(taken, options.min_difference)
+
+
+def _isotope_mass(atom: Chem.Atom) -> float | None:
+    """Mass in dalton of an atom whose isotope the SMILES names; the core's for deuterium and tritium."""
+    if not (isotope := atom.GetIsotope()):
+        return None
+    name = f"{isotope}{atom.GetSymbol()}"
+    return nuclide(name)[1] if name in ("2H", "3H") else float(atom.GetMass())
 
 
 def _relax_by_force_field(hydrogenated: Chem.Mol, smiles: str) -> None:
