@@ -13,7 +13,7 @@ from densnet_core.config.schema import Config
 from densnet_core.models.density import DensityModel, DensitySpecification
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
-from densnet_core.potentials.densnet import NetworkChoice
+from densnet_core.potentials.choice import NetworkChoice
 
 
 def water_config() -> Config:

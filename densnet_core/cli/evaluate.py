@@ -33,12 +33,12 @@ def evaluate(
     """Errors of a model on a store; frames it was trained on are always left out."""
     from densnet_core.cli.progress import RichReporter
     from densnet_core.cli.report import show_errors
-    from densnet_core.potentials.densnet import TrainedModel
+    from densnet_core.potentials.densnet import DenSNet
     from densnet_core.workflow.evaluation import evaluate, frames_to_evaluate
     from densnet_core.workflow.stores import fit_for
 
     with RichReporter() as reporter:
-        trained = TrainedModel.load(model)
+        trained = DenSNet.load(model)
         with fit_for(store, trained, reporter) as (opened, fit):
             indices, left_out = frames_to_evaluate(trained, opened, frames.value)
             if left_out:

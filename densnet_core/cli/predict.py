@@ -11,7 +11,7 @@ import typer
 from densnet_core.cli.output import print_json
 
 if TYPE_CHECKING:
-    from densnet_core.potentials.densnet import Prediction, TrainedModel
+    from densnet_core.potentials.densnet import DenSNet, Prediction
 
 app = typer.Typer(add_completion=False)
 
@@ -64,7 +64,7 @@ def predict(
     """Energy, forces, dipole and electron count of geometries, and what else follows from their densities."""
     from densnet_core.cli.observables import show_predictions
     from densnet_core.errors import InputError
-    from densnet_core.potentials.densnet import TrainedModel
+    from densnet_core.potentials.densnet import DenSNet
     from densnet_core.structures import read_xyz
     from densnet_core.workflow.observables import (
         chosen_properties,
@@ -78,7 +78,7 @@ def predict(
     structures = read_xyz(geometry, charge, multiplicity)
     if frame >= len(structures):
         raise InputError(f"{geometry} has {len(structures)} frames, counted from 0; there is no frame {frame}.")
-    trained = TrainedModel.load(model)
+    trained = DenSNet.load(model)
     predictions = trained.predict(structures)
     written: dict[str, Path] = {}
     cubes = {Quantity.DENSITY: cube, Quantity.DIFFERENCE: cube_difference, Quantity.POTENTIAL: cube_potential}
@@ -120,7 +120,7 @@ def _write_picture(prediction: Prediction, quantity: Quantity, path: Path) -> No
     plot_slice(path, prediction.density, quantity.value)
 
 
-def _write_scf_guess(model: TrainedModel, prediction: Prediction, path: Path) -> None:
+def _write_scf_guess(model: DenSNet, prediction: Prediction, path: Path) -> None:
     from densnet_core.workflow.scf_guess import write_scf_guess
 
     write_scf_guess(path, model, prediction.density)

@@ -13,11 +13,11 @@ from torch import Tensor
 from densnet_core.basis.base import MAX_L
 from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.structures import Array, Structure
 from densnet_core.density.expansion import Expansion, scaled_functions
 from densnet_core.density.fitting import fit_density
-from densnet_core.errors import InputError
 from densnet_core.density.specification import DensitySpecification
+from densnet_core.errors import InputError
+from densnet_core.structures import Array, Structure
 
 METRIC_CACHE_BYTES = 1_000_000_000
 SERIES_TERMS = 16
@@ -209,7 +209,7 @@ class ReferenceDensities:
             chosen = [indices[place] for place in places]
             of_group = None if scales is None else torch.stack([scales[place] for place in places])
             integrals = self._fixed(chosen) if of_group is None else self._moving(chosen, of_group)
-            norms.append(integrals.squared_errors(torch.stack([torch.atleast_2d(vectors[place]) for place in places])))
+            norms.append(integrals.squared_errors(torch.stack([_rows(vectors[place]) for place in places])))
         order = torch.argsort(torch.tensor([place for places in groups.values() for place in places]))
         return torch.cat(norms)[order]
 
@@ -220,7 +220,7 @@ class ReferenceDensities:
 
     def _fixed(self, indices: Sequence[int]) -> _Integrals:
         """Integrals of frames of one composition with the exponents of the basis: it holds all of the labels."""
-        labels = torch.stack([torch.atleast_2d(self._label(i)) for i in indices])
+        labels = torch.stack([_rows(self._label(i)) for i in indices])
         return _Integrals(
             torch.stack([self.metric_matrix(i) for i in indices]),
             held=labels,
@@ -254,3 +254,8 @@ class ReferenceDensities:
                 label @ two_center(metric, large, positions) @ label,
             )
         return self._references[index]
+
+
+def _rows(coefficients: Tensor) -> Tensor:
+    """(d, n) of d densities, or of one that is given as (n,)."""
+    return coefficients if coefficients.ndim == 2 else coefficients[None]

@@ -53,7 +53,9 @@ class DensitySpecification:
     @property
     def varies(self) -> frozenset[str]:
         """Which of "charge", "multiplicity" and "level" differ within the training data: inputs a model must use."""
-        names = [name for index, name in enumerate(("charge", "multiplicity")) if len({s[index] for s in self.states}) > 1]
+        names = [
+            name for index, name in enumerate(("charge", "multiplicity")) if len({s[index] for s in self.states}) > 1
+        ]
         return frozenset([*names, "level"] if len(self.levels) > 1 else names)
 
     @property

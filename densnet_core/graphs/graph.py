@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from densnet_core.errors import InputError
@@ -117,8 +118,11 @@ class Graph:
 
     def to(self, device: torch.device | str) -> Graph:
         """The same graph with all tensors on a device."""
-        held = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return Graph(**{name: None if value is None else value.to(device) for name, value in held.items()})
+        moved: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            moved[entry.name] = None if value is None else value.to(device)
+        return Graph(**moved)
 
 
 def graph_of(
@@ -180,9 +184,12 @@ def _one_each(
     return found
 
 
-def _fragments(structures: Sequence[Structure]) -> tuple[np.ndarray, list[float], list[int], list[int]]:  # type: ignore[type-arg]
+def _fragments(structures: Sequence[Structure]) -> tuple[NDArray[np.int64], list[float], list[int], list[int]]:
     """Fragment of each atom; charge, multiplicity and molecule of each fragment."""
-    labels, charges, multiplicities, owners = [], [], [], []
+    labels: list[NDArray[np.int64]] = []
+    charges: list[float] = []
+    multiplicities: list[int] = []
+    owners: list[int] = []
     for molecule, structure in enumerate(structures):
         own = np.empty(structure.n_atoms, dtype=np.int64)
         for part in structure.parts:

@@ -1,22 +1,37 @@
-"""Interfaces of molecular dynamics: the deployed potential and the engine that integrates it."""
+"""Interface of molecular dynamics: the engine that integrates a potential."""
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from densnet_core.potentials.base import Potential
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
+from densnet_core.structures import Structure
 
-Array = NDArray[np.float64]
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """How frames are handed over.
+
+    Parameters
+    ----------
+    block_frames : int
+        Recorded frames per block, at most.
+    progress : callable or None
+        Called with the number of steps done.
+    """
+
+    block_frames: int = 100
+    progress: Callable[[int], None] | None = None
 
 
 class MDEngine(ABC):
-    """Integrates the equations of motion of a potential.
+    """Integrates the equations of motion of molecules in a potential.
 
     Parameters
     ----------
@@ -26,19 +41,50 @@ class MDEngine(ABC):
 
     def __init__(self, options: Any = None) -> None:
         self.options = options
+        self._bound: weakref.WeakKeyDictionary[Potential, dict[tuple[Any, ...], BoundPotential]]
+        self._bound = weakref.WeakKeyDictionary()
+
+    def bind(self, potential: Potential, structures: Sequence[Structure]) -> BoundPotential:
+        """The potential bound to these molecules; made once, so that stages of one run share what is traced or written.
+
+        Raises
+        ------
+        InputError
+            The molecules differ, or the potential does not know them.
+        """
+        known = self._bound.setdefault(potential, {})
+        key = (len(structures), *((s.numbers.tobytes(), s.masses.tobytes(), s.parts) for s in structures))
+        if key not in known:
+            known[key] = BoundPotential(potential, structures)
+        return known[key]
 
     @abstractmethod
     def run(
         self,
         potential: Potential,
+        structures: Sequence[Structure],
         stage: MDStage,
         start: MDState,
-        block_frames: int,
-        progress: Callable[[int], None] | None = None,
+        recording: Recording | None = None,
     ) -> Iterator[MDFrames]:
         """Continue from ``start`` (``start.step`` steps of the stage are done) to ``stage.n_steps``.
 
-        Yields blocks of at most ``block_frames`` recorded frames (the frame at step 0 is recorded if
-        ``start.step == 0``). Raises ``DenSNetError`` naming step and replica if a position, force or energy is not
-        finite; everything yielded before stays valid.
+        Yields blocks of recorded frames (the frame at step 0 is recorded if ``start.step == 0``).
+
+        Parameters
+        ----------
+        potential : Potential
+        structures : sequence of Structure
+            The molecules, which never interact: their atoms, masses, charges. Positions are those of ``start``.
+        stage : MDStage
+        start : MDState
+        recording : Recording or None
+
+        Raises
+        ------
+        InputError
+            Stage, start and molecules do not belong together, or the engine cannot run these molecules together.
+        DenSNetError
+            Naming step and molecule, if a position, force or energy is not finite; everything yielded before stays
+            valid.
         """

@@ -9,11 +9,10 @@ from torch import nn
 
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
+from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.backbone import BackboneShape, MakeBackbone
-from densnet_core.models.backbone import Backbone
-from densnet_core.density.specification import DensitySpecification
+from densnet_core.models.backbone import Backbone, BackboneShape, MakeBackbone
 
 DENSITIES: Final = ("density", "spin_density", "density_response")
 """What a density model may predict: the difference to the prior; alpha minus beta electrons; the derivatives of the
@@ -80,5 +79,7 @@ class DensityModel(nn.Module, ABC):
 def required_backbone(model: str, shape: BackboneShape, make_backbone: MakeBackbone | None) -> Backbone:
     """The backbone of a model that needs one; ``InputError`` where none was given."""
     if make_backbone is None:
-        raise InputError(f"{model} stands on a backbone; give make_backbone, a callable from BackboneShape to Backbone.")
+        raise InputError(
+            f"{model} stands on a backbone; give make_backbone, a callable from BackboneShape to Backbone."
+        )
     return make_backbone(shape)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
+from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.backbone import MakeBackbone
 from densnet_core.models.density import DensityModel
-from densnet_core.density.specification import DensitySpecification
 
 
 class EnergyModel(nn.Module, ABC):

@@ -112,7 +112,9 @@ class EquivariantEnergyModel(EnergyModel):
             features = torch.cat([features[:1] + self.states(graph, species)[None], features[1:]])
         scalar_features = self.backbone(graph, species, features)[0]
         atomic = self.output(nn.functional.silu(self.hidden(scalar_features))).squeeze(-1)
-        energies = graph.sum_over_molecules(self.atomic_energies[species] + self.energy_scale * atomic.to(torch.float64))
+        energies = graph.sum_over_molecules(
+            self.atomic_energies[species] + self.energy_scale * atomic.to(torch.float64)
+        )
         if self.states is not None:
             own = self.state_energies[state_indices(self.states.table, graph)[0]]
             energies = energies.index_add(0, graph.fragment_molecule, own)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from densnet_core.density.specification import DensitySpecification, describe_states
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
-from densnet_core.density.specification import DensitySpecification, describe_states
 
 
 class Declares(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from densnet_core.graphs.graph import Graph
 from densnet_core.density.specification import State
+from densnet_core.graphs.graph import Graph
 
 
 class StateEmbedding(nn.Module):

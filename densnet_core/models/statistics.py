@@ -71,7 +71,7 @@ def amplitude_statistics(layout: CoefficientLayout, species: Tensor, amplitudes:
 def charge_scale(layout: CoefficientLayout, species: Tensor, amplitudes: Tensor) -> float:
     """Root mean square of the electrons that the difference density puts on an atom, e."""
     electrons = (amplitudes[0] * layout.electron_counts(species)).sum(-1)
-    return max(float((electrons**2).mean()) ** 0.5, SMALLEST_CHARGE)
+    return max(float((electrons**2).mean().sqrt()), SMALLEST_CHARGE)
 
 
 def reference_energies(
@@ -93,7 +93,9 @@ def reference_energies(
     total = sum(found, Counter[State]())
     plain = NEUTRAL_SINGLET if NEUTRAL_SINGLET in total else total.most_common(1)[0][0]
     others = [state for state in states if state != plain]
-    fragments = np.array([[counts[state] for state in others] for counts in found], dtype=float).reshape(len(frames), -1)
+    fragments = np.array([[counts[state] for state in others] for counts in found], dtype=float).reshape(
+        len(frames), -1
+    )
     solution, *_ = np.linalg.lstsq(np.hstack([atoms, fragments]), energies, rcond=1e-8)
     for state, energy in zip(others, solution[len(elements) :], strict=True):
         of_state[states.index(state)] = energy

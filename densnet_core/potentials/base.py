@@ -1,40 +1,70 @@
-"""Interface of a potential."""
+"""Interface of a potential: what engines, calculators, spectra and active learning hold."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
+from densnet_core.elements import symbol
+from densnet_core.errors import InputError, nearest
+from densnet_core.graphs.graph import Graph
 from densnet_core.structures import Structure
-
-Array = NDArray[np.float64]
 
 
 class Potential(ABC):
-    """Energy and forces of ``n_replicas`` independent copies of one molecule, in atomic units.
+    """Named outputs of any molecules in one call, atomic units, conservative: forces are the gradient of the energy.
 
-    Replicas never interact; atoms are ordered replica by replica.
+    Attributes
+    ----------
+    elements : tuple of int
+        Atomic numbers that it knows, ascending.
+    cutoff : float or None
+        Bohr; pairs beyond it do not matter. None: every pair of a molecule does.
+    outputs : frozenset of str
+        What ``evaluate`` can give: "energy" (n_molecules,) hartree, "forces" (n_atoms, 3) hartree/bohr, "dipole"
+        (n_molecules, 3) e bohr, "coefficients" (n_functions,), "polarizability" (n_molecules, 3, 3) bohr^3, and others
+        by the names of their ``Quantity``.
     """
 
-    structure: Structure
-    n_replicas: int
+    elements: tuple[int, ...]
+    cutoff: float | None
+    outputs: frozenset[str]
 
     @abstractmethod
-    def energy_and_forces(self, positions: Array) -> tuple[Array, Array]:
-        """Energies (n_replicas,) in hartree and forces (n_replicas, n_atoms, 3) in hartree/bohr.
+    def evaluate(self, graph: Graph, outputs: Collection[str]) -> dict[str, Tensor]:
+        """The outputs asked for, float64, without a gradient of their own.
 
-        ``positions`` has shape (n_replicas, n_atoms, 3), bohr. A non-finite result raises ``DenSNetError``
-        naming the replica.
+        The tensors depend smoothly on the positions and nothing is decided by their values, so that the call can be
+        traced for deployment.
+
+        Raises
+        ------
+        InputError
+            An output is not among ``outputs``, or the graph has optional parts that are not used.
         """
 
-    @abstractmethod
-    def save_torchscript(self, path: Path) -> None:
-        """Write a TorchScript file for openmm-torch.
+    def check(self, structures: Sequence[Structure]) -> None:
+        """Refuse molecules for which the potential was not made, before anything is computed.
 
-        Its ``forward(positions)`` takes (n_replicas * n_atoms, 3) float64 positions in nanometer and returns the sum
-        of the replicas' energies in kJ/mol (0-dim float64) and the forces (n_replicas * n_atoms, 3) in
-        kJ/(mol nm): for ``TorchForce.setOutputsForces(True)``. It needs torch only, not densnet_core.
+        Raises
+        ------
+        InputError
+            Naming the element, charge or multiplicity that it does not know, or atoms that coincide.
         """
+        unknown = sorted({int(z) for s in structures for z in s.numbers} - set(self.elements))
+        if unknown:
+            names, have = (" ".join(symbol(z) for z in numbers) for numbers in (unknown, self.elements))
+            raise InputError(f"The potential does not know {names}; it was made for {have}.")
+
+    def metadata(self) -> dict[str, Any]:
+        """Provenance that is kept with what is made from it: plain data."""
+        return {}
+
+    def check_outputs(self, outputs: Collection[str]) -> None:
+        """``InputError`` for a name that is not among ``outputs``."""
+        for name in outputs:
+            if name not in self.outputs:
+                raise InputError(f"The potential does not give {name!r}. {nearest(name, self.outputs)}")

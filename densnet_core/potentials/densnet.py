@@ -1,11 +1,11 @@
-"""A trained model as users hold it: geometry in, density, energy, forces and dipole out."""
+"""The trained whole that users hold: geometry in, density, energy, forces, dipole and more out, in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,72 +13,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from densnet_core.basis.base import GaussianBasis
-from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import ExpandedDensity
-from densnet_core.density.expansion import scaled_functions
+from densnet_core.density.expansion import Expansion
 from densnet_core.density.fitting import FitMetric
 from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import symbol
-from densnet_core.errors import DataError, InputError
-from densnet_core.graphs.graph import graph_of, portions
-from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.errors import DataError
+from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.graphs.pairs import portions
+from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
+from densnet_core.models.inputs import check_graph
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.potentials.forces import common_cutoff, energies_and_forces
-from densnet_core.potentials.replicas import ModelPotential
+from densnet_core.potentials.base import Potential
+from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.legacy import is_old, todays
+from densnet_core.potentials.outputs import common_cutoff, derived_quantities, energy_outputs
 from densnet_core.reference.checks import check_distances
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
-MODEL_KIND = "density-energy"
-
-
-@dataclass(frozen=True)
-class NetworkChoice:
-    """A model component and its backbone, as a configuration names them; plain data.
-
-    Parameters
-    ----------
-    model, backbone : str
-        Names of the components.
-    options, backbone_options : mapping
-    """
-
-    model: str
-    backbone: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    backbone_options: Mapping[str, Any] = field(default_factory=dict)
-
-    def build(self, kind: Kind, specification: DensitySpecification, manager: Manager | None = None) -> Any:
-        """A new network of ``kind`` (density_model or energy_model) with random parameters."""
-        manager = manager or get_manager()
-        model = manager.find(kind, self.model)
-        backbone = manager.find(Kind.BACKBONE, self.backbone)
-        options = manager.options(model, dict(self.options), where=f"{kind}.options")
-        backbone_options = manager.options(backbone, dict(self.backbone_options), where=f"{kind}.backbone_options")
-        model_class, backbone_class = manager.load(model), manager.load(backbone)
-        if kind is Kind.DENSITY_MODEL:
-            shape = model_class.backbone_shape(specification)
-        else:
-            shape = model_class.backbone_shape(specification, options)
-        return model_class(specification, backbone_class(shape, backbone_options), options)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "backbone": self.backbone,
-            "options": dict(self.options),
-            "backbone_options": dict(self.backbone_options),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> NetworkChoice:
-        names, tables = (data["model"], data["backbone"]), (data["options"], data["backbone_options"])
-        if not all(isinstance(name, str) for name in names) or not all(isinstance(table, dict) for table in tables):
-            raise TypeError("a network needs the names of model and backbone, and tables of their options")
-        return cls(*names, *tables)
+MODEL_KIND: Final = "density-energy"
+COEFFICIENTS: Final = "coefficients"
+FORCES: Final = "forces"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,21 +62,24 @@ class Prediction:
     dipole: Array
 
 
-class TrainedModel:
+class DenSNet(Potential):
     """Density model, energy model and prior, with everything needed to use them again.
 
-    >>> model = TrainedModel.load("runs/water/model")
+    >>> model = DenSNet.load("runs/water/model")
     >>> (prediction,) = model.predict([structure])
     >>> prediction.energy, prediction.density.dipole()
 
     Parameters
     ----------
     density, energy : networks
+        Their parameters are frozen.
     prior : AtomicPrior
     density_choice, energy_choice : NetworkChoice
         How the networks are built again.
     document : mapping
         Provenance: level of theory, training frames, metrics, versions.
+    manager : Manager or None
+        Where quantities that follow from densities are looked up.
     """
 
     def __init__(
@@ -127,10 +90,17 @@ class TrainedModel:
         density_choice: NetworkChoice,
         energy_choice: NetworkChoice,
         document: Mapping[str, Any],
+        manager: Manager | None = None,
     ) -> None:
         self.density, self.energy, self.prior = density.eval(), energy.eval(), prior
+        for network in (density, energy):
+            network.requires_grad_(False)
         self.density_choice, self.energy_choice = density_choice, energy_choice
         self.document = dict(document)
+        self._derived = derived_quantities(density.densities, manager or get_manager())
+        self.elements = density.specification.elements
+        self.cutoff = common_cutoff(density, energy)
+        self.outputs = frozenset({*energy.outputs, FORCES, COEFFICIENTS, *self._derived})
 
     @property
     def specification(self) -> DensitySpecification:
@@ -146,7 +116,7 @@ class TrainedModel:
         elements = " ".join(symbol(z) for z in self.specification.elements)
         size = sum(p.numel() for m in (self.density, self.energy) for p in m.parameters())
         level = self.document.get("level_of_theory", "unknown level of theory")
-        return f"TrainedModel({elements}; {level}; basis {self.specification.basis.name}; {size} parameters)"
+        return f"DenSNet({elements}; {level}; basis {self.specification.basis.name}; {size} parameters)"
 
     def save(self, path: Path) -> None:
         """Write the package: model.json and weights.safetensors; atomic."""
@@ -159,6 +129,8 @@ class TrainedModel:
             "basis": specification.basis.to_dict(),
             "metric": specification.metric,
             "largest_factor": specification.largest_factor,
+            "states": [list(state) for state in specification.states],
+            "levels": list(specification.levels),
             "prior": self.prior.to_dict(),
             "density": self.density_choice.to_dict(),
             "energy": self.energy_choice.to_dict(),
@@ -168,7 +140,7 @@ class TrainedModel:
         save_model(path, document, tensors)
 
     @classmethod
-    def load(cls, path: str | Path, manager: Manager | None = None) -> TrainedModel:
+    def load(cls, path: str | Path, manager: Manager | None = None) -> DenSNet:
         """Read a package; nothing in it is ever executed or unpickled.
 
         Raises
@@ -182,11 +154,15 @@ class TrainedModel:
         try:
             if document["kind"] != MODEL_KIND:
                 raise DataError(f"{path} holds a model of kind {document['kind']!r}, not {MODEL_KIND!r}.")
+            if is_old(document):
+                document, tensors = todays(document, tensors)
             specification = DensitySpecification(
                 GaussianBasis.from_dict(document["basis"]),
                 document["metric"],
                 tuple(map(int, document["elements"])),
-                float(document.get("largest_factor", 1.0)),  # models of before 0.2 have none
+                float(document.get("largest_factor", 1.0)),
+                tuple((int(charge), int(multiplicity)) for charge, multiplicity in document["states"]),
+                tuple(map(str, document.get("levels", []))),
             )
             prior = AtomicPrior.from_dict(document["prior"])
             choices = [NetworkChoice.from_dict(document[name]) for name in ("density", "energy")]
@@ -199,18 +175,36 @@ class TrainedModel:
         for name, module in (("density", density), ("energy", energy)):
             own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
             _load_state(module, own, f"{path} ({name})")
-        return cls(density, energy, prior, choices[0], choices[1], document)
+        return cls(density, energy, prior, choices[0], choices[1], document, manager)
 
     def check(self, structures: Sequence[Structure]) -> None:
-        """``InputError`` naming elements that the model was not made for, or atoms that coincide."""
-        known = set(self.specification.elements)
-        unknown = sorted({int(z) for s in structures for z in s.numbers} - known)
-        if unknown:
-            names = ", ".join(symbol(z) for z in unknown)
-            have = " ".join(symbol(z) for z in sorted(known))
-            raise InputError(f"The model does not know {names}; it was made for {have}.")
+        """``InputError`` naming elements, charges and spins that the model does not know, or atoms that coincide."""
+        self.specification.check(structures)
         for structure in structures:
             check_distances(structure)
+
+    def metadata(self) -> dict[str, Any]:
+        return {"level_of_theory": self.document.get("level_of_theory"), "model": self.document.get("name")}
+
+    def evaluate(self, graph: Graph, outputs: Collection[str]) -> dict[str, Tensor]:
+        return self._evaluate(graph, outputs)[0]
+
+    def _evaluate(self, graph: Graph, outputs: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Expansion]]:
+        """The outputs asked for, and the densities they were made with."""
+        self.check_outputs(outputs)
+        check_graph((self.density, self.energy), graph)
+        found: dict[str, Tensor] = {}
+        if {*self.energy.outputs, FORCES} & set(outputs):
+            found, densities = energy_outputs(self.density, self.energy, graph, FORCES in outputs)
+        else:
+            with torch.no_grad():
+                densities = self.density(graph)
+        for name in set(outputs) - set(found):
+            if name == COEFFICIENTS:
+                found[name] = densities["density"].coefficients
+            else:
+                found[name] = self._derived[name](graph, densities, self.specification)
+        return {name: found[name] for name in outputs}, densities
 
     def predict(self, structures: Sequence[Structure]) -> list[Prediction]:
         """Density, energy, forces and dipole of structures."""
@@ -221,10 +215,9 @@ class TrainedModel:
         return results
 
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
-        graph = graph_of(structures, common_cutoff(self.density, self.energy))
-        with torch.no_grad():
-            difference = self.density(graph)
-        energies, forces = energies_and_forces(self.density, self.energy, graph)
+        graph = graph_of(structures, self.cutoff)
+        found, densities = self._evaluate(graph, ("energy", FORCES))
+        difference = densities["density"]
         basis, atoms = self.specification.basis, [s.n_atoms for s in structures]
         sizes = [basis.n_functions(s.numbers) for s in structures]
         scales: Sequence[Array | None] = [None] * len(structures)
@@ -233,8 +226,8 @@ class TrainedModel:
         results = []
         for structure, energy, force, c, scale in zip(
             structures,
-            energies.tolist(),
-            torch.split(forces.detach(), atoms),
+            found["energy"].tolist(),
+            torch.split(found[FORCES], atoms),
             torch.split(difference.coefficients, sizes),
             scales,
             strict=True,
@@ -243,30 +236,14 @@ class TrainedModel:
             results.append(Prediction(density, energy, force.numpy(), density.dipole()))
         return results
 
-    def dipoles(self, structure: Structure, positions: Array) -> Array:
-        """Dipoles (n, 3) in e bohr of one molecule at many positions (n, n_atoms, 3) in bohr."""
+    def along(self, structure: Structure, positions: Array, output: str = "dipole") -> Array:
+        """One output per molecule, such as dipoles in e bohr, at many positions (n, n_atoms, 3) in bohr; (n, ...)."""
         self.check([structure])
-        functions = MolecularBasis(self.specification.basis, structure.numbers)
         parts = []
         for portion in portions([structure.n_atoms] * len(positions)):
-            given: Tensor = torch.tensor(positions[portion.start : portion.stop])
             frames = [structure.with_positions(one) for one in positions[portion.start : portion.stop]]
-            with torch.no_grad():
-                difference = self.density(graph_of(frames, self.density.cutoff))
-            scales = difference.scales
-            own = scaled_functions(functions, None if scales is None else scales.unflatten(0, (len(given), -1)))
-            coefficients = difference.coefficients.reshape(len(given), -1)
-            parts.append(-torch.einsum("bf,bfx->bx", coefficients, own.dipoles(given)))
+            parts.append(self.evaluate(graph_of(frames, self.cutoff), (output,))[output])
         return np.asarray(torch.cat(parts).numpy())
-
-    def potential(self, structure: Structure, n_replicas: int = 1) -> ModelPotential:
-        """The model as a potential for molecular dynamics."""
-        self.check([structure])
-        metadata = {
-            "level_of_theory": self.document.get("level_of_theory"),
-            "model": self.document.get("name"),
-        }
-        return ModelPotential(self.density, self.energy, structure, n_replicas, metadata)
 
 
 def _load_state(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

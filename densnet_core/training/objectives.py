@@ -18,9 +18,9 @@ from torch import Tensor
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
-from densnet_core.errors import InputError, PluginError
-from densnet_core.models.statistics import amplitude_statistics, energy_unit, training_amplitudes
+from densnet_core.errors import PluginError
 from densnet_core.models.layout import CoefficientLayout
+from densnet_core.models.statistics import amplitude_statistics, energy_unit, training_amplitudes
 from densnet_core.plugins.quantity import Objective, Quantity
 from densnet_core.units import AU_TO_DEBYE, EV_PER_ANGSTROM, HARTREE_TO_EV
 
@@ -122,17 +122,19 @@ class SquaredError(Loss):
                 "where the molecules stand."
             )
         indices = dataset.having(self.label)
-        values = [dataset.value(self.label, i) for i in indices]
+        values = [np.asarray(dataset.value(self.label, i)) for i in indices]
         sizes = self.sizes(dataset, indices).numpy()
         if self.quantity.rank == 0:
-            each = np.array([float(np.mean(value)) for value in values]) / sizes
-            return max(float(np.mean([np.mean((value / n - each.mean()) ** 2) * n for value, n in zip(values, sizes, strict=True)])), SMALLEST)
-        return max(float(np.mean([np.mean(value**2) / n for value, n in zip(values, sizes, strict=True)])), SMALLEST)
+            mean = float(np.mean([np.mean(value) / size for value, size in zip(values, sizes, strict=True)]))
+            values = [value - mean * size for value, size in zip(values, sizes, strict=True)]
+        squares = [np.mean(value**2) / size for value, size in zip(values, sizes, strict=True)]
+        return max(float(np.mean(squares)), SMALLEST)
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         per_atom = self.quantity.per == "atom"
         wanted = dataset.tensor(self.label, indices, concatenated=per_atom)
-        squares = (outputs[self.output].to(torch.float64) - wanted.to(outputs[self.output].device)) ** 2
+        found: Tensor = outputs[self.output]
+        squares = (found.to(torch.float64) - wanted) ** 2
         squares = squares.flatten(1).mean(1) if squares.ndim > 1 else squares
         if not per_atom:
             return squares
@@ -181,8 +183,9 @@ class DensityError(Loss):
         return max(total / max(atoms, 1), SMALLEST_DENSITY)
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
+        references = dataset.references(self.specification, self.name)
         predicted: Expansion = outputs[self.name]
-        return dataset.references(self.specification, self.name).squared_errors([int(i) for i in indices], predicted)
+        return references.squared_errors([int(i) for i in indices], predicted)
 
     def sizes(self, dataset: Dataset, indices: Sequence[int]) -> Tensor:
         return atoms_of(dataset, indices)
@@ -209,7 +212,8 @@ class DipoleError(SquaredError):
         return max(float(np.mean(squares)), SMALLEST_DIPOLE)
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
-        return ((outputs[self.output] - dataset.tensor(self.label, indices)) ** 2).sum(-1)
+        dipoles: Tensor = outputs[self.output]
+        return ((dipoles - dataset.tensor(self.label, indices)) ** 2).sum(-1)
 
     def report(self, errors: Tensor, sizes: Tensor) -> dict[str, float]:
         return {"dipole_rms_debye": sqrt(float(errors.mean())) * AU_TO_DEBYE}
@@ -243,5 +247,3 @@ class ForceError(SquaredError):
 
     def report(self, errors: Tensor, sizes: Tensor) -> dict[str, float]:
         return {"force_rms_mev_per_angstrom": sqrt(float(errors.mean())) * 1e3 * EV_PER_ANGSTROM}
-
-

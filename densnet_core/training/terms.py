@@ -97,8 +97,14 @@ def make_terms(
         if lacking and one.asked:
             raise InputError(f"The objective {objective.name!r} cannot be learned: there is {' and '.join(lacking)}.")
         if not lacking:
-            known: dict[str, Quantity] = {n: quantities[n] for n in (*objective.labels, *objective.outputs) if n in quantities}
-            kind = SquaredError if objective.loss is None else manager.load_target(objective.loss, f"objective {objective.name!r}")
+            known: dict[str, Quantity] = {
+                n: quantities[n] for n in (*objective.labels, *objective.outputs) if n in quantities
+            }
+            kind = (
+                SquaredError
+                if objective.loss is None
+                else manager.load_target(objective.loss, f"objective {objective.name!r}")
+            )
             terms.append(Term(objective, kind(objective, known, specification, dataset), one.weight))
     if not terms:
         raise InputError(

@@ -16,7 +16,7 @@ from densnet_core.md.rigid import vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
 from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
 from densnet_core.potentials.base import Potential
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.spectra.bands import LineMatch, bands, match_bands
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.export import spectrum_record, write_json
@@ -103,7 +103,7 @@ def without_rotation(state: MDState, masses: np.ndarray[Any, np.dtype[np.float64
     return MDState(0, state.positions, remove_overall_motion(state.velocities, masses, state.positions))
 
 
-def add_dipoles(path: Path, model: TrainedModel, reporter: Reporter) -> None:
+def add_dipoles(path: Path, model: DenSNet, reporter: Reporter) -> None:
     """Dipoles of all frames of a trajectory from the predicted density, kept with it."""
     with TrajectoryStore.open(path, writable=True) as store:
         if DIPOLES in store.array_names() and len(store.array(DIPOLES)) == len(store):

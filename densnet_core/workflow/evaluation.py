@@ -8,7 +8,7 @@ from typing import Any
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DataError, InputError
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import read_split
@@ -18,7 +18,7 @@ from densnet_core.workflow.reporter import Advance
 BATCH = 32
 
 
-def frames_to_evaluate(model: TrainedModel, store: ReferenceStore, part: str) -> tuple[list[int], int]:
+def frames_to_evaluate(model: DenSNet, store: ReferenceStore, part: str) -> tuple[list[int], int]:
     """Indices of the frames to evaluate on, and how many training frames of the model were left out.
 
     Parameters
@@ -55,7 +55,7 @@ def frames_to_evaluate(model: TrainedModel, store: ReferenceStore, part: str) ->
 
 
 def evaluate(
-    model: TrainedModel, store: ReferenceStore, fit: Fit, indices: Sequence[int], advance: Advance | None = None
+    model: DenSNet, store: ReferenceStore, fit: Fit, indices: Sequence[int], advance: Advance | None = None
 ) -> dict[str, Any]:
     """Errors of a model on frames of a store, as ``densnet evaluate --json`` prints them.
 

@@ -15,7 +15,7 @@ from densnet_core.datasets.dataset import LabelledFrames
 from densnet_core.models.density import DensityModel, DensitySpecification
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
-from densnet_core.potentials.densnet import NetworkChoice
+from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop

@@ -28,7 +28,8 @@ from densnet_core.models.backbone import Backbone
 from densnet_core.models.density import DensityModel, DensitySpecification
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.potentials.densnet import NetworkChoice, TrainedModel
+from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext
@@ -342,7 +343,7 @@ class Run:
             )
 
     @_alone
-    def train(self) -> TrainedModel:
+    def train(self) -> DenSNet:
         """The trained model."""
         path, basis = self.reference(), self.basis()
         if not self._is_current("train", self.folder.model):
@@ -354,9 +355,9 @@ class Run:
                     with _one_thread():
                         model = self._train(store)
                 model.save(self.folder.model)
-        return TrainedModel.load(self.folder.model, self.manager)
+        return DenSNet.load(self.folder.model, self.manager)
 
-    def _train(self, store: ReferenceStore) -> TrainedModel:
+    def _train(self, store: ReferenceStore) -> DenSNet:
         config = self.config
         fit = store.fit(self._fit_name)
         split = store.read_document(SPLIT)
@@ -385,7 +386,7 @@ class Run:
             },
             "metrics": {"training_frames": len(train), "validation_frames": len(validation)},
         }
-        return TrainedModel(density, energy, AtomicPrior.from_dict(fit.prior), choices[0], choices[1], document)
+        return DenSNet(density, energy, AtomicPrior.from_dict(fit.prior), choices[0], choices[1], document)
 
     def _task(self, name: str) -> TrainingTask:
         training = self.config.training

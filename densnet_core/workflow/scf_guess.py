@@ -10,7 +10,7 @@ import numpy as np
 
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.errors import DataError, InputError
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.workflow.stores import backend_factory
 
@@ -20,7 +20,7 @@ ORDER: Final = (
 )
 
 
-def write_scf_guess(path: Path, model: TrainedModel, density: ExpandedDensity) -> None:
+def write_scf_guess(path: Path, model: DenSNet, density: ExpandedDensity) -> None:
     """Write the density matrix from which an SCF at the model's level of theory starts, as a NumPy archive.
 
     It is made by the reference backend that the model was trained with
@@ -31,7 +31,7 @@ def write_scf_guess(path: Path, model: TrainedModel, density: ExpandedDensity) -
     Parameters
     ----------
     path : Path
-    model : TrainedModel
+    model : DenSNet
     density : ExpandedDensity
         One of its predictions.
 

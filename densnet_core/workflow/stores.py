@@ -16,7 +16,7 @@ from densnet_core.basis.library import basis_by_name
 from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.reference.checks import check_distances
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.level import LevelOfTheory
@@ -191,7 +191,7 @@ def export_file(path: Path, file: Path) -> int:
 
 
 @contextmanager
-def fit_for(path: Path, model: TrainedModel, reporter: Reporter) -> Iterator[tuple[ReferenceStore, Fit]]:
+def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[ReferenceStore, Fit]]:
     """A store and its fit in the basis of a model, made first if it is not there yet.
 
     The fit floor then uses the model's own atoms as prior. The reporter is told if model and store are of different

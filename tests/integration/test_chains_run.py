@@ -14,7 +14,7 @@ from tiny_run import densnet
 
 from densnet_core.density.electron import OrbitalDensity, nmae_percent
 from densnet_core.density.quadrature import quadrature
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
@@ -75,7 +75,7 @@ def test_a_model_of_short_chains_is_trained_from_one_file_and_goes_on_to_a_longe
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["frames"] == 4
 
-    model = TrainedModel.load(output / "model")
+    model = DenSNet.load(output / "model")
     methane, propane, butane = ChainSampler(ChainOptions(unit="*C*", units=[1, 3, 4])).build(0, 1)
     alone = model.predict([butane])[0]
     together = model.predict([methane, butane])[1]

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from tiny_run import FinishedRun, densnet
 
 from densnet_core.cli.app import run
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.structures import read_xyz
 
 TWO_WATERS = (
@@ -34,7 +34,7 @@ def test_properties_of_every_frame(finished_run: FinishedRun, folder: Path, caps
     command = ["predict", str(finished_run.model), "waters.xyz", "--properties", "all", "--potential-at", "points.csv"]
     assert run([*command, "--json"]) == 0
     frames = json.loads(capsys.readouterr().out)["frames"]
-    densities = [p.density for p in TrainedModel.load(finished_run.model).predict(read_xyz(folder / "waters.xyz"))]
+    densities = [p.density for p in DenSNet.load(finished_run.model).predict(read_xyz(folder / "waters.xyz"))]
     for frame, density in zip(frames, densities, strict=True):
         assert frame["hartree_energy_hartree"] == pytest.approx(density.hartree_energy(), rel=1e-9)
         assert np.trace(frame["quadrupole_debye_angstrom"]) == pytest.approx(0.0, abs=1e-9)
@@ -68,7 +68,7 @@ def test_files_are_of_the_frame_that_is_named(
     assert "potential cube of frame 1: potential.cube" in done.stdout
     assert "potential picture of frame 1: slice.png" in done.stdout
     second = read_xyz(folder / "waters.xyz")[1]
-    (prediction,) = TrainedModel.load(finished_run.model).predict([second])
+    (prediction,) = DenSNet.load(finished_run.model).predict([second])
     fields = {
         "density": prediction.density.evaluate,
         "difference": prediction.density.difference,

@@ -23,7 +23,7 @@ from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.fitting import fit_density
 from densnet_core.errors import InputError
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.dynamics import MDStage
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
@@ -87,7 +87,7 @@ def test_evaluate_leaves_training_frames_out(finished_run: FinishedRun) -> None:
     record = json.loads(done.stdout)
     check_errors(record, 6)
     assert "18 frames that the model was trained on are left out" in done.stderr
-    predicted = [p.energy for p in TrainedModel.load(finished_run.model).predict(structures)]
+    predicted = [p.energy for p in DenSNet.load(finished_run.model).predict(structures)]
     mae = float(np.abs(np.subtract(predicted, energies)).mean()) * 27211.386245988
     assert record["energy"]["mae_mev"] == pytest.approx(mae, rel=1e-6)
 
@@ -99,7 +99,7 @@ def test_evaluate_does_not_guess_which_frames_were_held_out(finished_run: Finish
     done = densnet("evaluate", finished_run.model, lost, cwd=tmp_path)
     assert done.returncode == 2
     assert "record of the frames held out for testing was lost" in done.stderr
-    model = TrainedModel.load(finished_run.model)
+    model = DenSNet.load(finished_run.model)
     with ReferenceStore.open(finished_run.store) as store:
         record = store.structure(0), store.result(0)
         with ReferenceStore.create(bare, store.level, store.backend, store.versions) as other:
@@ -209,7 +209,7 @@ def test_exported_file_runs_in_plain_openmm(finished_run: FinishedRun, tmp_path:
 
 
 def test_both_routes_into_openmm_give_the_forces_of_the_model(finished_run: FinishedRun) -> None:
-    model = TrainedModel.load(finished_run.model)
+    model = DenSNet.load(finished_run.model)
     structure = read_xyz(finished_run.folder / "water.xyz")[0]
     potential = model.potential(structure, 2)
     start = thermal_start(potential, 300.0, 3)

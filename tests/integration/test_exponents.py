@@ -12,7 +12,7 @@ import torch
 from tiny_run import CONFIG, FinishedRun, densnet, prepare
 
 from densnet_core.density.quadrature import quadrature
-from densnet_core.potentials.densnet import TrainedModel
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
 from densnet_core.structures import read_xyz
@@ -32,7 +32,7 @@ def with_basis(finished: FinishedRun, folder: Path, keys: str) -> FinishedRun:
 
 def test_a_network_that_moves_exponents_from_training_to_torchscript(finished_run: FinishedRun, tmp_path: Path) -> None:
     run = with_basis(finished_run, tmp_path, 'exponents = "atom"')
-    model = TrainedModel.load(run.model)
+    model = DenSNet.load(run.model)
     structure = read_xyz(tmp_path / "water.xyz")[0]
     bent = structure.with_positions(structure.positions + np.array([[0.0, 0.0, 0.1], [0.0, 0.2, 0.0], [0.0, 0.0, 0.0]]))
     first, second = model.predict([structure, bent])
@@ -81,7 +81,7 @@ def test_a_basis_is_optimised_on_training_frames_alone_and_once(finished_run: Fi
         split = store.read_document(SPLIT)
     assert len(record["made_by"]["frames_hashes"]) == 3
     assert set(record["made_by"]["frames_hashes"]) <= set(split["train"])
-    basis = TrainedModel.load(run.model).specification.basis
+    basis = DenSNet.load(run.model).specification.basis
     assert basis.name == "even-tempered-element"
     assert [sum(shell.l == degree for shell in basis.shells(8)) for degree in range(3)] == [4, 3, 1]
     assert not list(run.output.glob("basis-frames*"))
@@ -98,7 +98,7 @@ def test_fits_in_the_weighted_metric_with_a_tikhonov_term(finished_run: Finished
         (name,) = (n for n in store.fit_names() if "weighted" in n)
         assert name.endswith("weighted-difference-tikhonov1e-06")
         assert len(store.fit(name)) == 24
-    model = TrainedModel.load(run.model)
+    model = DenSNet.load(run.model)
     assert model.label_method == ("weighted", 1e-6)
     assert model.specification.metric == "coulomb"
     evaluated = densnet("evaluate", run.model, run.store, "--json", cwd=tmp_path)

@@ -14,11 +14,11 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets.dataset import LabelledFrames
+from densnet_core.datasets.references import ReferenceDensities, ScaledProjection
 from densnet_core.density.expansion import Expansion, scaled_functions
 from densnet_core.graphs.graph import graph_of
 from densnet_core.structures import Structure
 from densnet_core.training.density import DensityObjective
-from densnet_core.datasets.references import ReferenceDensities, ScaledProjection
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example

@@ -12,21 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from densnet_core.potentials.forces import energies_and_forces
 from torch import Tensor, nn
 
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets.dataset import LabelledFrames, batches
+from densnet_core.datasets.references import ReferenceDensities
 from densnet_core.density.expansion import Expansion
 from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
-from densnet_core.potentials.forces import energies_and_forces
 from densnet_core.structures import Structure
 from densnet_core.training import references
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
-from densnet_core.datasets.references import ReferenceDensities
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example

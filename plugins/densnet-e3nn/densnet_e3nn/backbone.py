@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import solid_harmonics
-from densnet_core.errors import InputError
 from densnet_core.datasets.dataset import Dataset
+from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.backbone import Backbone, BackboneShape
 from densnet_core.units import BOHR_TO_ANGSTROM

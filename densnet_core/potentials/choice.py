@@ -1,0 +1,75 @@
+"""Networks as a configuration names them and a model package records them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.errors import InputError
+from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.plugins.component import Kind
+from densnet_core.plugins.manager import Manager, get_manager
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """A model component and the backbone for models that take one; plain data.
+
+    Parameters
+    ----------
+    model, backbone : str
+        Names of the components; the backbone is looked up only if the model asks for one. None: it takes none.
+    options, backbone_options : mapping
+    """
+
+    model: str
+    backbone: str | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    backbone_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, kind: str, specification: DensitySpecification, manager: Manager | None = None) -> Any:
+        """A new network of ``kind`` (density_model or energy_model) with random parameters.
+
+        Raises
+        ------
+        InputError
+            The model asks for a backbone and none is named, or backbone options are given to a model without one.
+        """
+        manager = manager or get_manager()
+        model = manager.find(kind, self.model)
+        options = manager.options(model, dict(self.options), where=f"{kind}.options")
+        made: list[Backbone] = []
+
+        def make_backbone(shape: BackboneShape) -> Backbone:
+            if self.backbone is None:
+                raise InputError(f"The {kind.replace('_', ' ')} {self.model!r} needs a backbone, and none is named.")
+            component = manager.find(Kind.BACKBONE, self.backbone)
+            given = manager.options(component, dict(self.backbone_options), where=f"{kind}.backbone_options")
+            made.append(manager.load(component)(shape, given))
+            return made[-1]
+
+        network = manager.load(model)(specification, options, make_backbone)
+        if self.backbone_options and not made:
+            raise InputError(
+                f"The {kind.replace('_', ' ')} {self.model!r} takes no backbone; leave backbone_options out."
+            )
+        return network
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "backbone": self.backbone,
+            "options": dict(self.options),
+            "backbone_options": dict(self.backbone_options),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NetworkChoice:
+        model, backbone = data["model"], data["backbone"]
+        tables = data["options"], data["backbone_options"]
+        named = isinstance(model, str) and (backbone is None or isinstance(backbone, str))
+        if not named or not all(isinstance(table, dict) for table in tables):
+            raise TypeError("a network needs the names of model and backbone, and tables of their options")
+        return cls(model, backbone, *tables)
