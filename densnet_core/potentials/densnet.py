@@ -170,8 +170,8 @@ class DenSNet(Potential):
                 raise TypeError("labels must be a table")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"The model.json of {path} is malformed: {error!r}.") from error
-        density = choices[0].build(Kind.DENSITY_MODEL, specification, manager)
-        energy = choices[1].build(Kind.ENERGY_MODEL, specification, manager)
+        density, _ = choices[0].build(Kind.DENSITY_MODEL, specification, manager)
+        energy, _ = choices[1].build(Kind.ENERGY_MODEL, specification, manager)
         for name, module in (("density", density), ("energy", energy)):
             own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
             _load_state(module, own, f"{path} ({name})")

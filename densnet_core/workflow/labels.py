@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from densnet_core.basis.base import Basis, Metric
-from densnet_core.datasets.dataset import LabelledFrames
 from densnet_core.density.electron import OrbitalDensity
 from densnet_core.density.fitting import DensityFit, FitMetric, fit_difference
 from densnet_core.density.prior import AtomicPrior
@@ -244,16 +243,3 @@ class _Conditioning:
         if self.reduced:
             told += f"; nearly dependent functions were left out in {self.reduced} frames"
         return told + "."
-
-
-def labelled_frames(store: ReferenceStore, fit: Fit, hashes: Sequence[str]) -> LabelledFrames:
-    """Frames of the store, by content hash, with all labels that training needs."""
-    indices = [store.index_of(bytes.fromhex(h)) for h in hashes]
-    frames = store.frames(indices, labels=("energy", "forces", "dipole"))
-    return LabelledFrames(
-        [structure for structure, _ in frames],
-        [fit.coefficients(i) for i in indices],
-        np.array([result.energy for _, result in frames]),
-        [result.forces for _, result in frames],
-        [result.dipole for _, result in frames],
-    )
