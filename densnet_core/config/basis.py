@@ -54,7 +54,7 @@ class BasisSection(Options):
 
     name: str | None = Field(
         default=None,
-        description="A basis by its name: one of DenSNet's own or any of the Basis Set Exchange.",
+        description="A basis by its name: one of DenSNet's own, of a plugin or of the Basis Set Exchange.",
         examples=["def2-universal-jkfit"],
     )
     file: FilePath | None = Field(
