@@ -158,6 +158,14 @@ _QUANTITIES = [
         depends_on_origin=False,
         summary="Coefficients of the density difference in the density basis",
     ),
+    *(
+        Quantity(name, unit, "function", 0, extensive=False, depends_on_origin=False, summary=summary)
+        for name, unit, summary in (
+            ("density", "e bohr^(-3/2)", "Fit of the density minus that of the atoms"),
+            ("spin_density", "e bohr^(-3/2)", "Fit of the density of alpha minus beta electrons"),
+            ("density_response", "e^2 bohr^(-1/2)/hartree", "Fits of d density / d field, three in a row"),
+        )
+    ),
     Quantity(
         "charges",
         "e",
@@ -166,9 +174,17 @@ _QUANTITIES = [
         extensive=False,
         depends_on_origin=False,
         summary="Charge of the nucleus and of the density that is expanded on it",
+        output="densnet_core.models.observables:charges",
     ),
     Quantity(
-        "dipole", "e bohr", "molecule", 1, extensive=True, depends_on_origin=True, summary="Electric dipole moment"
+        "dipole",
+        "e bohr",
+        "molecule",
+        1,
+        extensive=True,
+        depends_on_origin=True,
+        summary="Electric dipole moment",
+        output="densnet_core.models.observables:dipole",
     ),
     Quantity(
         "quadrupole",
@@ -187,8 +203,75 @@ _QUANTITIES = [
         extensive=True,
         depends_on_origin=False,
         summary="Static dipole polarizability at fixed nuclei",
+        output="densnet_core.models.observables:polarizability",
+        densities=("density_response",),
     ),
 ]
 
-# The terms of the loss of our two networks.
-_OBJECTIVES: list[Objective] = []
+_LOSSES = "densnet_core.training.objectives"
+
+# The terms of the losses of both networks; each counts where the model has the output and frames the label.
+_OBJECTIVES = [
+    Objective(
+        "density",
+        "density",
+        ("density",),
+        ("density",),
+        loss=f"{_LOSSES}:DensityError",
+        weight=1.0,
+        summary="Error of the density in the metric of the basis, per atom",
+    ),
+    Objective(
+        "density_response",
+        "density",
+        ("density_response",),
+        ("density_response",),
+        loss=f"{_LOSSES}:DensityError",
+        weight=1.0,
+        summary="Error of the response of the density to a field, in the metric of the basis, per atom",
+    ),
+    Objective(
+        "spin_density",
+        "density",
+        ("spin_density",),
+        ("spin_density",),
+        loss=f"{_LOSSES}:DensityError",
+        weight=1.0,
+        summary="Error of the spin density in the metric of the basis, per atom",
+    ),
+    Objective(
+        "dipole",
+        "density",
+        ("dipole",),
+        ("dipole",),
+        loss=f"{_LOSSES}:DipoleError",
+        weight=1.0,
+        summary="Error of the dipole moment of the density against the reference's, per atom",
+    ),
+    Objective(
+        "polarizability",
+        "density",
+        ("polarizability",),
+        ("polarizability",),
+        weight=1.0,
+        summary="Error of the polarizability of the response, per atom",
+    ),
+    Objective(
+        "energy",
+        "energy",
+        ("energy",),
+        ("energy",),
+        loss=f"{_LOSSES}:EnergyError",
+        weight=1.0,
+        summary="Error of the energy per atom, in the unit of the forces",
+    ),
+    Objective(
+        "forces",
+        "energy",
+        ("forces",),
+        ("forces",),
+        loss=f"{_LOSSES}:ForceError",
+        weight=1.0,
+        summary="Error of the forces",
+    ),
+]

@@ -78,7 +78,7 @@ def make_models(
     energy.amplitude_offset.copy_(offset)
     energy.amplitude_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
     energy.atomic_energies.copy_(torch.tensor([-0.5, -37.8, -75.0]))
-    energy.state_energies.copy_(torch.linspace(-0.1, 0.3, len(known.states)))
+    energy.state_energies.copy_(torch.tensor([0.3 * charge for charge, _ in known.states]))
     energy.energy_scale.fill_(0.02)
     if density.exponent_head is not None and density.exponent_bias is not None:
         nn.init.normal_(density.exponent_head, std=0.5)
