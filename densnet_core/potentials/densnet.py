@@ -16,7 +16,7 @@ from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.expansion import scaled_functions
-from densnet_core.density.fitting import FitMetric
+from densnet_core.density.method import FitMethod
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
@@ -137,10 +137,14 @@ class TrainedModel:
         return self.density.specification
 
     @property
-    def label_method(self) -> tuple[FitMetric, float | None]:
-        """Metric and Tikhonov parameter of the fits, in ``specification.label_basis``, that the model learned from."""
+    def label_method(self) -> FitMethod:
+        """How the densities were fitted, in ``specification.label_basis``, that the model learned from.
+
+        Models that do not record it learned from fits that held the charge alone; their floor is still that.
+        """
         recorded = self.document.get("labels", {})
-        return recorded.get("metric", self.specification.metric), recorded.get("tikhonov")
+        metric = recorded.get("metric", self.specification.metric)
+        return FitMethod(metric, recorded.get("exact", "charge"), recorded.get("tikhonov"))
 
     def __repr__(self) -> str:
         elements = " ".join(symbol(z) for z in self.specification.elements)
