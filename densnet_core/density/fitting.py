@@ -28,8 +28,8 @@ from densnet_core.structures import Structure
 Array = NDArray[np.float64]
 
 TIKHONOV: Final = 1e-10
-"""In units of the metric's diagonal. Some 10^4 times the rounding of eigenvalues, and a hundredth of the smallest one of
-ethanol in aug-cc-pVQZ-JKFIT (1.2e-8), whose direction it so changes by 7e-5. With 1e-11 rounding shows in the second
+"""Of the metric's diagonal. Some 10^4 times the rounding of eigenvalues, and a hundredth of the smallest eigenvalue of
+ethanol in aug-cc-pVQZ-JKFIT (1.2e-8), whose direction it changes by 7e-5. With 1e-11 rounding shows in the second
 differences of coefficients along a path in nearly dependent sets (even-tempered, ratio 1.25)."""
 
 

@@ -67,9 +67,8 @@ def test_water_as_with_pyscf() -> None:
     densities = []
     for backend, result in ((psi4(level), ours), (pyscf(level), theirs)):
         projection = backend.project(BENT, result.orbitals, result.occupations, basis, "coulomb")
-        constraints = moment_constraints(
-            functions, tensor(BENT.positions), 10.0, tensor(BENT.numbers @ BENT.positions - result.dipole)
-        )
+        electronic = tensor(BENT.numbers @ BENT.positions - result.dipole)
+        constraints = moment_constraints(functions, tensor(BENT.positions), 10.0, electronic)
         fit = fit_density(metric, tensor(projection), constraints)
         densities.append(values @ np.asarray(fit.coefficients))
     assert nmae_percent(densities[1], densities[0], weights, 10.0) < 1e-4
