@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -332,12 +332,11 @@ class Run:
 
     @property
     def _fit_name(self) -> str:
-        section = self.config.basis
-        return fit_name(self.specification.label_basis, section.metric, tikhonov=section.tikhonov)
+        return fit_name(self.specification.label_basis, self.config.basis.fit_method)
 
     def _fitted(self, store: ReferenceStore) -> None:
         """Bring the fit that training learns from up to date."""
-        section, name = self.config.basis, self._fit_name
+        name = self._fit_name
         missing = len(store) - (len(store.fit(name)) if name in store.fit_names() else 0)
         if missing:
             advance = self.reporter.task("fits of the density", missing)
@@ -345,10 +344,9 @@ class Run:
                 store,
                 self.factory,
                 self.specification.label_basis,
-                section.metric,
+                self.config.basis.fit_method,
                 self.executor,
                 progress=lambda done: advance(done, "frames"),
-                tikhonov=section.tikhonov,
                 note=self.reporter.note,
             )
 
@@ -389,7 +387,7 @@ class Run:
             "level_of_theory": str(self.level),
             "training_frames": split["train"] + split["validation"],
             "config": config.model_dump(mode="json", by_alias=True),
-            "labels": {"metric": config.basis.metric, "tikhonov": config.basis.tikhonov},
+            "labels": asdict(config.basis.fit_method),
             "provenance": {
                 "densnet-core": __version__,
                 "torch": torch.__version__,
