@@ -52,7 +52,7 @@ def test_openmm_feels_the_forces_of_the_potential(force: str, platform: str) -> 
 
 
 def test_particles_have_the_masses_of_the_isotopes() -> None:
-    potential = ValencePotential.water()
+    potential = ValencePotential.water(1)
     heavy = np.array([15.999, 2.01410177812, 1.008])
     potential.structure = replace(potential.structure, isotope_masses=heavy)
     system = make_system(potential, openmm.CustomExternalForce("0"))
