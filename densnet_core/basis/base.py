@@ -194,3 +194,28 @@ class GaussianBasis(Basis):
             return cls(str(data["name"]), shells)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"The record of a basis is malformed: {error!r}.") from error
+
+
+class BasisProvider(ABC):
+    """A component of kind ``basis``: makes a density basis by its name in ``[basis] name``.
+
+    Parameters
+    ----------
+    options : object or None
+        Validated options of the component; None means the defaults, and that is how a configuration makes it.
+    """
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = options
+
+    @abstractmethod
+    def build(self, elements: Iterable[int] | None = None) -> GaussianBasis:
+        """The basis of these atomic numbers; of all that it covers if omitted.
+
+        An element has the same shells whatever the others are, and at every call.
+
+        Raises
+        ------
+        InputError
+            An element is not covered; the message names it and those that are.
+        """

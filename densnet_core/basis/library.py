@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import ClassVar
 
-from densnet_core.basis.base import SHELL_LETTERS, GaussianBasis, Shell
+from densnet_core.basis.base import SHELL_LETTERS, BasisProvider, GaussianBasis, Shell
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError, nearest
+from densnet_core.plugins.component import Component, Kind
+from densnet_core.plugins.manager import get_manager
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,17 @@ def shipped_names() -> list[str]:
     return sorted(_shipped())
 
 
+def plugin_names() -> list[str]:
+    """Names of the bases that plugins bring."""
+    return sorted(component.name for component in _of_plugins())
+
+
+def _of_plugins() -> list[Component]:
+    return [component for component in get_manager().components(Kind.BASIS) if component.name not in _shipped()]
+
+
 def basis_by_name(name: str, elements: Iterable[int] | None = None) -> GaussianBasis:
-    """A basis of the package or of the Basis Set Exchange, uncontracted or contracted as published.
+    """A basis of the package, of a plugin or of the Basis Set Exchange, in this order, contracted as published.
 
     Parameters
     ----------
@@ -91,13 +103,46 @@ def basis_by_name(name: str, elements: Iterable[int] | None = None) -> GaussianB
     ------
     InputError
         Unknown name (with the nearest ones) or an element the basis does not cover (with those it does).
+    PluginError
+        The basis is of a plugin that cannot be loaded.
     """
     wanted = None if elements is None else sorted({int(z) for z in elements})
     for known, text in _shipped().items():
         if known.lower() == name.lower():
             basis = GaussianBasis.from_dict(json.loads(text))
             return basis if wanted is None else basis.restricted_to(wanted)
+    for component in _of_plugins():
+        if component.name.lower() == name.lower():
+            provider: BasisProvider = get_manager().load(component)(get_manager().options(component, {}))
+            return provider.build(wanted)
     return _exchange_basis(name, wanted)
+
+
+class _Shipped(BasisProvider):
+    """A basis of the package as a component."""
+
+    name: ClassVar[str]
+
+    def build(self, elements: Iterable[int] | None = None) -> GaussianBasis:
+        return basis_by_name(self.name, elements)
+
+
+class DenSNetS(_Shipped):
+    """The basis ``densnet-s``."""
+
+    name = "densnet-s"
+
+
+class DenSNetM(_Shipped):
+    """The basis ``densnet-m``."""
+
+    name = "densnet-m"
+
+
+class DenSNetL(_Shipped):
+    """The basis ``densnet-l``."""
+
+    name = "densnet-l"
 
 
 def basis_from_file(path: Path) -> GaussianBasis:
@@ -113,7 +158,8 @@ def _exchange_basis(name: str, wanted: list[int] | None) -> GaussianBasis:
 
     known = {key.lower(): key for key in exchange.get_all_basis_names()}
     if name.lower() not in known:
-        raise InputError(f"There is no basis {name!r}. {nearest(name.lower(), [*known, *map(str.lower, _shipped())])}")
+        ours = map(str.lower, [*_shipped(), *plugin_names()])
+        raise InputError(f"There is no basis {name!r}. {nearest(name.lower(), [*known, *ours])}")
     record = exchange.get_basis(known[name.lower()])["elements"]
     shells: dict[int, list[Shell]] = {}
     for key in record if wanted is None else map(str, wanted):

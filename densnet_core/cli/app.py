@@ -1,6 +1,6 @@
 """The command ``densnet``: its verbs, and what becomes of an error.
 
-Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 70 a defect of DenSNet.
+Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 70 a defect of DenSNet or of a plugin.
 """
 
 from __future__ import annotations
@@ -74,9 +74,19 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, OSError) and error.errno in _FULL_OR_READ_ONLY:
         print(f"Error: {error.strerror}: {error.filename or 'the disk'}. Make room or choose another.", file=sys.stderr)
         return EXIT_USER
-    advice = "" if debug else " 'densnet --debug ...' shows where."
-    print(f"Defect in DenSNet {__version__}: {type(error).__name__}: {error}.{advice}", file=sys.stderr)
+    print(_defect(error) + ("" if debug else " 'densnet --debug ...' shows where."), file=sys.stderr)
     return EXIT_DEFECT
+
+
+def _defect(error: Exception) -> str:
+    """Whose defect it is, and where to report one of a plugin."""
+    from densnet_core.plugins.blame import blame
+    from densnet_core.plugins.discovery import describe
+
+    guilty = blame(error)
+    if guilty is None:
+        return f"Defect in DenSNet {__version__}: {describe(error)}."
+    return f"Defect in {guilty}: {describe(error)}. {guilty.advice}"
 
 
 def _verb_position(arguments: Sequence[str]) -> int:

@@ -24,10 +24,10 @@ def show(
 
 @app.command("list")
 def list_names() -> None:
-    """Names of the bases that come with DenSNet; those of the Basis Set Exchange can be used as well."""
-    from densnet_core.basis.library import basis_by_name, shipped_names
+    """The bases that come with DenSNet and with plugins; those of the Basis Set Exchange can be used as well."""
+    from densnet_core.basis.library import basis_by_name, plugin_names, shipped_names
 
-    for name in shipped_names():
+    for name in [*shipped_names(), *plugin_names()]:
         print(basis_by_name(name))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from densnet_core.cli.output import print_json, print_table
+from densnet_core.density.method import Moment
 from densnet_core.errors import DataError
 from densnet_core.reference.properties import Quantity
 
@@ -129,6 +130,9 @@ def project(
     quantity: Annotated[
         Quantity, typer.Option(help="The density, its response to a field, or the spin density.")
     ] = "density",
+    exact: Annotated[
+        Moment, typer.Option(help="Highest moment of the density that the fit holds exactly, with all lower ones.")
+    ] = "dipole",
 ) -> None:
     """Fit the difference density of all frames in another basis, from the orbitals in the store.
 
@@ -138,7 +142,7 @@ def project(
     from densnet_core.workflow.stores import project_store
 
     with RichReporter() as reporter:
-        name, frames = project_store(store, basis, "overlap" if overlap else "coulomb", reporter, quantity)
+        name, frames = project_store(store, basis, "overlap" if overlap else "coulomb", reporter, quantity, exact)
     print(f"{store}: fit {name!r} of {frames} frames")
 
 

@@ -21,11 +21,12 @@ def export(
 ) -> None:
     """Write the model for one molecule as TorchScript: nm in, kJ/mol and kJ/(mol nm) out, needs torch only."""
     from densnet_core.errors import InputError
+    from densnet_core.potentials.bound import BoundPotential
     from densnet_core.potentials.densnet import DenSNet
     from densnet_core.structures import read_xyz
 
     if output.is_dir() or not output.parent.is_dir():
         raise InputError(f"{output} cannot be written: give the name of a file in a folder that exists.")
     structure = read_xyz(geometry, charge, multiplicity)[0]
-    DenSNet.load(model).potential(structure, replicas).save_torchscript(output)
+    BoundPotential(DenSNet.load(model), [structure] * replicas).save_torchscript(output)
     print(f"{output}: {replicas} x {structure.formula}; see examples/openmm_torchforce.py")

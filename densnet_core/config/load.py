@@ -10,8 +10,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from densnet_core.config.schema import SCHEMA_VERSION, Config
-from densnet_core.errors import ConfigError, DenSNetError
+from densnet_core.config.schema import DEFAULT_BACKBONE, SCHEMA_VERSION, Config
+from densnet_core.errors import ConfigError, DenSNetError, nearest
 from densnet_core.options import Options, validate
 from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
@@ -38,10 +38,10 @@ class Selection:
     backend: Chosen
     executor: Chosen
     density_model: Chosen
-    density_backbone: Chosen
     energy_model: Chosen
-    energy_backbone: Chosen
     engine: Chosen
+    density_backbone: Chosen | None = None
+    energy_backbone: Chosen | None = None
     sampling_start: Chosen | None = None
 
 
@@ -127,29 +127,36 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
     slots = dict(_SLOTS)
     if config.sampling.start is not None:
         slots["sampling_start"] = (Kind.SAMPLER, "sampling.start", "method", None)
+    for name in ("density", "energy"):
+        if getattr(config, name).backbone is None and not _is_there(manager, Kind.BACKBONE, DEFAULT_BACKBONE):
+            slots.pop(f"{name}_backbone")  # an error only where the model asks for one
     for slot, place in slots.items():
         try:
             chosen[slot] = _choose(config, manager, *place)
         except DenSNetError as error:
             problems.append(str(error))
-    problems += _missing_properties(config, chosen.get("backend"))
+    problems += _missing_properties(config, chosen.get("backend"), manager)
     if problems:
         raise ConfigError("\n".join(problems))
     return Selection(**chosen)
 
 
-def _missing_properties(config: Config, backend: Chosen | None) -> list[str]:
+def _missing_properties(config: Config, backend: Chosen | None, manager: Manager) -> list[str]:
     """What is wrong with [reference] properties, known without importing the program."""
     if backend is None:
         return []
     name, capabilities = backend.component.name, backend.component.capabilities
     able = [known for known in PROPERTIES if known in capabilities]
-    return [
-        f"{config.source.name}: reference.properties: the backend {name!r} does not compute {wanted!r}; it has: "
-        f"{', '.join(able) or 'none'}."
-        for wanted in config.reference.properties
-        if wanted not in capabilities
-    ]
+    labels = [label for label, quantity in manager.quantities().items() if quantity.reference is not None]
+    where = f"{config.source.name}: reference.properties"
+    problems = []
+    for wanted in config.reference.properties:
+        if wanted in PROPERTIES and wanted not in capabilities:
+            has = ", ".join(able) or "none"
+            problems.append(f"{where}: the backend {name!r} does not compute {wanted!r}; it has: {has}.")
+        elif wanted not in PROPERTIES and wanted not in labels:
+            problems.append(f"{where}: there is no property {wanted!r}. {nearest(wanted, [*PROPERTIES, *labels])}")
+    return problems
 
 
 def _choose(
@@ -158,7 +165,7 @@ def _choose(
     table = attrgetter(section)(config)
     source = config.source.name
     try:
-        component = manager.find(kind, getattr(table, name_key))
+        component = manager.find(kind, getattr(table, name_key) or DEFAULT_BACKBONE)
     except DenSNetError as error:
         raise ConfigError(f"{source}: {section}.{name_key}: {error}") from error
     options = manager.options(
@@ -169,6 +176,10 @@ def _choose(
         also_known=() if options_key else tuple(type(table).model_fields),
     )
     return Chosen(component, options)
+
+
+def _is_there(manager: Manager, kind: str, name: str) -> bool:
+    return any(component.name == name for component in manager.components(kind))
 
 
 def check_inputs(config: Config, manager: Manager | None = None) -> Structure:

@@ -7,13 +7,13 @@ made from these models, so a field is described here and nowhere else.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from densnet_core.config.basis import BasisSection
 from densnet_core.options import FilePath, Options
-from densnet_core.reference.level import PROPERTIES, LevelOfTheory, Property
+from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 
 SCHEMA_VERSION: Final = 1
 
@@ -94,17 +94,18 @@ class ReferenceSection(Options):
     dispersion: Literal["d3bj", "d4"] | None = Field(
         default=None, description="Dispersion correction, if any.", examples=["d4"]
     )
-    properties: list[Property] = Field(
+    properties: list[str] = Field(
         default=[],
-        description="Computed for every frame beyond energy, forces, dipole and density.",
+        description="Computed for every frame beyond energy, forces, dipole and density: what the backend can, and "
+        "labels of plugins.",
         examples=[["polarizability", "density_response"]],
     )
     options: dict[str, Any] = Field(default_factory=dict, description="The backend's own options.")
 
     @field_validator("properties")
     @classmethod
-    def _in_order(cls, properties: list[Property]) -> list[Property]:
-        return [name for name in PROPERTIES if name in properties]
+    def _in_order(cls, properties: list[str]) -> list[str]:
+        return [*(name for name in PROPERTIES if name in properties), *sorted(set(properties) - set(PROPERTIES))]
 
     @property
     def level(self) -> LevelOfTheory:
@@ -112,9 +113,17 @@ class ReferenceSection(Options):
         return LevelOfTheory(self.method, self.basis, self.dispersion)
 
 
+DEFAULT_BACKBONE: Final = "e3nn"
+
+
 class _ModelSection(Options):
     model: str = Field(default="equivariant", description="The model.")
-    backbone: str = Field(default="e3nn", description="The network that turns a molecule into features of its atoms.")
+    backbone: str | None = Field(
+        default=None,
+        description="The network that turns a molecule into features of its atoms; absent: "
+        f"{DEFAULT_BACKBONE!r}, where the model takes one.",
+        examples=[DEFAULT_BACKBONE],
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="The model's own options.")
     backbone_options: dict[str, Any] = Field(default_factory=dict, description="The backbone's own options.")
 
@@ -134,22 +143,20 @@ class _StageSection(Options):
         default=0.99, ge=0, lt=1, description="Decay per step of the moving average of the weights; 0 switches it off."
     )
     checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints.")
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="Weights of the terms of the loss by the name of the objective; 0 leaves one out. What is not "
+        "named has its own default, 1 for those of the core.",
+        examples=[{"dipole": 1.0}],
+    )
 
 
 class DensityTrainingSection(_StageSection):
     """Training of the density network."""
 
-    dipole_weight: float = Field(
-        default=1.0, ge=0, description="Weight of the dipole term of the loss; that of the density is one."
-    )
-
 
 class EnergyTrainingSection(_StageSection):
     """Training of the energy network."""
-
-    force_weight: float = Field(
-        default=1.0, ge=0, description="Weight of the force term of the loss; that of the energy is one."
-    )
 
 
 class TrainingSection(Options):

@@ -51,16 +51,17 @@ def starter(name: str, manager: Manager | None = None) -> str:
 
 def _component_options(selection: Selection) -> dict[str, tuple[str, Options]]:
     """From the path of an options table to the component's name and its default options."""
-    return {
-        "sampling": (selection.sampler.component.name, selection.sampler.options),
-        "executor": (selection.executor.component.name, selection.executor.options),
-        "reference.options": (selection.backend.component.name, selection.backend.options),
-        "density.options": (selection.density_model.component.name, selection.density_model.options),
-        "density.backbone_options": (selection.density_backbone.component.name, selection.density_backbone.options),
-        "energy.options": (selection.energy_model.component.name, selection.energy_model.options),
-        "energy.backbone_options": (selection.energy_backbone.component.name, selection.energy_backbone.options),
-        "md.options": (selection.engine.component.name, selection.engine.options),
+    chosen = {
+        "sampling": selection.sampler,
+        "executor": selection.executor,
+        "reference.options": selection.backend,
+        "density.options": selection.density_model,
+        "density.backbone_options": selection.density_backbone,
+        "energy.options": selection.energy_model,
+        "energy.backbone_options": selection.energy_backbone,
+        "md.options": selection.engine,
     }
+    return {path: (one.component.name, one.options) for path, one in chosen.items() if one is not None}
 
 
 def _section(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import pi, sqrt
+from math import pi
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,9 @@ RADIAL_FUNCTIONS = 8
 class ChargeFlow(nn.Module):
     """q_A = w_A Q_F + sum_B f_AB: a share of the own fragment's charge, and flows along the pairs.
 
-    The flow f_AB = -f_BA from B to A is made of antisymmetric products of scalar features,
-    f_AB = u_C(r) sum_k [R_k(r) (p_Bk - p_Ak) + R'_k(r) (a_Ak b_Bk - a_Bk b_Ak)], with u_C an envelope that takes it
-    and two derivatives to zero at the cutoff: what enters one atom leaves another, to the last digit, and atoms beyond
+    The flow f_AB = -f_BA from B to A is antisymmetric in scalar features of the two,
+    f_AB = u(r) sum_k R_k(r) (1 + g_Ak g_Bk) (p_Bk - p_Ak) with bounded gates g = tanh, and u an envelope that takes it
+    and its derivatives to zero at the cutoff: what enters one atom leaves another, to the last digit, and atoms beyond
     the cutoff exchange nothing. Flows may cross fragments. The shares w_A are positive and add up to one within each
     fragment. Antisymmetric flows instead of a correction over the whole molecule are what makes charges of separated
     molecules independent; compare split-charge equilibration (Nistor et al., J. Chem. Phys. 125, 094108, 2006).
@@ -36,9 +36,9 @@ class ChargeFlow(nn.Module):
     def __init__(self, channels: int, n_elements: int, cutoff: float, width: int = 16) -> None:
         super().__init__()
         self.cutoff, self.width = cutoff, width
-        self.potentials = nn.Parameter(torch.randn(channels, 3 * width) * channels**-0.5)
-        self.element_potentials = nn.Parameter(0.3 * torch.randn(n_elements, 3 * width))
-        self.radial = nn.Parameter(torch.randn(RADIAL_FUNCTIONS, 2 * width) * (RADIAL_FUNCTIONS * width) ** -0.5)
+        self.ends = nn.Parameter(torch.randn(channels, 2 * width) * channels**-0.5)
+        self.element_ends = nn.Parameter(0.3 * torch.randn(n_elements, 2 * width))
+        self.radial = nn.Parameter(torch.randn(RADIAL_FUNCTIONS, width) * (RADIAL_FUNCTIONS * width) ** -0.5)
         self.share = nn.Parameter(torch.zeros(channels))
         self.element_share = nn.Parameter(torch.zeros(n_elements))
         self.scale: Tensor
@@ -67,11 +67,10 @@ class ChargeFlow(nn.Module):
         vectors = graph.pair_vectors.to(scalars.dtype)
         x = (torch.sqrt((vectors**2).sum(-1)) / self.cutoff).clamp(max=1.0)[:, None]
         envelope = 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
-        radial = sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope @ self.radial
-        ends = scalars @ self.potentials + self.element_potentials[species]
-        own, other = ends[graph.receivers], ends[graph.senders]
-        n = self.width
-        linear = other[:, :n] - own[:, :n]
-        product = own[:, n : 2 * n] * other[:, 2 * n :] - other[:, n : 2 * n] * own[:, 2 * n :]
-        flows = self.scale * (radial * torch.cat([linear, product], dim=1)).sum(1).to(torch.float64)
+        radial = torch.sin(x * self.frequencies.to(x.dtype)) * envelope @ self.radial
+        potentials, gates = torch.split(scalars @ self.ends + self.element_ends[species], self.width, dim=1)
+        gates = torch.tanh(gates)
+        coupling = radial * (1.0 + gates[graph.receivers] * gates[graph.senders])
+        flows = (coupling * (potentials[graph.senders] - potentials[graph.receivers])).sum(1)
+        flows = self.scale * flows.to(torch.float64)
         return flows.new_zeros(graph.n_atoms).index_add(0, graph.receivers, flows)

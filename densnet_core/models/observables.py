@@ -26,6 +26,14 @@ def polarizability(graph: Graph, densities: Mapping[str, Expansion], specificati
     return -_first_moments(graph, densities["density_response"], specification).movedim(0, -1)
 
 
+def charges(graph: Graph, densities: Mapping[str, Expansion], specification: DensitySpecification) -> Tensor:
+    """(n_atoms,) charge of each nucleus and of the functions on it, e; those of a molecule add up to its charge."""
+    functions, expansion = functions_of(specification.basis, graph.numbers), densities["density"]
+    counts = scaled_functions(functions, expansion.scales).electron_counts()
+    values = expansion.coefficients * counts
+    return -values.new_zeros(graph.n_atoms).index_add(0, functions.function_atoms, values)
+
+
 def _first_moments(graph: Graph, expansion: Expansion, specification: DensitySpecification) -> Tensor:
     """(..., n_molecules, 3) integrals of r times densities (..., n_functions)."""
     functions = functions_of(specification.basis, graph.numbers)

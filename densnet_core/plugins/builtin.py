@@ -1,9 +1,60 @@
-"""The core's own components, announced through the same entry points as everybody's."""
+"""The core's own kinds, components, quantities and objectives, announced through the same hooks as everybody's."""
 
-from densnet_core.plugins.component import Component, Kind
+from densnet_core.plugins.component import Component, Kind, KindDescription
 from densnet_core.plugins.hookspecs import hookimpl
+from densnet_core.plugins.quantity import Objective, Quantity
 
 _INSTALL = "pip install densnet-core"
+
+
+@hookimpl
+def densnet_kinds() -> list[KindDescription]:
+    return [
+        KindDescription(
+            Kind.BASIS,
+            "densnet_core.basis.base:BasisProvider",
+            "Atom-centred basis that carries the density difference",
+            suite="densnet_core.testing.basis:BasisTests",
+        ),
+        KindDescription(
+            Kind.REFERENCE,
+            "densnet_core.reference.base:ReferenceBackend",
+            "Program that computes the reference data",
+            suite="densnet_core.testing.reference:ReferenceBackendTests",
+        ),
+        KindDescription(
+            Kind.BACKBONE,
+            "densnet_core.models.backbone:Backbone",
+            "Equivariant network that our models stand on",
+        ),
+        KindDescription(
+            Kind.DENSITY_MODEL,
+            "densnet_core.models.density:DensityModel",
+            "Network from geometries to densities",
+        ),
+        KindDescription(
+            Kind.ENERGY_MODEL,
+            "densnet_core.models.energy:EnergyModel",
+            "Network from geometries and densities to energies",
+        ),
+        KindDescription(
+            Kind.MD_ENGINE,
+            "densnet_core.md.base:MDEngine",
+            "Integrator of molecular dynamics",
+        ),
+        KindDescription(
+            Kind.SAMPLER,
+            "densnet_core.sampling.base:Sampler",
+            "Maker of geometries",
+            suite="densnet_core.testing.sampler:SamplerTests",
+        ),
+        KindDescription(
+            Kind.EXECUTOR,
+            "densnet_core.reference.executors:Executor",
+            "Where calculations run",
+            suite="densnet_core.testing.executor:ExecutorTests",
+        ),
+    ]
 
 
 @hookimpl
@@ -65,4 +116,162 @@ def densnet_components() -> list[Component]:
             summary="Processes on this machine",
             install=_INSTALL,
         ),
+        _basis("densnet-s", "DenSNetS", "Small density basis for H, C, N, O, S"),
+        _basis("densnet-m", "DenSNetM", "Medium density basis for H, C, N, O, S"),
+        _basis("densnet-l", "DenSNetL", "Large density basis for H, C, N, O, S"),
     ]
+
+
+def _basis(name: str, provider: str, summary: str) -> Component:
+    return Component(
+        kind=Kind.BASIS,
+        name=name,
+        target=f"densnet_core.basis.library:{provider}",
+        config="densnet_core.options:Options",
+        summary=summary,
+        install=_INSTALL,
+    )
+
+
+@hookimpl
+def densnet_quantities() -> list[Quantity | Objective]:
+    return [*_QUANTITIES, *_OBJECTIVES]
+
+
+_QUANTITIES = [
+    Quantity("energy", "hartree", "molecule", 0, extensive=True, depends_on_origin=False, summary="Total energy"),
+    Quantity(
+        "forces",
+        "hartree/bohr",
+        "atom",
+        1,
+        extensive=False,
+        depends_on_origin=False,
+        summary="Minus the gradient of the energy",
+    ),
+    Quantity(
+        "coefficients",
+        "e bohr^(-3/2)",
+        "function",
+        0,
+        extensive=False,
+        depends_on_origin=False,
+        summary="Coefficients of the density difference in the density basis",
+    ),
+    *(
+        Quantity(name, unit, "function", 0, extensive=False, depends_on_origin=False, summary=summary)
+        for name, unit, summary in (
+            ("density", "e bohr^(-3/2)", "Fit of the density minus that of the atoms"),
+            ("spin_density", "e bohr^(-3/2)", "Fit of the density of alpha minus beta electrons"),
+            ("density_response", "e^2 bohr^(-1/2)/hartree", "Fits of d density / d field, three in a row"),
+        )
+    ),
+    Quantity(
+        "charges",
+        "e",
+        "atom",
+        0,
+        extensive=False,
+        depends_on_origin=False,
+        summary="Charge of the nucleus and of the density that is expanded on it",
+        output="densnet_core.models.observables:charges",
+    ),
+    Quantity(
+        "dipole",
+        "e bohr",
+        "molecule",
+        1,
+        extensive=True,
+        depends_on_origin=True,
+        summary="Electric dipole moment",
+        output="densnet_core.models.observables:dipole",
+    ),
+    Quantity(
+        "quadrupole",
+        "e bohr^2",
+        "molecule",
+        2,
+        extensive=True,
+        depends_on_origin=True,
+        summary="Second moments of the charge, not traceless",
+    ),
+    Quantity(
+        "polarizability",
+        "bohr^3",
+        "molecule",
+        2,
+        extensive=True,
+        depends_on_origin=False,
+        summary="Static dipole polarizability at fixed nuclei",
+        output="densnet_core.models.observables:polarizability",
+        densities=("density_response",),
+    ),
+]
+
+_LOSSES = "densnet_core.training.objectives"
+
+# The terms of the losses of both networks; each counts where the model has the output and frames the label.
+_OBJECTIVES = [
+    Objective(
+        "density",
+        "density",
+        ("density",),
+        ("density",),
+        loss=f"{_LOSSES}:DensityError",
+        weight=1.0,
+        summary="Error of the density in the metric of the basis, per atom",
+    ),
+    Objective(
+        "density_response",
+        "density",
+        ("density_response",),
+        ("density_response",),
+        loss=f"{_LOSSES}:DensityError",
+        weight=1.0,
+        summary="Error of the response of the density to a field, in the metric of the basis, per atom",
+    ),
+    Objective(
+        "spin_density",
+        "density",
+        ("spin_density",),
+        ("spin_density",),
+        loss=f"{_LOSSES}:DensityError",
+        weight=1.0,
+        summary="Error of the spin density in the metric of the basis, per atom",
+    ),
+    Objective(
+        "dipole",
+        "density",
+        ("dipole",),
+        ("dipole",),
+        loss=f"{_LOSSES}:DipoleError",
+        weight=1.0,
+        summary="Error of the dipole moment of the density against the reference's, per atom",
+    ),
+    Objective(
+        "polarizability",
+        "density",
+        ("polarizability",),
+        ("polarizability",),
+        weight=1.0,
+        summary="Error of the polarizability of the response, per atom",
+    ),
+    Objective(
+        "energy",
+        "energy",
+        ("energy",),
+        ("energy",),
+        loss=f"{_LOSSES}:EnergyError",
+        weight=1.0,
+        summary="Error of the energy per atom, in the unit of the forces",
+    ),
+    Objective(
+        "forces",
+        "energy",
+        ("forces",),
+        ("forces",),
+        loss=f"{_LOSSES}:ForceError",
+        weight=1.0,
+        summary="Error of the forces",
+    ),
+]

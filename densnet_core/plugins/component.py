@@ -1,4 +1,4 @@
-"""The record by which a plugin announces a component, and the version of the plugin interface."""
+"""The records by which a plugin announces a component or a kind of components; the version of the interface."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-API_VERSION: Final = "1.0"
+API_VERSION: Final = "2.0"
 
 
 class Kind(StrEnum):
-    """What a component is; the value is the word used in configs, registry.toml and the command line."""
+    """Names of the kinds that the core announces; they are strings, and a plugin may announce kinds of its own.
+
+    The value is the word used in configurations, registry.toml and the command line.
+    """
 
     BASIS = "basis"
     REFERENCE = "reference"
@@ -23,12 +26,36 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
+class KindDescription:
+    """A kind of components. The core announces its own by the same record.
+
+    Parameters
+    ----------
+    name : str
+        A word of lower-case letters, digits and underscores.
+    interface : str
+        ``"package.module:Class"``; the class of every component of this kind is derived from it.
+    summary : str
+        One line for people.
+    suite : str or None
+        ``"package.module:Class"``, a subclass of ``densnet_core.testing.suites.ConformanceSuite`` that ``densnet
+        plugins check`` runs on components of this kind. None: there is none.
+    """
+
+    name: str
+    interface: str
+    summary: str = ""
+    suite: str | None = None
+
+
+@dataclass(frozen=True)
 class Component:
     """A component that a plugin offers. Making one imports nothing heavy.
 
     Parameters
     ----------
-    kind : Kind
+    kind : str
+        One of ``Kind``, or a kind that a plugin announces.
     name : str
         What a config names.
     target : str
@@ -47,7 +74,7 @@ class Component:
         Optional abilities, for example ``"hessian"``.
     """
 
-    kind: Kind
+    kind: str
     name: str
     target: str
     config: str

@@ -7,8 +7,8 @@ everything at the first ImportError and ignores a function that is not marked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
@@ -17,13 +17,11 @@ import pluggy
 import densnet_core
 from densnet_core.errors import PluginError, nearest
 from densnet_core.plugins import hookspecs
-from densnet_core.plugins.component import Component, Kind
-from densnet_core.plugins.hookspecs import ENTRY_POINT_GROUP, HOOKS, PROJECT
+from densnet_core.plugins.component import Component
+from densnet_core.plugins.hookspecs import ENTRY_POINT_GROUP, HOOKS, PROJECT, RECORD_HOOKS, Record
+from densnet_core.plugins.records import checked
 
 CORE_DISTRIBUTION: Final = "densnet-core"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_API = re.compile(r"\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,10 @@ class Plugin:
         Name of the entry point.
     distribution, version : str
         The distribution that declares it.
-    components : tuple of Component
+    module : str
+        The module that the entry point names.
+    records : tuple of Record
+        What its hooks return, each record checked by itself.
     commands : tuple of callables
         Implementations of ``densnet_commands``.
     problem : str or None
@@ -46,9 +47,21 @@ class Plugin:
     name: str
     distribution: str
     version: str
-    components: tuple[Component, ...] = ()
+    module: str
+    records: tuple[Record, ...] = ()
     commands: tuple[Callable[..., object], ...] = ()
     problem: str | None = None
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        return tuple(record for record in self.records if isinstance(record, Component))
+
+    @property
+    def of_the_core(self) -> bool:
+        return normalised(self.distribution) == CORE_DISTRIBUTION
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
 
 
 def normalised(name: str) -> str:
@@ -85,26 +98,35 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 def _load(entry: EntryPoint, blocked: Callable[[str, str], str | None]) -> Plugin:
     distribution, version = _origin(entry)
+    empty = Plugin(entry.name, distribution, version, entry.module)
     if reason := blocked(distribution, entry.name):
-        return Plugin(entry.name, distribution, version, problem=f"blocked: {reason}")
+        return replace(empty, problem=f"blocked: {reason}")
     try:
-        components, commands = _inspect(entry.load())
+        records, commands = _inspect(entry.load())
     except (PluginError, pluggy.PluginValidationError) as error:
-        return Plugin(entry.name, distribution, version, problem=f"broken: {' '.join(str(error).split())}")
+        return replace(empty, problem=f"broken: {' '.join(str(error).split())}")
     except (Exception, SystemExit) as error:
-        return Plugin(entry.name, distribution, version, problem=f"broken: {describe(error)}")
-    return Plugin(entry.name, distribution, version, components, commands)
+        return replace(empty, problem=f"broken: {describe(error)}")
+    return replace(empty, records=records, commands=commands)
 
 
-def _inspect(plugin: object) -> tuple[tuple[Component, ...], tuple[Callable[..., object], ...]]:
+def _inspect(plugin: object) -> tuple[tuple[Record, ...], tuple[Callable[..., object], ...]]:
     manager = pluggy.PluginManager(PROJECT)  # one each, so that a bad plugin leaves nothing behind
     manager.add_hookspecs(hookspecs)
     _check_hooks(plugin, manager)
     manager.register(plugin)  # compares the arguments of the hooks
     manager.check_pending()
-    announced = [component for components in manager.hook.densnet_components() for component in components]
-    commands = tuple(hook.function for hook in manager.hook.densnet_commands.get_hookimpls())
-    return tuple(_checked(component) for component in announced), commands
+    records = tuple(checked(hook, record) for hook in RECORD_HOOKS for record in _returned(manager, hook))
+    return records, tuple(hook.function for hook in manager.hook.densnet_commands.get_hookimpls())
+
+
+def _returned(manager: pluggy.PluginManager, hook: str) -> Iterator[object]:
+    """What the implementation of a hook returns; pluggy's own call would leave out a None without a word."""
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        returned = implementation.function()
+        if not isinstance(returned, Iterable) or isinstance(returned, str):
+            raise PluginError(f"{hook} returned {returned!r}; expected a list of records.")
+        yield from returned
 
 
 def _check_hooks(plugin: Any, manager: pluggy.PluginManager) -> None:
@@ -122,33 +144,10 @@ def _check_hooks(plugin: Any, manager: pluggy.PluginManager) -> None:
                 raise PluginError(f"{name} is not marked; put @hookimpl of densnet_core.plugins before it.")
             raise PluginError(f"it defines {name}, which is not a hook. {nearest(name, HOOKS)}")
     if not implemented:
-        raise PluginError(f"it implements none of the hooks {' and '.join(HOOKS)}.")
+        raise PluginError(f"it implements none of the hooks {', '.join(HOOKS)}.")
 
 
 def _is_own_function(plugin: Any, name: str) -> bool:
     value = getattr(plugin, name, None)
     home = getattr(plugin, "__name__", type(plugin).__module__)
     return callable(value) and not isinstance(value, type) and getattr(value, "__module__", None) == home
-
-
-def _checked(component: object) -> Component:
-    if not isinstance(component, Component):
-        raise PluginError(f"densnet_components returned {component!r}; expected densnet_core.plugins.Component.")
-    problems: Iterable[tuple[bool, str]] = (
-        (
-            component.kind in tuple(Kind),
-            f"kind {component.kind!r} is unknown. {nearest(str(component.kind), map(str, Kind))}",
-        ),
-        (_matches(_NAME, component.name), f"name {component.name!r} is not a plain word."),
-        (_matches(_TARGET, component.target), f"target {component.target!r} is not of the form package.module:Class."),
-        (_matches(_TARGET, component.config), f"config {component.config!r} is not of the form package.module:Model."),
-        (_matches(_API, component.api), f"api {component.api!r} is not of the form '1.0'."),
-    )
-    for fine, problem in problems:
-        if not fine:
-            raise PluginError(f"component {component.name!r}: {problem}")
-    return component
-
-
-def _matches(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None

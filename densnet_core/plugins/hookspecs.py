@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import pluggy
 
-from densnet_core.plugins.component import Component
+from densnet_core.plugins.component import Component, KindDescription
+from densnet_core.plugins.quantity import Objective, Quantity
 
 if TYPE_CHECKING:
     import typer
@@ -19,14 +20,26 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function of a plugin as the implementation of the hook that it is named after."""
 
+Record = Component | KindDescription | Quantity | Objective
+"""What hooks return; they are called at every start of the command line, so making one imports nothing heavy."""
+
 
 @hookspec
 def densnet_components() -> Iterable[Component]:
-    """The components that the plugin offers.
-
-    Called at every start of the command line: return records and import nothing heavy.
-    """
+    """The components that the plugin offers."""
     raise NotImplementedError  # pluggy calls implementations only
+
+
+@hookspec
+def densnet_kinds() -> Iterable[KindDescription]:
+    """The kinds of components that the plugin brings besides the core's own."""
+    raise NotImplementedError
+
+
+@hookspec
+def densnet_quantities() -> Iterable[Quantity | Objective]:
+    """Labels and outputs that the plugin adds, and terms of a loss made from labels and outputs."""
+    raise NotImplementedError
 
 
 @hookspec
@@ -41,4 +54,10 @@ def densnet_commands(app: typer.Typer) -> None:
     """
 
 
-HOOKS: Final = (densnet_components.__name__, densnet_commands.__name__)
+RECORD_HOOKS: Final[Mapping[str, tuple[type[Record], ...]]] = {
+    densnet_components.__name__: (Component,),
+    densnet_kinds.__name__: (KindDescription,),
+    densnet_quantities.__name__: (Quantity, Objective),
+}
+"""The hooks that return records, with the types of the records."""
+HOOKS: Final = (*RECORD_HOOKS, densnet_commands.__name__)

@@ -1,10 +1,9 @@
-"""The manager: which components there are, and each as a class and as validated options."""
+"""The manager: which components and quantities there are, and each component as a class and as validated options."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -12,12 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from densnet_core.errors import InputError, PluginError, nearest
 from densnet_core.options import Options, validate
+from densnet_core.plugins.blame import owner
 from densnet_core.plugins.commands import merge_commands
-from densnet_core.plugins.component import API_VERSION, Component, Kind
+from densnet_core.plugins.component import Component, Kind, KindDescription
 from densnet_core.plugins.discovery import CORE_DISTRIBUTION, Plugin, describe, discover, normalised
+from densnet_core.plugins.hookspecs import Record
+from densnet_core.plugins.offers import Offers, collect
+from densnet_core.plugins.origin import Origin, origin_of
+from densnet_core.plugins.quantity import Objective, Quantity
+from densnet_core.plugins.records import OBJECTIVE, QUANTITY, RESERVED, key
 from densnet_core.plugins.registry import Registry, load_registry
 from densnet_core.plugins.status import (
-    FAILED_PLUGIN,
     ComponentStatus,
     failed_row,
     installed_row,
@@ -29,25 +33,6 @@ if TYPE_CHECKING:
     import typer
 
 ALLOW_VARIABLE: Final = "DENSNET_PLUGINS"
-
-_INTERFACES: Final[Mapping[Kind, str]] = {
-    Kind.BASIS: "densnet_core.basis.base:Basis",
-    Kind.REFERENCE: "densnet_core.reference.base:ReferenceBackend",
-    Kind.BACKBONE: "densnet_core.models.backbone:Backbone",
-    Kind.DENSITY_MODEL: "densnet_core.models.density:DensityModel",
-    Kind.ENERGY_MODEL: "densnet_core.models.energy:EnergyModel",
-    Kind.MD_ENGINE: "densnet_core.md.base:MDEngine",
-    Kind.SAMPLER: "densnet_core.sampling.base:Sampler",
-    Kind.EXECUTOR: "densnet_core.reference.executors:Executor",
-}
-
-
-@dataclass
-class _Offers:
-    """Every offer of one kind and name: the plugins that make it, with their records."""
-
-    usable: list[tuple[Plugin, Component]] = field(default_factory=list)
-    refused: list[tuple[Plugin, Component]] = field(default_factory=list)
 
 
 class Manager:
@@ -67,11 +52,7 @@ class Manager:
         allowed = (os.environ if environment is None else environment).get(ALLOW_VARIABLE)
         self.allowed = None if allowed is None else [name.strip() for name in allowed.split(",") if name.strip()]
         self.plugins = discover(self._blocked)
-        self._offers: dict[tuple[Kind, str], _Offers] = {}
-        for plugin in self.plugins:
-            for component in plugin.components:
-                offers = self._offers.setdefault((Kind(component.kind), component.name), _Offers())
-                (offers.usable if _same_interface(component) else offers.refused).append((plugin, component))
+        self._offers = collect(self.plugins)
 
     def _blocked(self, distribution: str, entry_point: str) -> str | None:
         name = normalised(distribution)
@@ -89,14 +70,26 @@ class Manager:
         answered = {normalised(name) for plugin in self.plugins for name in (plugin.distribution, plugin.name)}
         return [name for name in self.allowed or () if normalised(name) not in answered]
 
-    def components(self, kind: Kind | None = None) -> list[Component]:
+    def components(self, kind: str | None = None) -> list[Component]:
         """The components that can be found, by kind and name."""
-        found = [offers.usable[0][1] for offers in self._offers.values() if len(offers.usable) == 1]
-        order = list(Kind)
+        found = [offers.record for offers in self._offers.values() if isinstance(offers.record, Component)]
         chosen = [component for component in found if kind is None or component.kind == kind]
-        return sorted(chosen, key=lambda component: (order.index(component.kind), component.name))
+        return sorted(chosen, key=lambda component: (_rank(component.kind), component.name))
 
-    def find(self, kind: Kind, name: str) -> Component:
+    def kinds(self) -> dict[str, KindDescription]:
+        """The kinds of components, by name."""
+        return {r.name: r for offers in self._offers.values() if isinstance(r := offers.record, KindDescription)}
+
+    def quantities(self) -> dict[str, Quantity]:
+        """The labels and outputs that can be used, by name; a name that two distributions announce is left out."""
+        return {r.name: r for offers in self._offers.values() if isinstance(r := offers.record, Quantity)}
+
+    def objectives(self, stage: str) -> dict[str, Objective]:
+        """The terms of the loss of a stage that can be used, by name."""
+        found = [r for offers in self._offers.values() if isinstance(r := offers.record, Objective)]
+        return {objective.name: objective for objective in found if objective.stage == stage}
+
+    def find(self, kind: str, name: str) -> Component:
         """The component of this kind and name.
 
         Raises
@@ -107,20 +100,14 @@ class Manager:
         InputError
             Nobody knows it; the message has the nearest names.
         """
-        offers = self._offers.get((kind, name), _Offers())
-        if len(offers.usable) == 1:
-            return offers.usable[0][1]
+        record = self._announced(kind, name)
+        if isinstance(record, Component):
+            return record
         what = f"{_words(kind)} {name!r}"
-        if offers.usable:
-            raise PluginError(
-                f"The {what} is offered by {_both(offers)}. Uninstall one of them, or name the plugins to load in "
-                f"{ALLOW_VARIABLE}."
-            )
-        if offers.refused:
-            raise PluginError(f"The {what} cannot be used: {_refusal(*offers.refused[0])}.")
         entry = self.registry.get(kind, name)
         if entry is None:
-            raise InputError(self._unknown(kind, name, what))
+            known = {component.name for component in self.components(kind)} | set(self.registry.names(kind))
+            raise InputError(self._unknown(what, name, known))
         problem = next((p.problem for p in self._of(entry.distribution) if p.problem), None)
         if problem:
             raise PluginError(f"The {what} of {entry.distribution} cannot be used, its plugin is {problem}.")
@@ -131,14 +118,62 @@ class Manager:
             )
         raise PluginError(f"The {what} is not installed. Install it with: {entry.install}")
 
+    def quantity(self, name: str) -> Quantity:
+        """The label or output of this name.
+
+        Raises
+        ------
+        PluginError
+            Two distributions announce it.
+        InputError
+            Nobody does; the message has the nearest names.
+        """
+        record = self._announced(QUANTITY, name)
+        if isinstance(record, Quantity):
+            return record
+        raise InputError(self._unknown(f"quantity {name!r}", name, self.quantities()))
+
+    def objective(self, stage: str, name: str) -> Objective:
+        """The term of this name of the loss of a stage; errors as of ``quantity``."""
+        record = self._announced(OBJECTIVE, f"{stage}.{name}")
+        if isinstance(record, Objective):
+            return record
+        what = f"objective {name!r} of the stage {stage!r}"
+        raise InputError(self._unknown(what, name, self.objectives(stage)))
+
+    def _announced(self, family: str, name: str) -> Record | None:
+        """The record that can be used; None if nobody announces one, ``PluginError`` if it is of no use."""
+        offers = self._offers.get((family, name), Offers())
+        what = f"{_words(family)} {name!r}"
+        if len(offers.usable) > 1:
+            raise PluginError(
+                f"The {what} is offered by {offers.who}. Uninstall one of them, or name the plugins to load in "
+                f"{ALLOW_VARIABLE}."
+            )
+        if offers.refused and not offers.usable:
+            raise PluginError(f"The {what} cannot be used: {offers.refused[0][2].rstrip('.?')}.")
+        return offers.record
+
     def _of(self, distribution: str) -> list[Plugin]:
         return [plugin for plugin in self.plugins if normalised(plugin.distribution) == normalised(distribution)]
 
-    def _unknown(self, kind: Kind, name: str, what: str) -> str:
-        known = {component.name for component in self.components(kind)} | set(self.registry.names(kind))
+    def _unknown(self, what: str, name: str, known: Iterable[str]) -> str:
         message = f"There is no {what}. {nearest(name, known)}"
         suspects = [f"{p.distribution} ({p.problem})" for p in self.plugins if p.problem]
         return f"{message} Some plugins could not be loaded: {'; '.join(suspects)}." if suspects else message
+
+    def origin(self, record: Record) -> Origin:
+        """Distribution and version that a record comes from, and a hash of the code where the version says too little.
+
+        Raises
+        ------
+        PluginError
+            No installed plugin announces it.
+        """
+        for plugin in self.plugins:
+            if record in plugin.records:
+                return origin_of(plugin)
+        raise PluginError(f"No installed plugin announces the {_words(key(record)[0])} {record.name!r}.")
 
     def load(self, component: Component) -> type[Any]:
         """The class of a component.
@@ -153,19 +188,53 @@ class Manager:
         what = f"{_words(component.kind)} {component.name!r}"
         if missing:
             raise PluginError(f"The {what} needs {', '.join(missing)}. Install it with: {component.install}")
-        target = self._import(component.target, what)
-        interface = _INTERFACES[component.kind]
-        if not isinstance(target, type) or not issubclass(target, self._import(interface, what)):
-            raise PluginError(f"The {what} is broken: {component.target} is not a subclass of {interface}.")
+        kind = self.kinds().get(component.kind)
+        if kind is None:
+            raise PluginError(f"The {what} cannot be used: no installed plugin announces its kind.")
+        target = self.load_target(component.target, what)
+        interface = self.load_target(kind.interface, f"kind {kind.name!r}")
+        if not isinstance(target, type) or not issubclass(target, interface):
+            raise PluginError(
+                f"The {what}{self._by(component.target)} is broken: {component.target} is not a subclass of "
+                f"{kind.interface}."
+            )
         return target
+
+    def load_target(self, target: str, what: str) -> Any:
+        """What ``"package.module:attribute"`` names.
+
+        Parameters
+        ----------
+        target : str
+        what : str
+            Whose target it is, for the message, for example ``"loss of the objective 'dipole'"``.
+
+        Raises
+        ------
+        PluginError
+            It cannot be imported; the message names the distribution.
+        """
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(
+                f"The {what}{self._by(target)} is broken, {target} cannot be imported: {describe(error)}."
+            ) from error
+
+    def _by(self, target: str) -> str:
+        """`` of DISTRIBUTION VERSION`` for a target that a plugin other than the core holds."""
+        plugin = owner(target.partition(":")[0], self.plugins)
+        return f" of {plugin}" if plugin else ""
 
     def options_model(self, component: Component) -> type[Options]:
         """The pydantic model of a component's options; ``PluginError`` if it cannot be imported."""
         what = f"{_words(component.kind)} {component.name!r}"
-        model = self._import(component.config, what)
+        model = self.load_target(component.config, what)
         if not isinstance(model, type) or not issubclass(model, Options):
             raise PluginError(
-                f"The {what} is broken: {component.config} is not a subclass of densnet_core.options.Options."
+                f"The {what}{self._by(component.config)} is broken: {component.config} is not a subclass of "
+                "densnet_core.options.Options."
             )
         return model
 
@@ -199,19 +268,16 @@ class Manager:
         prefix = f"{where}." if where else ""
         return validate(self.options_model(component), table, prefix, base, also_known)
 
-    def _import(self, path: str, what: str) -> Any:
-        module, _, attribute = path.partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except Exception as error:
-            raise PluginError(f"The {what} is broken, {path} cannot be imported: {describe(error)}.") from error
-
     def status(self) -> list[ComponentStatus]:
-        """What is known about every component, of installed plugins and of the registry, by kind and name."""
+        """What is known about every component, of installed plugins and of the registry, by kind and name.
+
+        Kinds, quantities and objectives of plugins are listed too; what the core has of them is no news.
+        """
         rows = [
-            installed_row(plugin, component, _refusal_or_conflict(offers, plugin, component))
+            installed_row(plugin, record, problem)
             for offers in self._offers.values()
-            for plugin, component in [*offers.usable, *offers.refused]
+            for plugin, record, problem in offers.statuses()
+            if isinstance(record, Component) or not plugin.of_the_core
         ]
         listed = {(row.kind, row.name) for row in rows}
         rows += [
@@ -221,8 +287,7 @@ class Manager:
         ]
         known = {normalised(entry.distribution) for entry in self.registry.component}
         rows += [failed_row(p) for p in self.plugins if p.problem and normalised(p.distribution) not in known]
-        order = [*map(str, Kind), FAILED_PLUGIN]
-        return sorted(rows, key=lambda row: (order.index(row.kind), row.name, row.distribution))
+        return sorted(rows, key=lambda row: (_rank(row.kind), row.name, row.distribution))
 
     def add_commands(self, app: typer.Typer, taken: Iterable[str]) -> list[str]:
         """Let the plugins add their verbs to ``app``.
@@ -238,26 +303,13 @@ def get_manager() -> Manager:
     return Manager()
 
 
-def _words(kind: Kind) -> str:
+def _words(kind: str) -> str:
     return str(kind).replace("_", " ")
 
 
-def _same_interface(component: Component) -> bool:
-    return component.api.partition(".")[0] == API_VERSION.partition(".")[0]
-
-
-def _refusal(plugin: Plugin, component: Component) -> str:
-    return (
-        f"{plugin.distribution} {plugin.version} was made for version {component.api} of the plugin interface, and "
-        f"this core has {API_VERSION}; install matching versions of {plugin.distribution} and {CORE_DISTRIBUTION}"
-    )
-
-
-def _both(offers: _Offers) -> str:
-    return " and ".join(f"{plugin.distribution} {plugin.version}" for plugin, _ in offers.usable)
-
-
-def _refusal_or_conflict(offers: _Offers, plugin: Plugin, component: Component) -> str | None:
-    if not _same_interface(component):
-        return f"refused: {_refusal(plugin, component)}"
-    return f"conflict: offered by {_both(offers)}" if len(offers.usable) > 1 else None
+def _rank(kind: str) -> tuple[int, str]:
+    """Where a kind stands in lists: the core's, those of plugins, and what is no component."""
+    for rank, group in ((0, list(map(str, Kind))), (2, list(RESERVED))):
+        if kind in group:
+            return rank, f"{group.index(kind):02d}"
+    return 1, kind

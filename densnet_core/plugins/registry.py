@@ -10,7 +10,6 @@ from pydantic import Field
 
 from densnet_core.errors import DataError, InputError
 from densnet_core.options import Options, validate
-from densnet_core.plugins.component import Kind
 
 MANIFEST = "registry.toml"
 
@@ -18,7 +17,7 @@ MANIFEST = "registry.toml"
 class RegistryEntry(Options):
     """What the manifest says about one component."""
 
-    kind: Kind = Field(strict=False, description="Kind of the component.")
+    kind: str = Field(pattern="^[a-z][a-z0-9_]*$", description="Kind of the component.")
     name: str = Field(min_length=1, description="What a config names.")
     distribution: str = Field(min_length=1, description="The distribution that brings it.")
     install: str = Field(min_length=1, description="Command that installs it.")
@@ -40,11 +39,11 @@ class Registry(Options):
     policy: Policy = Policy()
     component: list[RegistryEntry] = Field(default_factory=list, description="The known components.")
 
-    def get(self, kind: Kind, name: str) -> RegistryEntry | None:
+    def get(self, kind: str, name: str) -> RegistryEntry | None:
         """The entry of a component, or None if the manifest does not know it."""
         return next((entry for entry in self.component if (entry.kind, entry.name) == (kind, name)), None)
 
-    def names(self, kind: Kind) -> list[str]:
+    def names(self, kind: str) -> list[str]:
         """Names of the known components of a kind."""
         return [entry.name for entry in self.component if entry.kind == kind]
 

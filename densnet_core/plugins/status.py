@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from shutil import which
-from typing import Final
 
 from densnet_core.plugins.component import Component
 from densnet_core.plugins.discovery import Plugin
+from densnet_core.plugins.hookspecs import Record
+from densnet_core.plugins.records import FAILED_PLUGIN, key
 from densnet_core.plugins.registry import RegistryEntry
-
-FAILED_PLUGIN: Final = "plugin"
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One component.
+    """One component, or a kind, quantity or objective that a plugin brings.
 
     ``status`` begins with one of: ``ok``, ``not installed``, ``not offered`` (by the installed version), ``missing``
-    (a module or program it needs), ``broken``, ``blocked``, ``refused`` (made for another plugin interface),
-    ``conflict``. ``kind`` is ``"plugin"`` for a plugin that could not be loaded and whose components are unknown.
+    (a module or program it needs), ``broken``, ``blocked``, ``refused`` (made for another plugin interface, of an
+    unknown kind, or with a name that is the core's), ``conflict``. ``kind`` is ``"kind"``, ``"quantity"`` or
+    ``"objective"`` for what is no component, and ``"plugin"`` for a plugin that could not be loaded.
     """
 
     kind: str
@@ -52,17 +52,18 @@ def _importable(package: str) -> bool:
         return False
 
 
-def installed_row(plugin: Plugin, component: Component, problem: str | None) -> ComponentStatus:
-    """A component that a loaded plugin announces; ``problem`` overrides what its requirements say."""
-    missing = missing_requirements(component)
+def installed_row(plugin: Plugin, record: Record, problem: str | None) -> ComponentStatus:
+    """Something that a loaded plugin announces; ``problem`` overrides what the requirements of a component say."""
+    kind, name = key(record)
+    missing = missing_requirements(record) if isinstance(record, Component) else []
     return ComponentStatus(
-        kind=str(component.kind),
-        name=component.name,
+        kind=kind,
+        name=name,
         distribution=plugin.distribution,
         version=plugin.version,
         status=problem or (f"missing: {', '.join(missing)}" if missing else "ok"),
-        install=component.install,
-        summary=component.summary,
+        install=record.install if isinstance(record, Component) else None,
+        summary=record.summary,
     )
 
 

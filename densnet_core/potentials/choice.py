@@ -29,13 +29,15 @@ class NetworkChoice:
     options: Mapping[str, Any] = field(default_factory=dict)
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, kind: str, specification: DensitySpecification, manager: Manager | None = None) -> Any:
-        """A new network of ``kind`` (density_model or energy_model) with random parameters.
+    def build(
+        self, kind: str, specification: DensitySpecification, manager: Manager | None = None
+    ) -> tuple[Any, Backbone | None]:
+        """A new network of ``kind`` (density_model or energy_model) with random parameters, and its backbone if any.
 
         Raises
         ------
         InputError
-            The model asks for a backbone and none is named, or backbone options are given to a model without one.
+            The model asks for a backbone and none is named.
         """
         manager = manager or get_manager()
         model = manager.find(kind, self.model)
@@ -51,11 +53,7 @@ class NetworkChoice:
             return made[-1]
 
         network = manager.load(model)(specification, options, make_backbone)
-        if self.backbone_options and not made:
-            raise InputError(
-                f"The {kind.replace('_', ' ')} {self.model!r} takes no backbone; leave backbone_options out."
-            )
-        return network
+        return network, made[0] if made else None
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -20,6 +20,7 @@ from densnet_core.basis.base import Basis, GaussianBasis, Metric
 from densnet_core.density.radial import RadialDensity
 from densnet_core.errors import DataError, DenSNetError, PluginError
 from densnet_core.options import validate
+from densnet_core.plugins.blame import blame
 from densnet_core.reference.base import ReferenceBackend, ReferenceResult
 from densnet_core.reference.executors import Executor, Outcome
 from densnet_core.reference.level import LevelOfTheory
@@ -232,7 +233,9 @@ def _backend(factory: BackendFactory) -> ReferenceBackend:
     except DenSNetError as error:
         raise _NoBackend(error) from error
     except Exception as error:
-        raise _NoBackend(PluginError(f"{factory.target} cannot be made: {type(error).__name__}: {error}.")) from error
+        guilty = blame(error)
+        text = f"{factory.target} cannot be made: {type(error).__name__}: {error}."
+        raise _NoBackend(PluginError(f"Defect in {guilty}: {text} {guilty.advice}" if guilty else text)) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,7 +41,7 @@ def main(descriptor: int, memory_limit_mb: int | None) -> None:
         _send(connection, ("broken", ResourceError(short), 0.0))
         return
     except Exception as error:
-        _send(connection, ("broken", f"{type(error).__name__}: {error}", 0.0))
+        _send(connection, ("broken", f"{type(error).__name__}: {error}{_in_a_plugin(error)}", 0.0))
         return
     _send(connection, ("ready", None, 0.0))
     while True:
@@ -65,9 +65,18 @@ def _answer(function: Any, request: bytes) -> Message:
         error = raised
     except Exception as raised:
         error = DenSNetError(
-            f"The calculation failed unexpectedly with {type(raised).__name__}: {raised}\n{traceback.format_exc()}"
+            f"The calculation failed unexpectedly with {type(raised).__name__}: {raised}{_in_a_plugin(raised)}\n"
+            f"{traceback.format_exc()}"
         )
     return "error", error, time.perf_counter() - start
+
+
+def _in_a_plugin(error: Exception) -> str:
+    """Names the plugin whose defect an exception is; the parent sees the message only, not the frames."""
+    from densnet_core.plugins.blame import blame  # most workers need none of it
+
+    guilty = blame(error)
+    return f" (a defect in {guilty}. {guilty.advice})" if guilty else ""
 
 
 def _send(connection: Connection, message: Message) -> None:

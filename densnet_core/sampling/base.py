@@ -71,6 +71,9 @@ class Sampler(ABC):
     """True if ``sample`` must be given a factory of the reference backend."""
     moves_atoms: bool = True
     """False if ``sample`` does not begin at the positions it is given, so that another sampler cannot make them."""
+    random: bool = True
+    """True if random numbers decide the geometries: then the options have a ``seed``, and every seed and every
+    ``SamplingContext.stream`` has geometries of its own."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = options

@@ -22,6 +22,7 @@ class FileSampler(Sampler):
     """
 
     moves_atoms = False
+    random = False
 
     def __init__(self, options: FileOptions | None = None) -> None:
         if options is None:

@@ -60,7 +60,7 @@ class NormalModeSampler(Sampler):
             )
         modes = _checked(normal_modes(harmonic))
         amplitudes = np.sqrt(BOLTZMANN * self.temperature) / modes.frequencies
-        generator = np.random.default_rng(self.seed)
+        generator = np.random.default_rng((self.seed, context.stream))
         accepted: dict[bytes, Structure] = {}
         refused = Refusals()
         while len(accepted) < self.count:

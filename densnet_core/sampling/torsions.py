@@ -40,6 +40,7 @@ class TorsionScanSampler(Sampler):
         if options is None:
             raise InputError("The sampler 'torsion-scan' needs the bonds to rotate about; none were given.")
         super().__init__(options)
+        self.random = options.count is not None
 
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """The scan.
@@ -69,7 +70,7 @@ def scan(
     angles = 2.0 * np.pi * np.arange(options.steps) / options.steps
     taken: list[Structure] = []
     n_made = 0
-    for combination in _combinations(options, len(bonds)):
+    for combination in _combinations(options, len(bonds), context.stream):
         positions = structure.positions
         for bond, side, step in zip(bonds, sides, combination, strict=True):
             if step:
@@ -86,7 +87,7 @@ def scan(
     return distinct(taken)
 
 
-def _combinations(options: TorsionOptions, n_bonds: int) -> Iterator[tuple[int, ...]]:
+def _combinations(options: TorsionOptions, n_bonds: int, stream: int) -> Iterator[tuple[int, ...]]:
     """Steps of each bond, in order; a random part of them if there are more than ``options.count``."""
     shape = (options.steps,) * n_bonds
     total = prod(shape)
@@ -99,7 +100,7 @@ def _combinations(options: TorsionOptions, n_bonds: int) -> Iterator[tuple[int, 
     if wanted == total:
         yield from np.ndindex(*shape)
         return
-    generator = np.random.default_rng(options.seed)
+    generator = np.random.default_rng((options.seed, stream))
     seen: set[tuple[int, ...]] = set()
     while len(seen) < wanted:  # without a list of all combinations, of which there may be billions
         combination = tuple(int(step) for step in generator.integers(options.steps, size=n_bonds))

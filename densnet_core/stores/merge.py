@@ -230,7 +230,7 @@ class _Merge:
             fits = [store.fit(name) for store in self.stores]
             first = fits[0]
             if name not in target.fit_names():
-                target.create_fit(name, first.basis, first.metric, first.prior, first.constrained, first.quantity)
+                target.create_fit(name, first.basis, first.metric, first.prior, first.constraints, first.quantity)
             _copy_fit(target, target.fit(name), self.stores, fits, self.places)
             self.report.fits.append(name)
 
@@ -285,7 +285,7 @@ class _Merge:
 
 def fit_record(fit: Fit) -> tuple[Any, ...]:
     """What two fits must have in common for their coefficients to mean the same."""
-    return fit.basis.content_hash(), fit.metric, fit.constrained, fit.prior, fit.quantity
+    return fit.basis.content_hash(), fit.metric, fit.constraints, fit.prior, fit.quantity
 
 
 def _copy_fit(

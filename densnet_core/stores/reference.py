@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis
-from densnet_core.density.fitting import FitMetric
+from densnet_core.density.method import FitMetric, Moment
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.base import ReferenceResult
@@ -296,7 +296,7 @@ class ReferenceStore(StoreFolder):
         basis: Basis,
         metric: FitMetric,
         prior: Mapping[str, Any],
-        constrained: bool,
+        constraints: Sequence[Moment],
         quantity: Quantity = "density",
     ) -> Fit:
         """Add an empty fit.
@@ -310,8 +310,8 @@ class ReferenceStore(StoreFolder):
         metric : {"coulomb", "overlap", "weighted"}
         prior : mapping
             Record of the prior that is subtracted before fitting; empty to fit the density itself.
-        constrained : bool
-            Whether the fit holds the exact number of electrons.
+        constraints : sequence of {"charge", "dipole", "quadrupole"}
+            The moments of the reference that the fit holds exactly.
         quantity : {"density", "density_response", "spin_density"}
             What is fitted.
 
@@ -323,7 +323,7 @@ class ReferenceStore(StoreFolder):
         lock = self._writer()
         if checked_name(name) in self.fit_names():
             raise InputError(f"{self.path} has a fit {name!r} already: {self.fit(name)!r}.")
-        create_fit_table(self.zarr, name, lock, basis, metric, prior, constrained, quantity)
+        create_fit_table(self.zarr, name, lock, basis, metric, prior, constraints, quantity)
         return self.fit(name)
 
     def fit(self, name: str) -> Fit:

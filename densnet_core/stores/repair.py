@@ -153,7 +153,7 @@ def _copy_reference(store: ReferenceStore, fresh: ReferenceStore, found: Inspect
             report.to_do.append(f"fit {name!r}: make it anew with 'densnet data project'")
             continue
         fit = store.fit(name)
-        copy = fresh.create_fit(name, fit.basis, fit.metric, fit.prior, fit.constrained, fit.quantity)
+        copy = fresh.create_fit(name, fit.basis, fit.metric, fit.prior, fit.constraints, fit.quantity)
         broken = found.fits.get(name, set())
         whole = [i < len(fit) and i not in broken for i in order]
         fitted = order[: whole.index(False) if False in whole else len(order)]

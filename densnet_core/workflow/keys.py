@@ -14,8 +14,10 @@ from densnet_core.workflow.folder import key_of
 from densnet_core.workflow.labels import fit_name
 
 
-def plain(chosen: Chosen) -> dict[str, Any]:
+def plain(chosen: Chosen | None) -> dict[str, Any] | None:
     """A component with its options as plain data, defaults written out."""
+    if chosen is None:
+        return None
     return {"name": chosen.component.name, **chosen.options.model_dump(mode="json")}
 
 
@@ -43,7 +45,7 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     properties = config.reference.properties
     fitted = [properties, basis.content_hash(), config.basis.metric] if properties else []
     keys["reference"] = key_of("reference", keys["sample"], *fitted)
-    labels = fit_name(basis, config.basis.metric, tikhonov=config.basis.tikhonov)
+    labels = fit_name(basis, config.basis.fit_method)
     optimization = config.basis.optimization.model_dump(mode="json")
     keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), common[:-1], optimization)
     moving: dict[str, list[Any]] = {
@@ -64,7 +66,7 @@ def _sampler(chosen: Chosen) -> dict[str, Any]:
     """A sampler as plain data, with digests of the files that it reads."""
     files = {name: value for name, value in chosen.options if isinstance(value, Path) and value.is_file()}
     contents = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
-    return {**plain(chosen), **({"contents": contents} if contents else {})}
+    return {**(plain(chosen) or {}), **({"contents": contents} if contents else {})}
 
 
 def _pool(config: Config, chosen: Selection) -> list[Any]:

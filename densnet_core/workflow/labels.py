@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from densnet_core.basis.base import Basis, Metric
-from densnet_core.datasets.dataset import LabelledFrames
 from densnet_core.density.electron import OrbitalDensity
-from densnet_core.density.fitting import DensityFit, FitMetric, fit_difference
+from densnet_core.density.fitting import DensityFit, fit_difference
+from densnet_core.density.method import FitMethod
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.weighted import fit_weighted_difference
 from densnet_core.errors import DataError, DenSNetError, InputError
@@ -21,6 +21,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
 from densnet_core.workflow.folder import has_store
+from densnet_core.workflow.moments import check_dipole, reference_moments
 from densnet_core.workflow.reporter import Advance
 
 
@@ -101,18 +102,11 @@ def calculator(
     return calculate
 
 
-def fit_name(
-    basis: Basis,
-    metric: FitMetric,
-    difference: bool = True,
-    constrained: bool = True,
-    tikhonov: float | None = None,
-) -> str:
-    """Name of a fit in a store: what it was made with."""
+def fit_name(basis: Basis, method: FitMethod) -> str:
+    """Name of a fit of difference densities in a store: what it was made with."""
     return "-".join(
-        [basis.content_hash()[:12], metric, "difference" if difference else "total"]
-        + ([] if constrained else ["unconstrained"])
-        + ([] if tikhonov is None else [f"tikhonov{tikhonov:g}"])
+        [basis.content_hash()[:12], method.metric, "difference", "+".join(method.constraints)]
+        + ([] if method.tikhonov is None else [f"tikhonov{method.tikhonov:g}"])
     )
 
 
@@ -151,39 +145,47 @@ def fit_into(
     store: ReferenceStore,
     factory: BackendFactory,
     basis: Basis,
-    metric: FitMetric,
+    method: FitMethod,
     executor: Executor,
     prior: AtomicPrior | None = None,
     progress: Callable[[int], None] | None = None,
-    tikhonov: float | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Fit:
     """Fit the difference density of every frame of the store that is not fitted yet.
 
     Parameters
     ----------
+    method : FitMethod
+        The moments that it holds are those of the frames' labels; of the orbitals where a frame has no such label.
     prior : AtomicPrior or None
         None computes it with the backend, unless the fit in the store already has one.
-    tikhonov : float or None
-        As ``densnet_core.density.fitting.fit_density``.
     note : callable or None
-        Told how well the fits were conditioned.
+        Told how well the fits were conditioned, and what the constraints changed.
+
+    Raises
+    ------
+    DataError
+        The dipole of a frame is not that of its orbitals.
     """
-    name = fit_name(basis, metric, tikhonov=tikhonov)
+    name = fit_name(basis, method)
     elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
     if name in store.fit_names():
         fit = store.fit(name)
     else:
         prior = prior or AtomicPrior.fit(atomic_densities(factory, elements, executor))
-        fit = store.create_fit(name, basis, metric, prior.to_dict(), constrained=True)
+        fit = store.create_fit(name, basis, method.metric, prior.to_dict(), method.constraints)
     atoms = AtomicPrior.from_dict(fit.prior)
     writer = FitWriter(store, fit)
     first = writer.first
     conditioning = _Conditioning()
 
     def keep(index: int, made: DensityFit) -> None:
+        check_dipole(store, first + index, made.missed)
         conditioning.add(made)
         writer.add(index, made.coefficients)
+
+    def moments(index: int) -> tuple[Array | None, Array | None]:
+        return reference_moments(store, first + index, method.constraints)
 
     frames = (
         (store.structure(i), result.orbitals, result.occupations)
@@ -191,14 +193,16 @@ def fit_into(
         for result in [store.result(i, labels=("orbitals", "occupations"))]
     )
     if first < len(store):
-        if metric == "weighted":
-            _fit_weighted(store, frames, basis, atoms, tikhonov, keep, progress)
+        if method.metric == "weighted":
+            _fit_weighted(store, frames, moments, basis, atoms, method.tikhonov, keep, progress)
         else:
-            two_center_metric: Metric = metric
+            metric: Metric = method.metric
 
             def keep_projection(index: int, projection: Array) -> None:
-                structure = store.structure(first + index)
-                keep(index, fit_difference(structure, projection, basis, atoms, two_center_metric, tikhonov=tikhonov))
+                structure, held = store.structure(first + index), moments(index)
+                keep(
+                    index, fit_difference(structure, projection, basis, atoms, metric, *held, tikhonov=method.tikhonov)
+                )
 
             project_many(factory, frames, basis, metric, executor, keep_projection, writer.fail, progress)
         if note is not None:
@@ -209,6 +213,7 @@ def fit_into(
 def _fit_weighted(
     store: ReferenceStore,
     frames: Iterable[tuple[Structure, Array, Array]],
+    moments: Callable[[int], tuple[Array | None, Array | None]],
     basis: Basis,
     atoms: AtomicPrior,
     tikhonov: float | None,
@@ -221,39 +226,27 @@ def _fit_weighted(
         raise DataError(f"{store.path} has no orbitals, so its densities cannot be evaluated on a quadrature.")
     for index, (structure, orbitals, occupations) in enumerate(frames):
         density = OrbitalDensity(structure, orbital_basis, orbitals, occupations)
-        keep(index, fit_weighted_difference(density, basis, atoms, tikhonov=tikhonov))
+        keep(index, fit_weighted_difference(density, basis, atoms, *moments(index), tikhonov=tikhonov))
         if progress is not None:
             progress(index + 1)
 
 
 class _Conditioning:
-    """The largest condition numbers of fits, and how often a direction was left out."""
+    """The largest condition numbers of fits, and how far the moments would be off without the constraints."""
 
     def __init__(self) -> None:
-        self.metric, self.solved, self.reduced = 0.0, 0.0, 0
+        self.metric, self.solved = 0.0, 0.0
+        self.missed: dict[str, float] = {}
 
     def add(self, fit: DensityFit) -> None:
         self.metric = max(self.metric, fit.condition_number)
         self.solved = max(self.solved, fit.solved_condition_number)
-        self.reduced += fit.dropped > 0
+        for name, value in fit.missed.items():
+            self.missed[name] = max(self.missed.get(name, 0.0), value)
 
     def text(self, basis: Basis) -> str:
         told = f"Condition number of the scaled metric of {basis.name}: {self.metric:.1e} at most"
         if self.solved < 0.99 * self.metric:
             told += f", {self.solved:.1e} as solved"
-        if self.reduced:
-            told += f"; nearly dependent functions were left out in {self.reduced} frames"
-        return told + "."
-
-
-def labelled_frames(store: ReferenceStore, fit: Fit, hashes: Sequence[str]) -> LabelledFrames:
-    """Frames of the store, by content hash, with all labels that training needs."""
-    indices = [store.index_of(bytes.fromhex(h)) for h in hashes]
-    frames = store.frames(indices, labels=("energy", "forces", "dipole"))
-    return LabelledFrames(
-        [structure for structure, _ in frames],
-        [fit.coefficients(i) for i in indices],
-        np.array([result.energy for _, result in frames]),
-        [result.forces for _, result in frames],
-        [result.dipole for _, result in frames],
-    )
+        missed = ", ".join(f"{name} {value:.1e}" for name, value in self.missed.items())
+        return f"{told}. Held exactly; free fits would be off by up to (atomic units): {missed}."

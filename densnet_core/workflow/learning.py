@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,43 +10,42 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from densnet_core.config import Selection
-from densnet_core.datasets.dataset import LabelledFrames
-from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.config import Chosen, Selection
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
+from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
+from densnet_core.training.terms import Wanted
 from densnet_core.workflow.reporter import Reporter
 
 
-class Objective(Protocol):
-    """What the training loop needs of an objective."""
+class StageObjective(Protocol):
+    """What the training loop needs of a density or an energy objective."""
 
     def prepare(self) -> None: ...
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]: ...
 
-    def metrics(self) -> dict[str, float]: ...
+    def metrics(self, dataset: Dataset) -> dict[str, float]: ...
 
 
 def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:
     """The density and the energy network that a configuration names."""
-    density, energy = (
-        NetworkChoice(
-            model.component.name,
-            backbone.component.name,
-            model.options.model_dump(mode="json"),
-            backbone.options.model_dump(mode="json"),
-        )
-        for model, backbone in (
-            (chosen.density_model, chosen.density_backbone),
-            (chosen.energy_model, chosen.energy_backbone),
-        )
-    )
-    return density, energy
+    density = _choice(chosen.density_model, chosen.density_backbone)
+    return density, _choice(chosen.energy_model, chosen.energy_backbone)
+
+
+def _choice(model: Chosen, backbone: Chosen | None) -> NetworkChoice:
+    own = model.options.model_dump(mode="json")
+    if backbone is None:
+        return NetworkChoice(model.component.name, None, own)
+    return NetworkChoice(model.component.name, backbone.component.name, own, backbone.options.model_dump(mode="json"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +59,15 @@ class TrainingTask:
     key : str
         Identity of everything the result depends on.
     options : LoopOptions
-    weight : float
-        Of the dipole term (density) or the force term (energy).
+    wanted : sequence of Wanted
+        The terms of the loss.
     batch_size, seed : int
     """
 
     name: str
     key: str
     options: LoopOptions
-    weight: float
+    wanted: Sequence[Wanted]
     batch_size: int
     seed: int
 
@@ -77,17 +76,17 @@ def train_density(
     task: TrainingTask,
     choice: NetworkChoice,
     specification: DensitySpecification,
-    train: LabelledFrames,
-    validation: LabelledFrames,
+    train: Dataset,
+    validation: Dataset,
     folder: Path,
     reporter: Reporter,
+    manager: Manager | None = None,
 ) -> DensityModel:
     """Train a density model from its checkpoint or from the start."""
     torch.manual_seed(task.seed)
-    model: DensityModel = choice.build(Kind.DENSITY_MODEL, specification)
-    objective = DensityObjective(model, train, task.weight, task.batch_size, task.seed)
-    held_out = DensityObjective(model, validation, task.weight, task.batch_size, task.seed)
-    _train(task, model, objective, held_out, folder, reporter)
+    model: DensityModel = choice.build(Kind.DENSITY_MODEL, specification, manager)[0]
+    objective = DensityObjective(model, train, task.wanted, task.batch_size, task.seed, manager)
+    _train(task, model, objective, validation, folder, reporter)
     return model
 
 
@@ -95,30 +94,34 @@ def train_energy(
     task: TrainingTask,
     choice: NetworkChoice,
     density: DensityModel,
-    train: LabelledFrames,
-    validation: LabelledFrames,
+    train: Dataset,
+    validation: Dataset,
     folder: Path,
     reporter: Reporter,
+    manager: Manager | None = None,
 ) -> EnergyModel:
     """Train an energy model on the predictions of a density model that is kept as it is."""
     torch.manual_seed(task.seed + 1)
-    model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification)
-    objective = EnergyObjective(model, density, train, task.weight, task.batch_size, task.seed)
-    held_out = EnergyObjective(model, density, validation, task.weight, task.batch_size, task.seed)
-    _train(task, model, objective, held_out, folder, reporter)
+    model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, manager)[0]
+    objective = EnergyObjective(model, density, train, task.wanted, task.batch_size, task.seed, manager)
+    _train(task, model, objective, validation, folder, reporter)
     return model
 
 
 def _train(
     task: TrainingTask,
     model: nn.Module,
-    objective: Objective,
-    held_out: Objective,
+    objective: StageObjective,
+    validation: Dataset,
     folder: Path,
     reporter: Reporter,
 ) -> None:
     objective.prepare()
-    loop = TrainingLoop(task.name, model, objective.step, held_out.metrics, task.options, folder, task.key)
+
+    def validate() -> dict[str, float]:
+        return objective.metrics(validation)
+
+    loop = TrainingLoop(task.name, model, objective.step, validate, task.options, folder, task.key)
     resumed = loop.resume()
     if 0 < resumed < task.options.steps:
         reporter.note(f"Training of the {task.name} network goes on from step {resumed}.")
@@ -129,7 +132,7 @@ def _train(
 def _short(metrics: Mapping[str, Any]) -> str:
     """The one number that tells most: the last validation error of forces or density, else the loss."""
     for name, text in (
-        ("validation_force_mae_mev_per_angstrom", "force MAE {:.1f} meV/A"),
+        ("validation_force_rms_mev_per_angstrom", "force error {:.1f} meV/A"),
         ("validation_density_rms_error_relative", "density error {:.2%}"),
         ("loss", "loss {:.2e}"),
     ):

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,13 +21,15 @@ from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import basis_from_file
 from densnet_core.config import Config, check_inputs, check_spectrum, select
+from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.specification import DensitySpecification, states_of
 from densnet_core.errors import ConfigError, DenSNetError, InputError
 from densnet_core.md.base import MDEngine
-from densnet_core.models.backbone import Backbone
-from densnet_core.models.density import DensityModel, DensitySpecification
-from densnet_core.plugins.component import Kind
+from densnet_core.models.density import DensityModel
+from densnet_core.models.inputs import check_specification
 from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.reference.executors import Executor
@@ -35,10 +37,12 @@ from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.harmonic import HarmonicReference, harmonic_reference
+from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
 from densnet_core.training.loop import LoopOptions
+from densnet_core.training.terms import wanted_labels, wanted_objectives
 from densnet_core.workflow.dynamics import (
     add_dipoles,
     heating_stage,
@@ -59,11 +63,10 @@ from densnet_core.workflow.labels import (
     fit_into,
     fit_name,
     label_into,
-    labelled_frames,
     open_store,
 )
 from densnet_core.workflow.learning import TrainingTask, network_choices, train_density, train_energy
-from densnet_core.workflow.property_fits import fit_properties
+from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan, summary
 
@@ -148,16 +151,22 @@ class Run:
         if self._checked:
             return
         specification = self._specification(self.given_basis)
-        for kind, choice in zip((Kind.DENSITY_MODEL, Kind.ENERGY_MODEL), self._networks, strict=True):
+        source = self.config.source.name
+        for section, choice in zip(("density", "energy"), self._networks, strict=True):
             try:
                 with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
-                    network = choice.build(kind, specification, self.manager)
-                backbone = getattr(network, "backbone", None)
-                if isinstance(backbone, Backbone):
+                    network, backbone = choice.build(f"{section}_model", specification, self.manager)
+                check_specification(network)
+                if backbone is not None:
                     backbone.check()
+                wanted_objectives(section, getattr(self.config.training, section).weights, self.manager)
             except InputError as error:
-                section = str(kind).removesuffix("_model")
-                raise ConfigError(f"{self.config.source.name}: {section}: {error}") from error
+                raise ConfigError(f"{source}: {section}: {error}") from error
+            given = getattr(self.config, section).model_fields_set & {"backbone", "backbone_options"}
+            if backbone is None and given:
+                raise ConfigError(
+                    f"{source}: {section}.{min(given)}: the model {choice.model!r} takes no backbone; leave it out."
+                )
         self._checked = True
 
     @property
@@ -318,16 +327,16 @@ class Run:
 
     def _specification(self, basis: GaussianBasis) -> DensitySpecification:
         section = self.config.basis
-        return DensitySpecification(basis, section.error_metric, basis.elements, section.range_of_factors)
+        states = states_of([self.structure])
+        return DensitySpecification(basis, section.error_metric, basis.elements, section.range_of_factors, states)
 
     @property
     def _fit_name(self) -> str:
-        section = self.config.basis
-        return fit_name(self.specification.label_basis, section.metric, tikhonov=section.tikhonov)
+        return fit_name(self.specification.label_basis, self.config.basis.fit_method)
 
     def _fitted(self, store: ReferenceStore) -> None:
         """Bring the fit that training learns from up to date."""
-        section, name = self.config.basis, self._fit_name
+        name = self._fit_name
         missing = len(store) - (len(store.fit(name)) if name in store.fit_names() else 0)
         if missing:
             advance = self.reporter.task("fits of the density", missing)
@@ -335,10 +344,9 @@ class Run:
                 store,
                 self.factory,
                 self.specification.label_basis,
-                section.metric,
+                self.config.basis.fit_method,
                 self.executor,
                 progress=lambda done: advance(done, "frames"),
-                tikhonov=section.tikhonov,
                 note=self.reporter.note,
             )
 
@@ -361,23 +369,25 @@ class Run:
         config = self.config
         fit = store.fit(self._fit_name)
         split = store.read_document(SPLIT)
-        train, validation = (labelled_frames(store, fit, split[part]) for part in ("train", "validation"))
-        choices = self._networks
         tasks = [self._task(name) for name in ("density", "energy")]
+        labels = wanted_labels([*tasks[0].wanted, *tasks[1].wanted])
+        fits = {"density": fit, **self._property_fits(store)}
+        train, validation = (dataset_of(store, split[part], labels, fits) for part in ("train", "validation"))
+        choices = self._networks
         folder = self.folder.training
         for task in tasks:
             for path in self.folder.training_files(task.name):
                 self._own(path, "density" if task.name == "density" else "train")
         density: DensityModel = train_density(
-            tasks[0], choices[0], self.specification, train, validation, folder, self.reporter
+            tasks[0], choices[0], self.specification, train, validation, folder, self.reporter, self.manager
         )
-        energy = train_energy(tasks[1], choices[1], density, train, validation, folder, self.reporter)
+        energy = train_energy(tasks[1], choices[1], density, train, validation, folder, self.reporter, self.manager)
         document = {
             "name": self.folder.root.name,
             "level_of_theory": str(self.level),
             "training_frames": split["train"] + split["validation"],
             "config": config.model_dump(mode="json", by_alias=True),
-            "labels": {"metric": config.basis.metric, "tikhonov": config.basis.tikhonov},
+            "labels": asdict(config.basis.fit_method),
             "provenance": {
                 "densnet-core": __version__,
                 "torch": torch.__version__,
@@ -386,17 +396,24 @@ class Run:
             },
             "metrics": {"training_frames": len(train), "validation_frames": len(validation)},
         }
-        return DenSNet(density, energy, AtomicPrior.from_dict(fit.prior), choices[0], choices[1], document)
+        prior = AtomicPrior.from_dict(fit.prior)
+        return DenSNet(density, energy, prior, choices[0], choices[1], document, self.manager)
+
+    def _property_fits(self, store: ReferenceStore) -> dict[str, Fit]:
+        """Fits of other densities than the total one, in the basis of the model."""
+        basis, metric = self.specification.basis, self.config.basis.error_metric
+        names = {quantity: property_fit_name(basis, metric, quantity) for quantity in FITTED}
+        return {quantity: store.fit(name) for quantity, name in names.items() if name in store.fit_names()}
 
     def _task(self, name: str) -> TrainingTask:
         training = self.config.training
         section = training.density if name == "density" else training.energy
-        weight = training.density.dipole_weight if name == "density" else training.energy.force_weight
+        wanted = wanted_objectives(name, section.weights, self.manager)
         options = LoopOptions(
             section.steps, section.learning_rate, section.ema_decay, section.checkpoint_every, section.checkpoint_every
         )
         key = self._keys["density" if name == "density" else "train"]
-        return TrainingTask(name, key, options, weight, training.batch_size, training.seed)
+        return TrainingTask(name, key, options, wanted, training.batch_size, training.seed)
 
     @_alone
     def evaluate(self) -> dict[str, Any]:
@@ -423,7 +440,7 @@ class Run:
             model = self.train()
             with self._stage("export", "TorchScript for openmm-torch"):
                 self._own(path, "export")
-                model.potential(self._minimum()).save_torchscript(path)
+                BoundPotential(model, [self._minimum()]).save_torchscript(path)
         return path
 
     def _minimum(self) -> Structure:

@@ -13,6 +13,7 @@ import numpy as np
 
 from densnet_core.basis.base import Metric
 from densnet_core.basis.library import basis_by_name
+from densnet_core.density.method import FitMethod, Moment
 from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
@@ -203,8 +204,8 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
         If the store is empty or holds an element that the model does not know.
     """
     specification = model.specification
-    metric, tikhonov = model.label_method
-    name = fit_name(specification.label_basis, metric, tikhonov=tikhonov)
+    method = model.label_method
+    name = fit_name(specification.label_basis, method)
     with ReferenceStore.open(path) as store:
         if not len(store):
             raise InputError(f"{path} holds no frames; nothing can be evaluated.")
@@ -227,11 +228,10 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
             store,
             factory,
             specification.label_basis,
-            metric,
+            method,
             default_executor(),
             model.prior,
             lambda done: advance(done, "frames"),
-            tikhonov,
         )
         yield store, fit
 
@@ -254,19 +254,28 @@ def require_orbitals(store: ReferenceStore) -> None:
 
 
 def project_store(
-    path: Path, basis: str, metric: Metric, reporter: Reporter, quantity: Quantity = "density"
+    path: Path,
+    basis: str,
+    metric: Metric,
+    reporter: Reporter,
+    quantity: Quantity = "density",
+    exact: Moment = "dipole",
 ) -> tuple[str, int]:
-    """Fit all frames of a store in another basis; returns the name of the fit and the number of frames."""
+    """Fit all frames of a store in another basis; returns the name of the fit and the number of frames.
+
+    ``exact`` is the highest moment that fits of the density hold; other quantities have constraints of their own.
+    """
     with ReferenceStore.open(path, writable=True) as store:
         require_orbitals(store)
         elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
         factory = backend_factory(store.backend, store.level)
         advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
-        what = (store, factory, basis_by_name(basis, elements), metric)
+        what = (store, factory, basis_by_name(basis, elements))
         if quantity == "density":
-            fit = fit_into(*what, default_executor(), progress=lambda done: advance(done, "frames"))
+            method = FitMethod(metric, exact)
+            fit = fit_into(*what, method, default_executor(), progress=lambda done: advance(done, "frames"))
         else:
-            fit = fit_property_into(*what, quantity, default_executor(), lambda done: advance(done, "frames"))
+            fit = fit_property_into(*what, metric, quantity, default_executor(), lambda done: advance(done, "frames"))
         return fit.name, len(fit)
 
 

@@ -6,15 +6,17 @@ import numpy as np
 import torch
 from densnet_e3nn.backbone import E3nnBackbone
 from densnet_e3nn.config import E3nnOptions
-from torch import nn
+from torch import Tensor, nn
 
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import EvenTempered, even_tempered
-from densnet_core.models.backbone import cast_parameters
-from densnet_core.models.config import EnergyModelOptions
-from densnet_core.models.density import DensitySpecification
+from densnet_core.density.specification import DensitySpecification, states_of
+from densnet_core.models.backbone import MakeBackbone, cast_parameters
+from densnet_core.models.config import DensityModelOptions, EnergyModelOptions
 from densnet_core.models.equivariant_density import EquivariantDensityModel
 from densnet_core.models.equivariant_energy import EquivariantEnergyModel
+from densnet_core.models.layout import CoefficientLayout
+from densnet_core.models.statistics import amplitude_statistics
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
@@ -45,7 +47,12 @@ MOLECULES = (WATER, FORMALDEHYDE, HYDROXIDE, HYDRONIUM, CARBON)
 
 
 def specification(metric: str = "coulomb", largest_factor: float = 1.0) -> DensitySpecification:
-    return DensitySpecification(BASIS, metric, ELEMENTS, largest_factor)  # type: ignore[arg-type]
+    states = states_of(MOLECULES)
+    return DensitySpecification(BASIS, metric, ELEMENTS, largest_factor, states)  # type: ignore[arg-type]
+
+
+def backbone_maker(options: E3nnOptions = OPTIONS) -> MakeBackbone:
+    return lambda shape: E3nnBackbone(shape, options)
 
 
 def make_models(
@@ -54,27 +61,40 @@ def make_models(
     options: E3nnOptions = OPTIONS,
     largest_factor: float = 1.0,
     metric: str = "coulomb",
+    charge: str = "flow",
 ) -> tuple[EquivariantDensityModel, EquivariantEnergyModel]:
     """A density and an energy model with uneven statistics, as after training."""
     torch.manual_seed(seed)
     known = specification(metric, largest_factor)
-    density = EquivariantDensityModel(known, E3nnBackbone(EquivariantDensityModel.backbone_shape(known), options))
-    small = EnergyModelOptions(channels_in=6, head_width=10)
-    energy = EquivariantEnergyModel(
-        known, E3nnBackbone(EquivariantEnergyModel.backbone_shape(known, small), options), small
-    )
+    kept = DensityModelOptions(charge=charge)  # type: ignore[arg-type]
+    density = EquivariantDensityModel(known, kept, backbone_maker(options))
+    energy = EquivariantEnergyModel(known, EnergyModelOptions(channels_in=6, head_width=10), backbone_maker(options))
+    offset, scale = uneven_statistics(density.layout, seed)
+    density.offset.copy_(offset)
+    density.scale.copy_(scale)
+    if density.flow is not None:
+        density.flow.scale.fill_(0.2)
+        nn.init.normal_(density.flow.share, std=0.3)
+    energy.amplitude_offset.copy_(offset)
+    energy.amplitude_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
+    energy.atomic_energies.copy_(torch.tensor([-0.5, -37.8, -75.0]))
+    energy.state_energies.copy_(torch.tensor([0.3 * charge for charge, _ in known.states]))
+    energy.energy_scale.fill_(0.02)
+    if density.exponent_head is not None and density.exponent_bias is not None:
+        nn.init.normal_(density.exponent_head, std=0.5)
+        nn.init.normal_(density.exponent_bias, std=0.5)
+    for module in (density, energy):
+        module.backbone.neighbors.fill_(20.0)
+        cast_parameters(module, dtype)
+    return density, energy
+
+
+def uneven_statistics(layout: CoefficientLayout, seed: int) -> tuple[Tensor, Tensor]:
+    """Offset and scale of amplitudes, of different size for every shell."""
     random = np.random.default_rng(seed)
-    layout = density.layout
     species = torch.arange(len(ELEMENTS)).repeat(30)
     spread = torch.tensor(random.uniform(0.05, 0.3, size=(1, len(species), layout.width)))
     amplitudes = torch.tensor(random.normal(size=(layout.n_components, len(species), layout.width))) * spread
     amplitudes = amplitudes * layout.present[species][:, layout.l_of_component].transpose(0, 1)
     amplitudes[0] += 0.1 * layout.present[species][:, 0]
-    density.set_statistics(species, amplitudes)
-    energy.set_statistics(density.scale, density.offset, torch.tensor([-0.5, -37.8, -75.0]).double(), 0.02)
-    if density.exponent_head is not None and density.exponent_bias is not None:
-        nn.init.normal_(density.exponent_head, std=0.5)
-        nn.init.normal_(density.exponent_bias, std=0.5)
-    for module in (density, energy):
-        cast_parameters(module, dtype)
-    return density, energy
+    return amplitude_statistics(layout, species, amplitudes)

@@ -101,17 +101,17 @@ def test_wrong_properties_are_refused(store: ReferenceStore, change: dict, messa
 
 def test_fits_of_other_densities(store: ReferenceStore, tmp_path: Path) -> None:
     store.append([frame(0), frame(1)])
-    fit = store.create_fit("r", BASIS, "coulomb", {}, True, "density_response")
+    fit = store.create_fit("r", BASIS, "coulomb", {}, ("charge", "dipole"), "density_response")
     vectors = np.random.default_rng(3).normal(size=(2, 3, 8))
     fit.append(list(vectors))
     with pytest.raises(InputError, match="one of density, density_response, spin_density"):
-        store.create_fit("s", BASIS, "coulomb", {}, True, "current")  # type: ignore[arg-type]
+        store.create_fit("s", BASIS, "coulomb", {}, ("charge", "dipole"), "current")  # type: ignore[arg-type]
     read = ReferenceStore.open(store.path).fit("r")
     assert (read.quantity, read.info()["quantity"]) == ("density_response", "density_response")
     assert read.coefficients(1).tobytes() == vectors[1].tobytes()
     assert read.coefficients(1).shape == (3, 8)
     assert "whole density response" in repr(read)
-    spin = store.create_fit("s", BASIS, "coulomb", {}, True, "spin_density")
+    spin = store.create_fit("s", BASIS, "coulomb", {}, ("charge", "dipole"), "spin_density")
     with pytest.raises(InputError, match=r"must have shape \(8,\), not \(3, 8\)"):
         spin.append([vectors[0]])
     assert verify(store.path) == []

@@ -35,7 +35,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
             properties = values.normal(size=(3, 3)), values.normal(size=(3, 3)), values.normal(size=(3, 8, 1))
             records.append((structure, ReferenceResult(-1.0, *arrays, np.array([2.0]), 1.0, {"a": "b"}, *properties)))
         store.append(records)
-        fit = store.create_fit("f", BASIS, "overlap", {}, False)
+        fit = store.create_fit("f", BASIS, "overlap", {}, ())
         fit.append(list(values.normal(size=(N_FRAMES, 8))))
         store.write_document("split", {"train": []})
         store.append_failure(Structure(np.array([1, 1]), np.eye(2, 3)), ValueError("x"), 1.0)

@@ -12,21 +12,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from densnet_core.potentials.forces import energies_and_forces
 from torch import Tensor, nn
 
+from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.datasets.dataset import LabelledFrames, batches
-from densnet_core.datasets.references import ReferenceDensities
+from densnet_core.datasets import references
+from densnet_core.datasets.dataset import Dataset, batches
 from densnet_core.density.expansion import Expansion
 from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.models.statistics import amplitude_statistics, training_amplitudes
+from densnet_core.plugins.manager import get_manager
+from densnet_core.potentials.outputs import energy_outputs
 from densnet_core.structures import Structure
-from densnet_core.training import references
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
+from densnet_core.training.terms import Wanted, make_terms, total_loss, wanted_objectives
+from densnet_core.units import AU_TO_DEBYE
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example
@@ -35,7 +39,7 @@ SMALL = example.OPTIONS.model_copy(update={"layers": 1})
 
 
 @cache
-def teacher_frames(mixed: bool = True) -> LabelledFrames:
+def teacher_frames(mixed: bool = True) -> Dataset:
     random = np.random.default_rng(2)
     teacher = example.make_models(seed=99, options=SMALL)
     kinds = [example.WATER, example.FORMALDEHYDE, example.HYDROXIDE] if mixed else [example.WATER]
@@ -46,21 +50,30 @@ def teacher_frames(mixed: bool = True) -> LabelledFrames:
     coefficients, energies, forces, dipoles = [], [], [], []
     for structure in structures:
         graph = graph_of([structure])
-        c = teacher[0](graph).coefficients.detach()
-        energy, force = energies_and_forces(*teacher, graph)
+        outputs, densities = energy_outputs(*teacher, graph)
+        c, energy, force = densities["density"].coefficients, outputs["energy"], outputs["forces"]
         moment = -c @ MolecularBasis(example.BASIS, structure.numbers).dipoles(torch.tensor(structure.positions))
         coefficients.append(c.numpy())
-        energies.append(float(energy))
+        energies.append(np.array(float(energy)))
         forces.append(force.numpy())
         dipoles.append(moment.numpy())
-    return LabelledFrames(structures, coefficients, np.array(energies), forces, dipoles)
+    return Dataset(structures, {"density": coefficients, "energy": energies, "forces": forces, "dipole": dipoles})
 
 
-def objectives(frames: LabelledFrames, seed: int = 99) -> tuple[DensityObjective, EnergyObjective]:
+def with_labels(frames: Dataset, **labels: list[np.ndarray]) -> Dataset:
+    """The same frames with some labels replaced."""
+    return Dataset(frames.structures, {**frames.labels, **labels})
+
+
+def energies_of(frames: Dataset) -> np.ndarray:
+    return np.array([float(frames.value("energy", i)) for i in range(len(frames))])
+
+
+def objectives(frames: Dataset, seed: int = 99) -> tuple[DensityObjective, EnergyObjective]:
     density, energy = example.make_models(seed=seed, options=SMALL)
     return (
-        DensityObjective(density, frames, dipole_weight=1.0, batch_size=4, seed=5),
-        EnergyObjective(energy, density, frames, force_weight=1.0, batch_size=4, seed=5),
+        DensityObjective(density, frames, wanted_objectives("density", {}), batch_size=4, seed=5),
+        EnergyObjective(energy, density, frames, wanted_objectives("energy", {}), batch_size=4, seed=5),
     )
 
 
@@ -93,13 +106,13 @@ def test_an_incomplete_batch_is_left_out_but_not_always_the_same_frames() -> Non
 
 def test_frames_and_labels_must_match_in_number() -> None:
     frames = teacher_frames()
-    with pytest.raises(InputError, match="differ in number"):
-        LabelledFrames(frames.structures, frames.coefficients[:-1], frames.energies, frames.forces, frames.dipoles)
+    with pytest.raises(InputError, match="8 frames and 7 values of 'density'"):
+        with_labels(frames, density=list(frames.labels["density"])[:-1])
     with pytest.raises(InputError, match="no frame to learn from"):
         frames.subset([])
     part = frames.subset([3, 1])
     assert part.structures[1] is frames.structures[1]
-    assert part.energies.tolist() == frames.energies[[3, 1]].tolist()
+    assert energies_of(part).tolist() == energies_of(frames)[[3, 1]].tolist()
 
 
 @pytest.mark.parametrize("limit", [10**9, 3_000])
@@ -107,7 +120,7 @@ def test_metrics_of_mixed_compositions(limit: int, monkeypatch: pytest.MonkeyPat
     """Kept or not, and whatever was asked for before."""
     monkeypatch.setattr(references, "METRIC_CACHE_BYTES", limit)
     frames = teacher_frames()
-    known = ReferenceDensities(frames, example.specification())
+    known = with_labels(frames).references(example.specification())
     for index in (0, 1, 2, 3, 1, 0):
         structure = frames.structures[index]
         functions = MolecularBasis(example.BASIS, structure.numbers)
@@ -123,18 +136,21 @@ def test_metrics_of_mixed_compositions(limit: int, monkeypatch: pytest.MonkeyPat
 def test_density_errors_are_norms_in_the_metric(indices: list[int]) -> None:
     frames = teacher_frames()
     objective, _ = objectives(frames, seed=7)
+    graph = frames.graph(indices)
     with torch.no_grad():
-        norms, dipoles = objective.errors(indices)
+        outputs = objective._outputs(graph)
+        found = {term.objective.name: term.loss.errors(outputs, frames, indices) for term in objective.terms}
     for place, index in enumerate(indices):
         structure = frames.structures[index]
         functions = MolecularBasis(example.BASIS, structure.numbers)
         positions = torch.tensor(structure.positions)
         with torch.no_grad():
-            error = objective.model(graph_of([structure])).coefficients - torch.tensor(frames.coefficients[index])
+            own = objective.model(graph_of([structure]))["density"].coefficients
+        error = own - torch.tensor(frames.value("density", index))
         expected = error @ two_center("coulomb", functions, positions) @ error
-        assert float(norms[place]) == pytest.approx(float(expected), rel=1e-10)
+        assert float(found["density"][place]) == pytest.approx(float(expected), rel=1e-10)
         moment = error @ functions.dipoles(positions)
-        assert float(dipoles[place]) == pytest.approx(float(moment @ moment), rel=1e-9)
+        assert float(found["dipole"][place]) == pytest.approx(float(moment @ moment), rel=1e-9)
 
 
 def test_the_teacher_makes_no_error() -> None:
@@ -142,69 +158,81 @@ def test_the_teacher_makes_no_error() -> None:
     for step in range(3):
         assert float(density.step(step)[0].detach()) < 1e-20
         assert float(energy.step(step)[0].detach()) < 1e-16
-    assert density.metrics()["dipole_rms_debye"] < 1e-8
-    assert energy.metrics()["force_mae_mev_per_angstrom"] < 1e-6
-    assert energy.metrics()["energy_mae_mev_per_atom"] < 1e-6
+    assert density.metrics(density.dataset)["dipole_rms_debye"] < 1e-8
+    assert energy.metrics(energy.dataset)["force_rms_mev_per_angstrom"] < 1e-6
+    assert energy.metrics(energy.dataset)["energy_mae_mev_per_atom"] < 1e-6
 
 
-def test_a_loss_of_one_is_a_model_that_knows_the_mean_only() -> None:
-    """The unit of the density term: for equal molecules, predicting the mean of the coefficients gives one."""
-    frames = teacher_frames(mixed=False)
-    objective, _ = objectives(frames)
-    mean = torch.tensor(np.mean(frames.coefficients, axis=0))
+def test_a_loss_of_one_is_a_model_that_knows_what_each_element_has_on_average() -> None:
+    """The unit of the density term, where the functions of different atoms do not overlap."""
+    random = np.random.default_rng(5)
+    atoms = [Structure(np.array([z]), np.zeros((1, 3)), 0, 2 if z == 1 else 1) for z in (8, 1) * 6]
+    functions = {z: MolecularBasis(example.BASIS, [z]) for z in (1, 8)}
+    labels = [random.normal(size=functions[int(s.numbers[0])].n_functions) for s in atoms]
+    frames = Dataset(atoms, {"density": labels})
+    objective = DensityObjective(objectives(teacher_frames())[0].model, frames, wanted_objectives("density", {}), 4, 5)
+    layout = objective.model.layout
+    species, amplitudes = training_amplitudes(frames, objective.model.specification, layout)
+    offset, _ = amplitude_statistics(layout, species, amplitudes)
 
     class MeanOnly(nn.Module):
-        specification, cutoff = objective.model.specification, None
+        specification, cutoff, densities = objective.model.specification, None, frozenset({"density"})
 
-        def forward(self, graph: Graph) -> Expansion:
-            return Expansion(mean.repeat(graph.n_molecules))
+        def forward(self, graph: Graph) -> dict[str, Expansion]:
+            own = layout.species(graph.numbers)
+            mean = torch.zeros(layout.n_components, graph.n_atoms, layout.width, dtype=torch.float64)
+            mean[0] = offset[own]
+            return {"density": Expansion(layout.coefficients(mean, own, layout.flat_places(own)))}
 
     objective.model = MeanOnly()  # type: ignore[assignment]
-    assert objective.metrics()["density_rms_error_relative"] == pytest.approx(1.0, rel=1e-12)
+    assert objective.metrics(frames)["density_rms_error_relative"] == pytest.approx(1.0, rel=1e-10)
 
 
 def test_energies_are_measured_per_atom_and_forces_per_component() -> None:
     frames = teacher_frames()
-    shifted = LabelledFrames(
-        frames.structures,
-        frames.coefficients,
-        frames.energies + np.array([s.n_atoms * 1e-3 for s in frames.structures]),
-        [f + 2e-3 for f in frames.forces],
-        frames.dipoles,
+    atoms = np.array([s.n_atoms for s in frames.structures])
+    shifted = with_labels(
+        frames,
+        energy=list(energies_of(frames) + 1e-3 * atoms),
+        forces=[frames.value("forces", i) + 2e-3 for i in range(len(frames))],
     )
     _, energy = objectives(shifted)
-    metrics = energy.metrics()
+    metrics = energy.metrics(shifted)
     assert metrics["energy_mae_mev_per_atom"] == pytest.approx(27.211386, rel=1e-6)
-    assert metrics["force_mae_mev_per_angstrom"] == pytest.approx(2 * 51.4220675, rel=1e-6)
+    assert metrics["energy_rms_mev_per_atom"] == pytest.approx(27.211386, rel=1e-6)
+    assert metrics["force_rms_mev_per_angstrom"] == pytest.approx(2 * 51.4220675, rel=1e-6)
 
 
-def test_energies_of_atoms_come_from_several_compositions() -> None:
-    frames = teacher_frames()
-    known = {1: -0.6, 6: -38.0, 8: -75.2}
-    additive = np.array([sum(known[int(z)] for z in s.numbers) for s in frames.structures])
+def test_energies_of_atoms_and_states_come_from_several_compositions() -> None:
+    oxygen = Structure(np.array([8]), np.zeros((1, 3)))
+    structures = [example.WATER, example.CARBON, oxygen, example.HYDROXIDE]
+    known, ion = {1: -0.6, 6: -38.0, 8: -75.2}, -0.07
+    additive = [np.array(sum(known[int(z)] for z in s.numbers) + ion * (s.charge == -1)) for s in structures]
     density, energy = example.make_models(options=SMALL)
-    labelled = LabelledFrames(frames.structures, frames.coefficients, additive, frames.forces, frames.dipoles)
-    EnergyObjective(energy, density, labelled, 1.0, 4, 0).prepare()
+    energy.fit_statistics(Dataset(structures, {"energy": additive}), density)
     np.testing.assert_allclose(energy.atomic_energies.numpy(), list(known.values()), rtol=1e-10)
+    states = energy.specification.states
+    assert energy.state_energies[states.index((-1, 1))] == pytest.approx(ion, rel=1e-9)
+    assert float(energy.state_energies.abs().sum()) == pytest.approx(-ion, rel=1e-9)
 
 
 def test_one_composition_gives_atoms_that_add_up_to_the_mean() -> None:
     frames = teacher_frames(mixed=False)
     density, energy = example.make_models(options=SMALL)
-    EnergyObjective(energy, density, frames, 1.0, 4, 0).prepare()
+    energy.fit_statistics(frames, density)
     hydrogen, carbon, oxygen = energy.atomic_energies.tolist()
-    assert 2 * hydrogen + oxygen == pytest.approx(frames.energies.mean(), rel=1e-12)
+    assert 2 * hydrogen + oxygen == pytest.approx(energies_of(frames).mean(), rel=1e-12)
     assert carbon == 0.0
 
 
 def test_statistics_are_those_of_the_amplitudes() -> None:
     frames = teacher_frames()
     density, _ = example.make_models(seed=1, options=SMALL)
-    DensityObjective(density, frames, 1.0, 4, 0).prepare()
+    density.fit_statistics(frames)
     layout = density.layout
     oxygen = layout.elements.index(8)
     amplitudes = []
-    for structure, coefficients in zip(frames.structures, frames.coefficients, strict=True):
+    for structure, coefficients in zip(frames.structures, frames.labels["density"], strict=True):
         species = layout.species(torch.tensor(structure.numbers))
         rows = layout.amplitudes(torch.tensor(coefficients), species, layout.flat_places(species))
         amplitudes.append(rows[:, species == oxygen])
@@ -217,9 +245,7 @@ def test_statistics_are_those_of_the_amplitudes() -> None:
 
 def test_coefficients_of_another_basis_are_refused() -> None:
     frames = teacher_frames()
-    other = LabelledFrames(
-        frames.structures, [c[:-2] for c in frames.coefficients], frames.energies, frames.forces, frames.dipoles
-    )
+    other = with_labels(frames, density=[c[:-2] for c in frames.labels["density"]])
     with pytest.raises(InputError, match=r"Frame 0 has \d+ fitted coefficients.*fit the frames in the basis that"):
         objectives(other)
 
@@ -252,6 +278,121 @@ def test_the_gradient_of_the_force_loss_is_right() -> None:
         assert float(parameter.grad.view(-1)[place]) == pytest.approx(expected, rel=1e-5, abs=1e-7), name
 
 
+# --- invariance, missing labels
+
+
+def moved(frames: Dataset, matrix: np.ndarray, shift: np.ndarray) -> Dataset:
+    """A copy of a data set in which every molecule is turned and moved, its labels with it."""
+    structures, labels = [], {name: [] for name in frames.labels}
+    for index, structure in enumerate(frames.structures):
+        structures.append(structure.with_positions(structure.positions @ matrix.T + shift))
+        functions = MolecularBasis(example.BASIS, structure.numbers)
+        labels["density"].append(turned_coefficients(functions, frames.value("density", index), matrix))
+        labels["energy"].append(frames.value("energy", index))
+        labels["forces"].append(frames.value("forces", index) @ matrix.T)
+        labels["dipole"].append(matrix @ frames.value("dipole", index) + structure.charge * shift)
+    return Dataset(structures, labels)
+
+
+def turned_coefficients(functions: MolecularBasis, coefficients: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Coefficients of the turned density, from the values of the functions of each shell at turned points."""
+    random, result = np.random.default_rng(0), np.empty_like(coefficients)
+    points = random.normal(size=(40, 3))
+    for group in functions.groups:
+        shell = MolecularBasis(GaussianBasis("one", {1: [Shell(group.l, (0.7,), (1.0,))]}), [1])
+        here = shell.evaluate(torch.zeros(1, 3, dtype=torch.float64), torch.tensor(points)).numpy()
+        there = shell.evaluate(torch.zeros(1, 3, dtype=torch.float64), torch.tensor(points @ matrix.T)).numpy()
+        wigner = np.linalg.lstsq(there, here, rcond=None)[0]  # here = there @ wigner
+        for places in group.functions.numpy():
+            result[places] = wigner @ coefficients[places]
+    return result
+
+
+@pytest.mark.parametrize("stage", ["density", "energy"])
+def test_a_turned_and_moved_copy_of_the_data_gives_the_same_training_curve(stage: str) -> None:
+    """Losses of ten steps of Adam, statistics and units included, for neutral and charged molecules."""
+    frames = teacher_frames()
+    matrix, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))
+    copy = moved(frames, matrix, np.array([3.0, -20.0, 11.0]))
+    curves = []
+    for data in (frames, copy):
+        density, energy = example.make_models(seed=3, options=SMALL)
+        wanted = wanted_objectives(stage, {})
+        objective: DensityObjective | EnergyObjective
+        if stage == "density":
+            objective = DensityObjective(density, data, wanted, 4, 5)
+        else:
+            objective = EnergyObjective(energy, density, data, wanted, 4, 5)
+        objective.prepare()
+        optimizer = torch.optim.Adam(objective.model.parameters(), lr=1e-3)
+        losses = []
+        for number in range(10):
+            optimizer.zero_grad()
+            loss, _ = objective.step(number)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        curves.append(losses)
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-6)
+    assert curves[0][-1] != curves[0][0]
+
+
+def test_large_molecules_do_not_dominate_a_mixed_set() -> None:
+    """Two copies of a molecule far apart, as one frame, have the loss of one of them."""
+    water = example.WATER
+    one = teacher_frames(mixed=False).subset([0])
+    away = np.array([0.0, 0.0, 60.0])
+    pair = Structure(
+        np.tile(water.numbers, 2), np.concatenate([one.structures[0].positions + k * away for k in (0, 1)])
+    )
+    labels = {
+        "density": [np.tile(one.value("density", 0), 2)],
+        "energy": [2 * one.value("energy", 0)],
+        "forces": [np.tile(one.value("forces", 0), (2, 1))],
+        "dipole": [2 * one.value("dipole", 0)],
+    }
+    density, energy = objectives(one, seed=3)
+    both = Dataset([pair], labels)
+    outputs = density._outputs(both.graph([0], density.model.cutoff))
+    for term in density.terms:
+        alone = term.loss.errors(density._outputs(one.graph([0])), one, [0]) / term.loss.sizes(one, [0])
+        doubled = term.loss.errors(outputs, both, [0]) / term.loss.sizes(both, [0])
+        # two equal errors of vectors add up to twice one, where those of chance would give the root of two
+        factor = 2.0 if term.objective.name == "dipole" else 1.0
+        assert float(doubled) == pytest.approx(factor * float(alone), rel=1e-5), term.objective.name
+    outputs = energy._outputs(both.graph([0], energy.model.cutoff))
+    for term in energy.terms:
+        alone = term.loss.errors(energy._outputs(one.graph([0])), one, [0])
+        assert float(term.loss.errors(outputs, both, [0])) == pytest.approx(float(alone), rel=1e-9), term.objective.name
+
+
+def test_a_frame_trains_on_the_labels_that_it_has() -> None:
+    frames = teacher_frames()
+    dipoles = [value if i % 2 else None for i, value in enumerate(frames.labels["dipole"])]
+    partial = with_labels(frames, dipole=dipoles)  # type: ignore[arg-type]
+    objective, _ = objectives(partial, seed=7)
+    chosen = [0, 1, 3, 6]
+    outputs = objective._outputs(partial.graph(chosen))
+    loss, told = total_loss(objective.terms, outputs, partial, chosen, partial.graph(chosen))
+    by_name = {term.objective.name: term for term in objective.terms}
+    whole = objectives(frames, seed=7)[0]
+    full = whole._outputs(frames.graph([1, 3]))
+    expected = by_name["dipole"].loss.errors(full, frames, [1, 3])
+    assert told["dipole_rms_debye"] == pytest.approx(float(expected.mean().sqrt()) * AU_TO_DEBYE, rel=1e-9)
+    assert bool(torch.isfinite(loss))
+    with pytest.raises(InputError, match="'forces' cannot be learned: there is no output"):
+        make_terms([Wanted(get_manager().objectives("energy")["forces"], 1.0, True)], ["density"],
+                   objective.model.specification, frames)  # fmt: skip
+    with pytest.raises(InputError, match="There is nothing to learn"):
+        objectives(Dataset(frames.structures, {"charges": [None] * len(frames)}))
+
+
+def test_an_unknown_objective_is_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"training.density.weights: there is no objective 'dipol'.*dipole"):
+        wanted_objectives("density", {"dipol": 1.0})
+    assert "dipole" not in [one.objective.name for one in wanted_objectives("density", {"dipole": 0.0})]
+
+
 # --- loop
 
 
@@ -261,7 +402,7 @@ class Interrupted(Exception):
 
 def loop_of(folder: Path, steps: int = 40, key: str = "key", stop_at: int | None = None, **options) -> TrainingLoop:
     density, _ = example.make_models(seed=8, options=SMALL)
-    objective = DensityObjective(density, teacher_frames(), dipole_weight=1.0, batch_size=4, seed=5)
+    objective = DensityObjective(density, teacher_frames(), wanted_objectives("density", {}), batch_size=4, seed=5)
     objective.prepare()
 
     def step(number: int) -> tuple[Tensor, dict[str, float]]:
@@ -270,7 +411,11 @@ def loop_of(folder: Path, steps: int = 40, key: str = "key", stop_at: int | None
         return objective.step(number)
 
     settings = LoopOptions(steps, 5e-3, checkpoint_every=10, validate_every=10, **options)
-    return TrainingLoop("density", objective.model, step, objective.metrics, settings, folder, key)
+
+    def validate() -> dict[str, float]:
+        return objective.metrics(objective.dataset)
+
+    return TrainingLoop("density", objective.model, step, validate, settings, folder, key)
 
 
 def state(loop: TrainingLoop) -> dict[str, Tensor]:

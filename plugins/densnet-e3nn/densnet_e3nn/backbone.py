@@ -203,12 +203,18 @@ class E3nnBackbone(Backbone):
             )
 
     def fit_statistics(self, dataset: Dataset) -> None:
-        """The mean number of neighbours within the cutoff, by which sums over neighbours are normalised."""
-        pairs, atoms = 0, 0
+        """The effective number of neighbours, by which sums over neighbours are normalised.
+
+        It is the mean over the atoms of the sum, over their neighbours, of the mean square of the radial functions: the
+        variance that random weights would give the sum.
+        """
+        total, atoms = 0.0, 0
         for portion in dataset.portions():
             graph = dataset.graph(portion, self.cutoff)
-            pairs, atoms = pairs + graph.senders.shape[0], atoms + graph.n_atoms
-        self.neighbors.fill_(max(pairs / atoms, FEWEST_NEIGHBORS))
+            distances = torch.sqrt((graph.pair_vectors**2).sum(-1))
+            total += float((self._radial(distances) ** 2).mean(1).sum())
+            atoms += graph.n_atoms
+        self.neighbors.fill_(max(total / atoms, FEWEST_NEIGHBORS))
 
     def _radial(self, distances: Tensor) -> Tensor:
         """(n_edges, radial_functions) Bessel functions times the envelope; zero from the cutoff on."""

@@ -13,7 +13,7 @@ def densnet_components() -> list[Component]:
             config="densnet_e3nn.config:E3nnOptions",
             summary="Equivariant message passing with e3nn",
             install="pip install densnet-e3nn",
-            api="1.0",
+            api="2.0",
             requires=("e3nn",),
         )
     ]

@@ -13,7 +13,7 @@ def densnet_components() -> list[Component]:
             config="densnet_openmm.config:OpenMMOptions",
             summary="Langevin and Verlet dynamics with OpenMM, through openmm-torch or a Python force",
             install="pip install 'densnet-openmm[torchforce]'",
-            api="1.0",
+            api="2.0",
             requires=("openmm",),
         )
     ]

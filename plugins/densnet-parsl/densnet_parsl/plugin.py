@@ -13,7 +13,7 @@ def densnet_components() -> list[Component]:
             config="densnet_parsl.config:ParslOptions",
             summary="Parsl: this machine, Slurm or PBS",
             install="pip install densnet-parsl",
-            api="1.0",
+            api="2.0",
             requires=("parsl",),
         )
     ]

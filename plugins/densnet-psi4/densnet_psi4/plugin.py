@@ -13,7 +13,7 @@ def densnet_components() -> list[Component]:
             config="densnet_psi4.config:Psi4Options",
             summary="Density functionals and Hartree-Fock with Psi4, as a subprocess",
             install="pip install densnet-psi4",
-            api="1.0",
+            api="2.0",
             capabilities=frozenset({"quadrupole", "polarizability", "density_response", "spin_density"}),
         )
     ]

@@ -15,7 +15,7 @@ def densnet_components() -> list[Component]:
             config="densnet_pyscf.config:PySCFOptions",
             summary="Density functionals and Hartree-Fock with PySCF",
             install="pip install densnet-pyscf",
-            api="1.0",
+            api="2.0",
             requires=("pyscf",),
             capabilities=PROPERTIES,
         )

@@ -11,7 +11,7 @@ def _sampler(name: str, target: str, config: str, summary: str) -> Component:
         config=f"densnet_rdkit.config:{config}",
         summary=summary,
         install="pip install densnet-rdkit",
-        api="1.0",
+        api="2.0",
         requires=("rdkit",),
     )
 

@@ -30,6 +30,7 @@ class RotatableBondSampler(Sampler):
 
     def __init__(self, options: RotatableBondOptions | None = None) -> None:
         super().__init__(options or RotatableBondOptions())
+        self.random = self.options.count is not None
 
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """The scan, beginning with the geometry as it is.

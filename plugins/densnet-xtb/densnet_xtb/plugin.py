@@ -13,7 +13,7 @@ def densnet_components() -> list[Component]:
             config="densnet_xtb.config:XTBLangevinOptions",
             summary="Langevin dynamics with GFN2-xTB",
             install="pip install densnet-xtb",
-            api="1.0",
+            api="2.0",
             requires=("tblite",),
         )
     ]
