@@ -1,4 +1,4 @@
-"""The verb ``data``: info, verify, import, export, merge, split and project."""
+"""The verb ``data``: info, verify, upgrade, import, export, merge, split and project."""
 
 from __future__ import annotations
 
@@ -69,6 +69,18 @@ def verify(
         print(f"{store}: sound")
 
 
+@app.command()
+def upgrade(
+    stores: Annotated[list[Path], typer.Argument(help="Stores of an older format.")],
+) -> None:
+    """Bring stores to the format that is written today, with all that they hold."""
+    from densnet_core.stores.upgrade import upgrade as renew
+
+    for store in stores:
+        before, now = renew(store)
+        print(f"{store}: format {f'{before} is now {now}' if before != now else f'{now} already'}")
+
+
 @app.command("import")
 def import_file(
     file: Annotated[
@@ -98,7 +110,7 @@ def import_file(
     dipole_unit: Annotated[str | None, typer.Option(help="The same for dipoles: e*angstrom, e*bohr or debye.")] = None,
 ) -> None:
     """Import labelled frames; frames that the store has already are skipped."""
-    from densnet_core.stores.extxyz import Keys
+    from densnet_core.stores.file_units import Keys
     from densnet_core.workflow.stores import import_file as import_into
 
     names = {"energy": energy_key, "forces": forces_key, "dipole": dipole_key}

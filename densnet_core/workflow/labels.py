@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from densnet_core.density.method import FitMethod
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.weighted import fit_weighted_difference
 from densnet_core.errors import DataError, DenSNetError, InputError
+from densnet_core.plugins.manager import Manager
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory, atomic_densities, label, project_many
@@ -38,12 +42,24 @@ def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceSt
     return ReferenceStore.create(path, factory.level, backend, factory.make().versions())
 
 
+PluginLabel = tuple[str, Callable[[Structure, ReferenceResult, OrbitalDensity], Any]]
+"""Name of a label, and what computes it from a finished calculation."""
+
+
+def plugin_label(quantity: Quantity, manager: Manager) -> PluginLabel:
+    """The label of a plugin's quantity; ``PluginError`` if what computes it cannot be imported."""
+    if quantity.reference is None:
+        raise InputError(f"Nothing computes the label {quantity.name!r}; a backend or imported data must give it.")
+    return quantity.name, manager.load_target(quantity.reference, f"label {quantity.name!r}")
+
+
 def label_into(
     store: ReferenceStore,
     factory: BackendFactory,
     structures: Sequence[Structure],
     executor: Executor,
     advance: Advance = lambda done, note: None,
+    more: Sequence[PluginLabel] = (),
 ) -> list[tuple[Structure, Exception]]:
     """Compute the frames that the store does not have, commit each as it finishes, and return the failures.
 
@@ -51,6 +67,8 @@ def label_into(
     ----------
     advance : Advance
         Told how many frames are dealt with, and in words how many of them failed.
+    more : sequence of PluginLabel
+        Labels that plugins compute from every result.
     """
     failures: list[tuple[Structure, Exception]] = []
     pending = [s for s in structures if s.content_hash() not in store]
@@ -58,7 +76,13 @@ def label_into(
         numbers = np.unique(np.concatenate([s.numbers for s in pending]))
         store.set_orbital_basis(factory.make().orbital_basis(numbers))
 
+    basis = store.orbital_basis
+
     def keep(structure: Structure, result: ReferenceResult) -> None:
+        if more and basis is not None:
+            density = OrbitalDensity(structure, basis, result.orbitals, result.occupations)
+            labels = {name: np.asarray(compute(structure, result, density)) for name, compute in more}
+            result = replace(result, more={**result.more, **labels})
         store.append([(structure, result)])
 
     def record(structure: Structure, error: Exception) -> None:

@@ -24,10 +24,11 @@ from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.exporting import sound_frames, write_npz, writing
-from densnet_core.stores.extxyz import Keys, read_extxyz, write_extxyz
+from densnet_core.stores.extxyz import read_extxyz, write_extxyz
+from densnet_core.stores.file_units import Keys
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import ImportedFrames, check_agrees, check_orthonormal, in_basis, read_npz
-from densnet_core.stores.labels import labels_of
+from densnet_core.stores.labels import announced_quantities, labels_of
 from densnet_core.stores.merge import ORBITALS
 from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
@@ -93,7 +94,7 @@ def import_file(
         If the file or the level of theory is not understood, atoms coincide, orbitals are not orthonormal in the basis
         of the backend, or labels differ from those of the same frame in the store; the store is then as it was.
     """
-    frames = _read(file, charge, multiplicity, keys)
+    frames = _read(file, charge, multiplicity, keys, store)
     if level is None and frames.level is None:
         raise InputError(f"{file} does not say at what level of theory it was computed; name it with --level.")
     theory = frames.level if level is None else LevelOfTheory.parse(level)
@@ -115,7 +116,7 @@ def import_file(
                         check_orthonormal(f"{file}, frame {place}", structure, np.asarray(result.orbitals), basis)
                 opened.set_orbital_basis(basis)
             for start in range(0, len(new), IMPORT_BLOCK):
-                opened.append(new[start : start + IMPORT_BLOCK])
+                opened.append(new[start : start + IMPORT_BLOCK], frames.quantities)
     except (InputError, DataError):
         if made_here and has_store(store):  # an empty store with the wrong level of theory would be in the way
             shutil.rmtree(store)
@@ -148,14 +149,17 @@ def _places_of_new(file: Path, frames: ImportedFrames, store: ReferenceStore) ->
     return list(places.values()), not_added
 
 
-def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys | None) -> ImportedFrames:
+def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys | None, store: Path) -> ImportedFrames:
     suffix = file.suffix.lower()
     if keys is not None and suffix not in EXTENDED_XYZ:
         raise InputError(f"Keys and units are options for extended XYZ only; {file} is none.")
     if suffix == ".npz":
         return read_npz(file, charge or 0, 1 if multiplicity is None else multiplicity)
     if suffix in EXTENDED_XYZ:
-        return read_extxyz(file, charge, multiplicity, keys)
+        known = announced_quantities()
+        if has_store(store):
+            known |= ReferenceStore.open(store).quantities
+        return read_extxyz(file, charge, multiplicity, keys, known)
     if suffix == ".json":
         if charge is not None or multiplicity is not None:
             raise InputError(f"{file} says charge and multiplicity itself; leave out the options.")
@@ -180,7 +184,7 @@ def export_file(path: Path, file: Path) -> int:
         records = sound_frames(store)
         if suffix in EXTENDED_XYZ:
             with writing(file) as out:
-                write_extxyz(out, records, level_of_theory=str(store.level))
+                write_extxyz(out, records, store.quantities, level_of_theory=str(store.level))
         elif suffix == ".json":
             with writing(file) as out:
                 write_qcschema(out, records, store.level, store.orbital_basis)
