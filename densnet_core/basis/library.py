@@ -145,6 +145,18 @@ class DenSNetL(_Shipped):
     name = "densnet-l"
 
 
+def compact_name(name: str) -> str:
+    """A basis name as PySCF compares them: without hyphens, underscores and blanks, in lower case."""
+    return name.lower().translate({ord(character): None for character in "-_ "})
+
+
+def name_from_compact(compact: str) -> str | None:
+    """The name of the basis of the package or the Basis Set Exchange that has this ``compact_name``, None if none."""
+    import basis_set_exchange as exchange
+
+    return next((n for n in [*shipped_names(), *exchange.get_all_basis_names()] if compact_name(n) == compact), None)
+
+
 def basis_from_file(path: Path) -> GaussianBasis:
     """A basis from a JSON file with the record of ``Basis.to_dict``; ``InputError`` if it cannot be read."""
     try:

@@ -84,7 +84,11 @@ def upgrade(
 @app.command("import")
 def import_file(
     file: Annotated[
-        Path, typer.Argument(help="NumPy archive (.npz), extended XYZ (.xyz, .extxyz) or QCSchema (.json).")
+        Path,
+        typer.Argument(
+            help="NumPy archive (.npz), extended XYZ (.xyz, .extxyz), QCSchema (.json) or the geometries of the data "
+            "of the paper (.npy)."
+        ),
     ],
     store: Annotated[Path, typer.Argument(help="Store to make, or to add to.")],
     level: Annotated[
@@ -93,6 +97,9 @@ def import_file(
     backend: Annotated[
         str, typer.Option(help="Reference backend whose orbital basis and order the store's orbitals have.")
     ] = "pyscf",
+    density: Annotated[
+        Path | None, typer.Option(help="The densities that belong to an .npy file, themselves an .npy file.")
+    ] = None,
     charge: Annotated[
         int | None, typer.Option(help="Total charge, e, where the file does not say.  [default: 0]")
     ] = None,
@@ -117,7 +124,7 @@ def import_file(
     units = {"energy": energy_unit, "length": length_unit, "forces": forces_unit, "dipole": dipole_unit}
     given = [{key: value for key, value in table.items() if value is not None} for table in (names, units)]
     keys = Keys(*given) if any(given) else None
-    added, present, ignored = import_into(file, store, level, backend, charge, multiplicity, keys)
+    added, present, ignored = import_into(file, store, level, backend, charge, multiplicity, keys, density)
     print(f"{store}: {added} frames imported, {present} were there already")
     if ignored:
         print(f"not imported: {', '.join(ignored)}")

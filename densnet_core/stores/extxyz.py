@@ -235,6 +235,7 @@ class _Frame:
         if missing := [keys.name(label) for label in REQUIRED if label not in self.labels]:
             raise DataError(
                 f"{where} lacks {', '.join(missing)}. If it is called otherwise, name it (--energy-key, --forces-key). "
+                'For geometries alone let a run compute the labels: [sampling] method = "file" and path = FILE. '
                 f"Found: {self.found}."
             )
         known = {keys.name(label) for label in LABELS}

@@ -9,7 +9,8 @@ energy_hartree               (n,)
 forces_hartree_per_angstrom  (n, n_atoms, 3)
 dipole_au                    (n, 3), optional          e bohr
 mo_coeff_occupied            (n, n_basis, n_occupied)  optional; doubly occupied orbitals, core convention
-df_coeff_NAME                (n, n_functions)          optional; density coefficients in the basis NAME
+df_coeff_NAME                (n, n_functions)          optional; coefficients of the whole density in the basis NAME,
+                                                       fitted in the Coulomb metric without constraints
 ============================ ========================= =================================================
 """
 
@@ -70,8 +71,9 @@ class ImportedFrames:
     ----------
     records : list of (Structure, ReferenceResult)
         For ``ReferenceStore.append``; labels that the file lacks are missing in the results.
-    coefficients : dict of str to (n_frames, n_functions)
-        Density coefficients by the name of their basis, as in the file.
+    coefficients : dict of str to sequence of (n_functions,) arrays
+        Of the whole density of every frame, fitted in the Coulomb metric without constraints, by the name that their
+        basis has in the file.
     ignored : tuple of str
         What the file holds besides.
     level : LevelOfTheory or None
@@ -80,14 +82,17 @@ class ImportedFrames:
         Of the orbitals, if the file says; otherwise they are in that of the backend.
     quantities : mapping
         What the labels beyond the built-in ones are.
+    orbital_basis_name : str or None
+        What the file calls the basis of the orbitals, if it does not say more.
     """
 
     records: list[tuple[Structure, ReferenceResult]]
-    coefficients: dict[str, Array]
+    coefficients: Mapping[str, Sequence[Array]]
     ignored: tuple[str, ...] = ()
     level: LevelOfTheory | None = None
     orbital_basis: Basis | None = None
     quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    orbital_basis_name: str | None = None
 
     def __len__(self) -> int:
         return len(self.records)

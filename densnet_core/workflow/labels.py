@@ -27,6 +27,7 @@ from densnet_core.structures import Array, Structure
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.moments import check_dipole, reference_moments
 from densnet_core.workflow.reporter import Advance
+from densnet_core.workflow.whole_densities import projection_from, whole_fit
 
 
 def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceStore:
@@ -177,6 +178,9 @@ def fit_into(
 ) -> Fit:
     """Fit the difference density of every frame of the store that is not fitted yet.
 
+    Densities are those of the orbitals; of frames without, those of a fit of the whole density in the same basis and
+    metric, if the store has one.
+
     Parameters
     ----------
     method : FitMethod
@@ -211,9 +215,14 @@ def fit_into(
     def moments(index: int) -> tuple[Array | None, Array | None]:
         return reference_moments(store, first + index, method.constraints)
 
+    whole = whole_fit(store, basis, method.metric)
+    without_orbitals = [
+        i for i in range(first, 0 if whole is None else len(whole)) if "orbitals" not in store.labels(i)
+    ]
+    rest = [i for i in range(first, len(store)) if i not in set(without_orbitals)]
     frames = (
         (store.structure(i), result.orbitals, result.occupations)
-        for i in range(first, len(store))
+        for i in rest
         for result in [store.result(i, labels=("orbitals", "occupations"))]
     )
     if first < len(store):
@@ -222,13 +231,22 @@ def fit_into(
         else:
             metric: Metric = method.metric
 
-            def keep_projection(index: int, projection: Array) -> None:
-                structure, held = store.structure(first + index), moments(index)
-                keep(
-                    index, fit_difference(structure, projection, basis, atoms, metric, *held, tikhonov=method.tikhonov)
-                )
+            def keep_projection(frame: int, projection: Array) -> None:
+                structure, held = store.structure(frame), moments(frame - first)
+                made = fit_difference(structure, projection, basis, atoms, metric, *held, tikhonov=method.tikhonov)
+                keep(frame - first, made)
 
-            project_many(factory, frames, basis, metric, executor, keep_projection, writer.fail, progress)
+            if whole is not None:
+                for done, frame in enumerate(without_orbitals, start=1):
+                    keep_projection(frame, projection_from(whole, store.structure(frame), frame))
+                    if progress is not None:
+                        progress(done)
+            project_many(
+                *(factory, frames, basis, metric, executor),
+                lambda index, projection: keep_projection(rest[index], projection),
+                lambda index, error: writer.fail(rest[index] - first, error),
+                None if progress is None else lambda done: progress(len(without_orbitals) + done),
+            )
         if note is not None:
             note(conditioning.text(basis))
     return fit

@@ -81,6 +81,12 @@ def check_dipole(store: ReferenceStore, index: int, missed: Mapping[str, float])
     if missed.get("dipole", 0.0) < SUSPECT or "dipole" not in store.labels(index):
         return
     recorded = store.result(index, labels=("dipole",)).dipole
+    if "orbitals" not in store.labels(index):
+        raise DataError(
+            f"Frame {index} of {store.path} has a dipole that is {missed['dipole']:.2g} e bohr from that of its "
+            "coefficients. Probably the functions of the coefficients are ordered or normalised otherwise, or the "
+            "dipole has another unit, sign or origin. Import the frames without one of the two."
+        )
     found = _density(store, index).dipole(*QUADRATURE)
     if np.linalg.norm(found - recorded) > DIFFERENT:
         there, here = (np.array2string(vector * AU_TO_DEBYE, precision=3) for vector in (recorded, found))
@@ -93,6 +99,11 @@ def check_dipole(store: ReferenceStore, index: int, missed: Mapping[str, float])
 
 
 def _density(store: ReferenceStore, index: int) -> OrbitalDensity:
+    if "orbitals" not in store.labels(index):
+        raise DataError(
+            f"Frame {index} of {store.path} has neither the moment that a fit is to hold exactly nor orbitals to "
+            'compute it from. Let the fit hold the charge alone: exact = "charge" in [basis], or --exact charge.'
+        )
     result = store.result(index, labels=("orbitals", "occupations"))
     return OrbitalDensity(store.structure(index), _orbital_basis_of(store), result.orbitals, result.occupations)
 

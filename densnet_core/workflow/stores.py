@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from densnet_core.basis.base import Metric
-from densnet_core.basis.library import basis_by_name
+from densnet_core.basis.library import basis_by_name, compact_name
 from densnet_core.density.method import FitMethod, Moment
 from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.component import Kind
@@ -30,6 +30,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import ImportedFrames, check_agrees, check_orthonormal, in_basis, read_npz
 from densnet_core.stores.labels import announced_quantities, labels_of
 from densnet_core.stores.merge import ORBITALS
+from densnet_core.stores.published import read_published
 from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, earlier_split, split_store
@@ -37,9 +38,12 @@ from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.labels import fit_into, fit_name, open_store
 from densnet_core.workflow.property_fits import fit_property_into
 from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.whole_densities import WholeDensities, is_whole, whole_fit
 
 EXTENDED_XYZ: Final = (".xyz", ".extxyz")
 FORMATS: Final = ".npz (NumPy archive), .xyz or .extxyz (extended XYZ) or .json (QCSchema)"
+PUBLISHED: Final = ".npy"
+"""NPY files with Python objects, which are read and not written."""
 IMPORT_BLOCK: Final = 256
 """Frames committed at once: an import that was killed goes on behind the last of them."""
 
@@ -68,8 +72,9 @@ def import_file(
     charge: int | None = None,
     multiplicity: int | None = None,
     keys: Keys | None = None,
+    density: Path | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Import a NumPy archive, extended XYZ or QCSchema JSON, by the file's suffix.
+    """Import a NumPy archive, extended XYZ, QCSchema JSON or the authors' NPY files, by the file's suffix.
 
     Parameters
     ----------
@@ -82,6 +87,8 @@ def import_file(
         Of frames for which the file does not say; None means 0 and 1.
     keys : Keys or None
         Names and units of an extended XYZ file.
+    density : Path or None
+        Densities of the frames of an NPY file.
 
     Returns
     -------
@@ -94,13 +101,17 @@ def import_file(
         If the file or the level of theory is not understood, atoms coincide, orbitals are not orthonormal in the basis
         of the backend, or labels differ from those of the same frame in the store; the store is then as it was.
     """
-    frames = _read(file, charge, multiplicity, keys, store)
+    frames = _read(file, charge, multiplicity, keys, store, density)
     if level is None and frames.level is None:
         raise InputError(f"{file} does not say at what level of theory it was computed; name it with --level.")
     theory = frames.level if level is None else LevelOfTheory.parse(level)
     if theory is None or (frames.level is not None and str(theory).lower() != str(frames.level).lower()):
         raise InputError(f"{file} was computed at {frames.level}, not at {theory}.")
+    named = frames.orbital_basis_name
+    if named is not None and compact_name(named) != compact_name(theory.basis):
+        raise InputError(f"The orbitals of {density} are in the basis {named!r}, not in {theory.basis!r} of --level.")
     factory = backend_factory(backend, theory)
+    densities = WholeDensities(file, frames)
     made_here = not has_store(store)
     try:
         with open_store(store, factory, backend) as opened:
@@ -117,12 +128,12 @@ def import_file(
                 opened.set_orbital_basis(basis)
             for start in range(0, len(new), IMPORT_BLOCK):
                 opened.append(new[start : start + IMPORT_BLOCK], frames.quantities)
+            densities.keep_in(opened)
     except (InputError, DataError):
         if made_here and has_store(store):  # an empty store with the wrong level of theory would be in the way
             shutil.rmtree(store)
         raise
-    ignored = [*frames.ignored, *(f"{name} (coefficients; fits are made anew)" for name in frames.coefficients)]
-    return len(new), len(frames.records) - len(new), [*ignored, *not_added]
+    return len(new), len(frames.records) - len(new), [*frames.ignored, *densities.notes, *not_added]
 
 
 def _places_of_new(file: Path, frames: ImportedFrames, store: ReferenceStore) -> tuple[list[int], list[str]]:
@@ -149,8 +160,17 @@ def _places_of_new(file: Path, frames: ImportedFrames, store: ReferenceStore) ->
     return list(places.values()), not_added
 
 
-def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys | None, store: Path) -> ImportedFrames:
+def _read(
+    file: Path,
+    charge: int | None,
+    multiplicity: int | None,
+    keys: Keys | None,
+    store: Path,
+    density: Path | None,
+) -> ImportedFrames:
     suffix = file.suffix.lower()
+    if density is not None and suffix != PUBLISHED:
+        raise InputError(f"Densities in a file of their own belong to geometries in {PUBLISHED}; {file} is none.")
     if keys is not None and suffix not in EXTENDED_XYZ:
         raise InputError(f"Keys and units are options for extended XYZ only; {file} is none.")
     if suffix == ".npz":
@@ -164,7 +184,9 @@ def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys |
         if charge is not None or multiplicity is not None:
             raise InputError(f"{file} says charge and multiplicity itself; leave out the options.")
         return read_qcschema(file)
-    raise InputError(f"{file}: the suffix must be {FORMATS}.")
+    if suffix == PUBLISHED:
+        return read_published(file, density, charge, multiplicity)
+    raise InputError(f"{file}: the suffix must be {FORMATS}, or {PUBLISHED} (the data of the paper).")
 
 
 def export_file(path: Path, file: Path) -> int:
@@ -240,21 +262,32 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
         yield store, fit
 
 
-def require_orbitals(store: ReferenceStore) -> None:
+def require_orbitals(store: ReferenceStore, whole: Fit | None = None) -> None:
     """Refuse a store from whose frames no density can be made, as of an extended XYZ file.
+
+    Parameters
+    ----------
+    whole : Fit or None
+        A fit of whole densities (``whole_fit``), which stands for orbitals in a fit in its own basis.
 
     Raises
     ------
     InputError
         Saying how many frames lack orbitals and where those come from.
     """
-    missing = [index for index in range(len(store)) if "orbitals" not in store.labels(index)]
+    first = 0 if whole is None else len(whole)
+    missing = [index for index in range(first, len(store)) if "orbitals" not in store.labels(index)]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(store)} frames of {store.path} have no orbitals (first frame {missing[0]}), "
             "and a density is fitted from orbitals. Import a file that has them, merge with a store that has them, or "
-            "compute the geometries with a reference backend."
+            f"compute the geometries with a reference backend.{_bases_of_whole_fits(store)}"
         )
+
+
+def _bases_of_whole_fits(store: ReferenceStore) -> str:
+    names = {fit.basis.name for fit in map(store.fit, store.fit_names()) if is_whole(fit)}
+    return f" Without them densities are known in the basis {' or '.join(sorted(names))} only." if names else ""
 
 
 def project_store(
@@ -270,11 +303,12 @@ def project_store(
     ``exact`` is the highest moment that fits of the density hold; other quantities have constraints of their own.
     """
     with ReferenceStore.open(path, writable=True) as store:
-        require_orbitals(store)
         elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
+        density_basis = basis_by_name(basis, elements)
+        require_orbitals(store, whole_fit(store, density_basis, metric) if quantity == "density" else None)
         factory = backend_factory(store.backend, store.level)
         advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
-        what = (store, factory, basis_by_name(basis, elements))
+        what = (store, factory, density_basis)
         if quantity == "density":
             method = FitMethod(metric, exact)
             fit = fit_into(*what, method, default_executor(), progress=lambda done: advance(done, "frames"))
