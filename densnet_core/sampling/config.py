@@ -16,10 +16,12 @@ class NormalModeOptions(Options):
 
 
 class FileOptions(Options):
-    """Options of the sampler ``file``: geometries from an XYZ file."""
+    """Options of the sampler ``file``: geometries from a file or a trajectory store."""
 
     path: FilePath = Field(
-        description="XYZ file (angstrom), relative to the configuration file.", examples=["frames.xyz"]
+        description="XYZ file (angstrom), trajectory store (.zarr) or geometries of published data (.npy), relative to "
+        "the configuration file.",
+        examples=["frames.xyz"],
     )
     stride: int = Field(default=1, ge=1, description="Take every stride-th frame, beginning with the first.")
 

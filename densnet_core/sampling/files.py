@@ -9,16 +9,21 @@ from densnet_core.sampling.base import Sampler, SamplingContext
 from densnet_core.sampling.checks import defect
 from densnet_core.sampling.config import FileOptions
 from densnet_core.sampling.distinct import distinct, on_hash_grid
+from densnet_core.stores.published import read_geometries
+from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.structures import Structure, read_xyz
 
 
 class FileSampler(Sampler):
-    """Frames of an XYZ or extended XYZ file (angstrom): a trajectory, or geometries made elsewhere.
+    """Frames of a file: geometries made elsewhere, or a trajectory.
+
+    XYZ and extended XYZ files (angstrom), trajectory stores (``.zarr``), and geometries of the data of the paper
+    (``.npy``), each with labels or without.
 
     Parameters
     ----------
     options : FileOptions
-        ``path`` of the file; every ``stride``-th frame is taken, beginning with the first.
+        ``path`` of the file or store; every ``stride``-th frame is taken, beginning with the first.
     """
 
     moves_atoms = False
@@ -40,7 +45,7 @@ class FileSampler(Sampler):
             If the file cannot be read, a frame has other atoms than ``structure``, or a frame taken is broken. Such
             a frame is not left out silently: the file is the user's choice.
         """
-        frames = read_xyz(self.path, structure.charge, structure.multiplicity)
+        frames = self._read(structure)
         taken = []
         for index in range(0, len(frames), self.stride):
             geometry = on_hash_grid(frames[index])
@@ -52,3 +57,17 @@ class FileSampler(Sampler):
                 raise InputError(f"{self.path}, frame {index + 1}: {reason}. Remove the frame from the file.")
             taken.append(geometry)
         return distinct(taken)
+
+    def _read(self, structure: Structure) -> list[Structure]:
+        if self.path.suffix.lower() == ".npy":
+            return read_geometries(self.path, structure.charge, structure.multiplicity)
+        if self.path.suffix.lower() != ".zarr":
+            return read_xyz(self.path, structure.charge, structure.multiplicity)
+        with TrajectoryStore.open(self.path) as store:
+            moved, positions = store.structure, store.positions()
+        if (moved.charge, moved.multiplicity) != (structure.charge, structure.multiplicity):
+            # Its geometries serve another state, but how that is divided among fragments nobody said.
+            moved = Structure(
+                moved.numbers, moved.positions, structure.charge, structure.multiplicity, moved.isotope_masses
+            )
+        return [moved.with_positions(frame) for frame in positions.reshape(-1, *moved.positions.shape)]

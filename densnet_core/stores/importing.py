@@ -136,7 +136,7 @@ def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> Import
             raise InputError(f"{source}, frame {index}: {error}") from error
         records.append((structure, _result(source, arrays, index, structure)))
     coefficients = {
-        name.removeprefix(COEFFICIENTS): np.array(values, dtype=np.float64)
+        name.removeprefix(COEFFICIENTS): list(np.array(values, dtype=np.float64))
         for name, values in arrays.items()
         if name.startswith(COEFFICIENTS)
     }

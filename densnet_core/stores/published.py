@@ -126,7 +126,7 @@ class _Geometries:
     def __init__(self, path: Path) -> None:
         self.path = path
         array = read_object_array(path)
-        found = array[()] if array.shape == () else array
+        found: Any = array[()] if array.shape == () else array
         if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
             raise DataError(
                 f"{path} holds {describe(found)}; expected a dictionary with {', '.join(GEOMETRY + LABELS)}. An array "

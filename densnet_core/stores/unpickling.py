@@ -158,14 +158,15 @@ class _Machine:
             code = self.take(1)[0]
             operation = _OPERATIONS.get(code)
             if operation is None:
-                known = pickletools.code2op.get(chr(code))
-                what = f"the operation {known.name} of a pickle" if known else f"the byte {code:#04x}"
+                name = _NAMES.get(code)
+                what = f"the operation {name} of a pickle" if name else f"the byte {code:#04x}"
                 raise self.wrong(f"{what} at byte {start}; data sets have no use for it")
             try:
                 operation(self)
             except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError, struct.error) as error:
-                name = pickletools.code2op[chr(code)].name
-                raise self.wrong(f"{name} at byte {start} that cannot be carried out ({_short(str(error))})") from error
+                raise self.wrong(
+                    f"{_NAMES[code]} at byte {start} that cannot be carried out ({_short(str(error))})"
+                ) from error
             if len(self.stack) + len(self.marks) > MAX_STACK:
                 raise self.wrong(f"more than {MAX_STACK} values that nothing has taken up at byte {start}")
         if self.stack or self.at != len(self.data):
@@ -374,7 +375,8 @@ def _operations() -> dict[int, Callable[[_Machine], object]]:
         "REDUCE": _Machine.reduce,
         "BUILD": _Machine.build,
     }
-    return {ord(known.code): by_name[known.name] for known in pickletools.opcodes if known.name in by_name}
+    return {code: by_name[name] for code, name in _NAMES.items() if name in by_name}
 
 
+_NAMES: Final = {ord(known.code): known.name for known in pickletools.opcodes}
 _OPERATIONS: Final = _operations()

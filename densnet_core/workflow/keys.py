@@ -63,10 +63,19 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
 
 
 def _sampler(chosen: Chosen) -> dict[str, Any]:
-    """A sampler as plain data, with digests of the files that it reads."""
-    files = {name: value for name, value in chosen.options if isinstance(value, Path) and value.is_file()}
-    contents = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    """A sampler as plain data, with digests of the files and stores that it reads."""
+    contents = {name: _digest(value) for name, value in chosen.options if isinstance(value, Path) and value.exists()}
     return {**(plain(chosen) or {}), **({"contents": contents} if contents else {})}
+
+
+def _digest(path: Path) -> str:
+    """Digest of a file, or of the checksums of a store's frames."""
+    files = [path] if path.is_file() else sorted((path / "frames" / "checksum").rglob("*"))
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _pool(config: Config, chosen: Selection) -> list[Any]:

@@ -130,6 +130,6 @@ def _check(
         if not abs(electrons - structure.n_electrons) < ELECTRONS * structure.n_electrons:
             raise DataError(
                 f"{file}, frame {index}: the coefficients in {name} hold {electrons:.4f} electrons, "
-                f"{structure.formula} has {structure.n_electrons}. Probably the functions of {basis.name} are ordered or normalised "
-                "otherwise in the file, or the coefficients are not of the whole density."
+                f"{structure.formula} has {structure.n_electrons}. Probably the functions of {basis.name} are "
+                "ordered or normalised otherwise in the file, or the coefficients are not of the whole density."
             )
