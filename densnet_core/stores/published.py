@@ -153,19 +153,17 @@ class _Geometries:
     def per_frame(self, name: str) -> Sequence[NDArray[Any]]:
         """The arrays of a key, one for each frame."""
         values = self.found[name]
-        rows = (
-            list(values)
-            if isinstance(values, (list, tuple)) or (isinstance(values, np.ndarray) and values.ndim > 0)
-            else []
-        )
-        wanted = len(self.positions) if name != "positions" else len(rows)
+        several = isinstance(values, (list, tuple)) or (isinstance(values, np.ndarray) and values.ndim > 0)
+        rows = list(values) if several else []
+        wanted = len(rows) if name == "positions" else len(self)
         kinds = "iu" if name == "atom_numbers" else "fiu"
-        if len(rows) != wanted or not all(isinstance(r, np.ndarray) and r.dtype.kind in kinds for r in rows):
+        arrays = [row for row in rows if isinstance(row, np.ndarray) and row.dtype.kind in kinds]
+        if not several or len(arrays) != len(rows) or len(rows) != wanted:
             raise DataError(
                 f"{self.path}: {name} must be an array of {'integers' if kinds == 'iu' else 'numbers'} for each of "
-                f"{wanted} frames, found {describe(values)}."
+                f"{wanted or 'its'} frames, found {describe(values)}."
             )
-        return rows
+        return arrays
 
     def energies(self) -> list[float]:
         values = self.found["energy"]

@@ -176,8 +176,8 @@ class _Machine:
     def wrong(self, found: str) -> DataError:
         return DataError(
             f"{self.source} was not read, nothing in it was carried out: found {found}. Only NumPy arrays, numbers, "
-            "texts, lists, tuples and dictionaries are admitted, in pickle protocols 3 to 5. A file of a data set "
-            "that you trust can be loaded and saved again with NumPy's numpy.save."
+            "texts, lists, tuples and dictionaries are admitted, in pickle protocols 3 to 5. If the file is said "
+            "to be a data set, do not load it by other means before you know why it holds this."
         )
 
     def take(self, count: int) -> memoryview:
