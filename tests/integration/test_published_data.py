@@ -16,6 +16,8 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.cli.app import run
 from densnet_core.density.prior import AtomicPrior
+from densnet_core.sampling.config import FileOptions
+from densnet_core.sampling.files import FileSampler
 from densnet_core.stores.labels import labels_of
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.unpickling import read_object_array
@@ -23,12 +25,13 @@ from densnet_core.stores.verify import verify
 
 DATA = Path(__file__).parents[1] / "data"
 GEOMETRY, DENSITY = DATA / "published" / "geometry.npy", DATA / "published" / "density.npy"
+SYSTEMS = Path(__file__).parents[2] / "science" / "systems"
 LEVEL = ["--level", "PBE/aug-cc-pVDZ"]
 BASIS = "aug-cc-pVQZ-JKFIT"
 
 
 def without_orbitals(path: Path, factor: float = 1.0, swapped: bool = False) -> Path:
-    """The densities of the sample with coefficients alone, multiplied, or with the atoms' p functions in the wrong order."""
+    """The densities of the sample with coefficients alone, multiplied or in a wrong order."""
     pairs = read_object_array(DENSITY)
     changed = np.empty(pairs.shape, dtype=object)
     for index, (molecule, results) in enumerate(pairs):
@@ -159,3 +162,23 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.Capt
     assert run(["data", "import", str(tmp_path / "plain.xyz"), store, *LEVEL]) == 2
     assert '[sampling] method = "file"' in capsys.readouterr().err
     assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_run_finds_the_imported_frames_by_the_lines_of_science_systems(stores: dict[str, Path]) -> None:
+    """Exported geometries, sampled from the file, are the frames of the store: nothing would be computed anew."""
+    file = stores["orbitals"].with_name("frames.xyz")
+    command("data", "export", stores["orbitals"], file)
+    with ReferenceStore.open(stores["orbitals"]) as store:
+        sampled = FileSampler(FileOptions(path=file)).sample(store.structure(0))
+        assert [s.content_hash() for s in sampled] == store.hashes
+
+
+@pytest.mark.parametrize("config", sorted(SYSTEMS.glob("*/*.toml")), ids=lambda path: path.stem)
+def test_the_configurations_of_the_systems_are_fine(config: Path) -> None:
+    assert "is fine" in command("config", "check", config)
+
+
+def test_every_system_of_the_paper_has_a_page_and_a_configuration() -> None:
+    names = {"water", "ethanol", "ethanethiol", "resorcinol", "thiophenes"}
+    assert {path.parent.name for path in SYSTEMS.glob("*/*.toml")} == names
+    assert {path.parent.name for path in SYSTEMS.glob("*/README.md")} == names
