@@ -90,7 +90,7 @@ def densnet_components() -> list[Component]:
             name="file",
             target="densnet_core.sampling.files:FileSampler",
             config="densnet_core.sampling.config:FileOptions",
-            summary="Geometries from an XYZ file",
+            summary="Geometries from an XYZ file or a trajectory store",
             install=_INSTALL,
         ),
         Component(

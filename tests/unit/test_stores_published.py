@@ -13,12 +13,14 @@ import pytest
 from densnet_core.errors import DataError, InputError
 from densnet_core.sampling.config import FileOptions
 from densnet_core.sampling.files import FileSampler
+from densnet_core.stores.dynamics import MDFrames, MDState
 from densnet_core.stores.importing import read_npz
 from densnet_core.stores.labels import labels_of
 from densnet_core.stores.published import read_geometries, read_published
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.unpickling import read_object_array
 from densnet_core.structures import Structure
+from densnet_core.workflow.keys import _digest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from store_examples import trajectory_store
@@ -190,3 +192,12 @@ def test_the_sampler_takes_the_frames_of_a_trajectory(tmp_path: Path) -> None:
     read = sampler._read(Structure(np.array([1, 1]), np.eye(2, 3), 1, 2))
     assert np.array_equal([s.positions for s in read], positions.reshape(16, 2, 3))
     assert {(s.charge, s.multiplicity) for s in read} == {(1, 2)}
+
+
+def test_a_run_notices_that_a_trajectory_it_samples_has_changed(tmp_path: Path) -> None:
+    one, two = trajectory_store(tmp_path / "one.zarr"), trajectory_store(tmp_path / "two.zarr")
+    assert _digest(one) == _digest(two)
+    with TrajectoryStore.open(two, writable=True) as store:
+        end = MDState(40, np.ones((2, 2, 3)), np.ones((2, 2, 3)))
+        store.append(MDFrames(np.array([40]), np.ones((1, 2, 2, 3)), np.ones(1), np.ones(1), end))
+    assert _digest(one) != _digest(two)
