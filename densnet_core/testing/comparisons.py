@@ -166,3 +166,13 @@ def assert_exportable(
             found = flat(positions)
         for n, (one, other) in enumerate(zip(found, function(positions), strict=True)):
             assert_close(one, other.detach(), TOLERANCE, f"Output {n} of the exported {what} at another geometry")
+
+
+def at_distance(function: Callable[[Tensor], Tensor], places: Tensor, distance: Tensor) -> Tensor:
+    """A function of positions for a pair whose atoms are one bohr apart at the places."""
+    return function(places * distance)
+
+
+def total(function: Callable[[Tensor], Tensor], positions: Tensor) -> Tensor:
+    """Sum of the values of a function."""
+    return function(positions).sum()

@@ -38,6 +38,8 @@ from densnet_core.testing.comparisons import (
     assert_slope,
     assert_smooth_at_cutoff,
     assert_that,
+    at_distance,
+    total,
 )
 from densnet_core.testing.network_data import (
     ANION,
@@ -256,7 +258,7 @@ class DensityModelTests(ABC):
         for name in sorted(model.densities):
             function = projections(model, graph, name)
             derivatives, cutoff = self.vanishing_derivatives, local_cutoff(model)
-            assert_smooth_at_cutoff(partial(at_distance, function, graph), cutoff, derivatives, name)
+            assert_smooth_at_cutoff(partial(at_distance, function, graph.positions), cutoff, derivatives, name)
 
     def test_charge_and_multiplicity_are_used_if_declared(self) -> None:
         """Beyond the electron count: functions that hold no electrons change, too."""
@@ -389,16 +391,6 @@ def projections(model: DensityModel, graph: Graph, name: str) -> Callable[[Tenso
         return values if found.scales is None else values + found.scales.sum()
 
     return function
-
-
-def at_distance(function: Callable[[Tensor], Tensor], graph: Graph, distance: Tensor) -> Tensor:
-    """A function of positions for a pair whose atoms are one bohr apart in the graph."""
-    return function(graph.positions * distance)
-
-
-def total(function: Callable[[Tensor], Tensor], positions: Tensor) -> Tensor:
-    """Sum of the values of a function."""
-    return function(positions).sum()
 
 
 def local_cutoff(model: DensityModel) -> float:
