@@ -1,7 +1,7 @@
 """Fit floors of the shipped bases on molecules that were in no optimisation: NMAE per cent (condition number).
 
-Charge-constrained Coulomb fits of the difference to the atoms against the density matrix, PBE/aug-cc-pVDZ. The frames
-of tests/data are there always; archives of frames with orbitals are given by molecule:
+Coulomb fits of the difference to the atoms, charge and dipole exact, against the density matrix, PBE/aug-cc-pVDZ. The
+frames of tests/data are there always; archives of frames with orbitals are given by molecule:
 
     python benchmarks/bench_bases.py --archive ethanol=ethanol/train.npz water=water100/valid.npz --frames 5
 

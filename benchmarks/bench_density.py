@@ -109,7 +109,7 @@ def water(path: Path) -> None:
         occupations = np.full(orbitals.shape[1], 2.0)
         projection = torch.tensor(backend.project(structure, orbitals, occupations, basis, "coulomb"))
         metric = two_center("coulomb", functions, torch.tensor(structure.positions))
-        fit = fit_density(metric, projection, functions.electron_counts())
+        fit = fit_density(metric, projection)
         errors.append(float(np.abs(fit.coefficients - expected).max() / np.abs(expected).max()))
     print(
         f"Water, {WATER_BASIS}, {len(errors)} frames of {path.name}: coefficients differ by at most {max(errors):.1e} "

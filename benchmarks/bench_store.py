@@ -42,7 +42,7 @@ def write(path: Path) -> float:
     n_functions = BASIS.n_functions(ethanol.numbers)
     started = time.perf_counter()
     with ReferenceStore.create(path, LevelOfTheory.parse("PBE/synthetic"), "synthetic", {}) as store:
-        fit = store.create_fit(FIT, BASIS, "coulomb", {}, constrained=False)
+        fit = store.create_fit(FIT, BASIS, "coulomb", {}, constraints=())
         for _ in range(FRAMES // BLOCK):
             noise = random.normal(scale=0.1, size=(BLOCK, ethanol.n_atoms, 3))
             labels = [{"energy": -154.0, "forces": step, "dipole": step[0]} for step in noise]

@@ -18,24 +18,31 @@ from networks import build, water_config
 from torch import Tensor, nn
 
 from densnet_core.config import select
-from densnet_core.datasets.dataset import LabelledFrames
-from densnet_core.potentials.densnet import network_choices
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.loop import LoopOptions, TrainingLoop
+from densnet_core.training.terms import wanted_objectives
 from densnet_core.units import BOHR_TO_ANGSTROM
+from densnet_core.workflow.learning import network_choices
 
 STEPS = 30
 
 
-def labelled(n_functions: int, batch_size: int) -> LabelledFrames:
+def labelled(n_functions: int, batch_size: int) -> Dataset:
     """Enough frames for one batch."""
     frames = structures("water5")
     with np.load(DATA / "water5.npz", allow_pickle=False) as file:
         energies, forces = file["energy_hartree"], file["forces_hartree_per_angstrom"] * BOHR_TO_ANGSTROM
     random = np.random.default_rng(0)
     coefficients = [random.normal(scale=0.01, size=n_functions) for _ in frames]
-    every = LabelledFrames(frames, coefficients, energies, list(forces), [np.zeros(3) for _ in frames])
+    labels = {
+        "density": coefficients,
+        "energy": list(energies),
+        "forces": list(forces),
+        "dipole": [np.zeros(3) for _ in frames],
+    }
+    every = Dataset(frames, labels)
     return every.subset(np.arange(batch_size) % len(frames))
 
 
@@ -61,7 +68,8 @@ def main() -> None:
     training = config.training
     density, energy = build(network_choices(select(config)), (1, 8))
     frames = labelled(density.specification.basis.n_functions((8, 1, 1)), training.batch_size)
-    first = DensityObjective(density, frames, training.density.dipole_weight, training.batch_size, training.seed)
+    wanted = [wanted_objectives(stage, {}) for stage in ("density", "energy")]
+    first = DensityObjective(density, frames, wanted[0], training.batch_size, training.seed)
     first.prepare()
     rows: list[list[object]] = []
 
@@ -72,7 +80,7 @@ def main() -> None:
         rows.append([name, parameters, median, minimum, median / training.batch_size, steps, median * steps / 1e3])
 
     add("density", density, first.step, training.density.steps)
-    second = EnergyObjective(energy, density, frames, training.energy.force_weight, training.batch_size, training.seed)
+    second = EnergyObjective(energy, density, frames, wanted[1], training.batch_size, training.seed)
     second.prepare()
     add("energy and forces", energy, second.step, training.energy.steps)
     columns = ["step", "parameters", "median ms", "min ms", "ms per frame", "steps of the example", "seconds in all"]

@@ -27,6 +27,7 @@ from densnet_core.basis.base import Basis, Metric
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import EvenTempered, basis_by_name, even_tempered
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity, nmae_percent
 from densnet_core.density.fitting import fit_density, fit_difference
 from densnet_core.density.prior import AtomicPrior
@@ -98,7 +99,8 @@ class Reference:
         functions, positions = MolecularBasis(basis, self.structure.numbers), torch.tensor(self.structure.positions)
         projection = torch.tensor(self._project(basis, metric))
         matrix, counts = two_center(metric, functions, positions), functions.electron_counts()
-        coefficients = torch.tensor(fit_density(matrix, projection, counts, electrons).coefficients)
+        held = () if electrons is None else moment_constraints(functions, positions, electrons)
+        coefficients = torch.tensor(fit_density(matrix, projection, held).coefficients)
         values = functions.density(positions, coefficients, torch.tensor(self.points)).numpy()
         electronic = (coefficients @ functions.dipoles(positions)).numpy()
         dipole = self.structure.numbers @ self.structure.positions - electronic
@@ -115,8 +117,8 @@ class Reference:
         return self._floor(values, float(self.structure.numbers.sum()), np.zeros(3))
 
     def difference(self, basis: Basis, prior: AtomicPrior) -> Floor:
-        """Of the constrained Coulomb fit of the difference to the atoms."""
-        fit = fit_difference(self.structure, self._project(basis, "coulomb"), basis, prior)
+        """Of the Coulomb fit of the difference to the atoms, charge and dipole exact."""
+        fit = fit_difference(self.structure, self._project(basis, "coulomb"), basis, prior, dipole=self.dipole)
         density = ExpandedDensity(self.structure, basis, fit.coefficients, prior)
         return self._floor(density.evaluate(self.points), density.electron_count(), density.dipole())
 

@@ -10,7 +10,8 @@ from measuring import ROOT
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.config.load import load_config
 from densnet_core.config.schema import Config
-from densnet_core.models.density import DensityModel, DensitySpecification
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
 from densnet_core.potentials.choice import NetworkChoice
@@ -38,4 +39,5 @@ def build(choices: tuple[NetworkChoice, NetworkChoice], elements: Iterable[int])
     torch.manual_seed(0)
     own = basis(int(z) for z in elements)
     specification = DensitySpecification(own, "coulomb", own.elements)
-    return choices[0].build(Kind.DENSITY_MODEL, specification), choices[1].build(Kind.ENERGY_MODEL, specification)
+    density, energy = choices
+    return density.build(Kind.DENSITY_MODEL, specification)[0], energy.build(Kind.ENERGY_MODEL, specification)[0]

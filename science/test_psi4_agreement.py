@@ -16,6 +16,7 @@ from densnet_pyscf.config import PySCFOptions
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.electron import nmae_percent
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.quadrature import quadrature
@@ -79,7 +80,10 @@ def test_both_programs_agree(name: str, method: str) -> None:
     densities = []
     for backend, result in zip(backends, (one, other), strict=True):
         projection = backend.project(structure, result.orbitals, result.occupations, basis, "coulomb")
-        fit = fit_density(metric, tensor(projection), functions.electron_counts(), float(structure.n_electrons))
+        electrons = float(structure.n_electrons)
+        fit = fit_density(
+            metric, tensor(projection), moment_constraints(functions, tensor(structure.positions), electrons)
+        )
         densities.append(values @ np.asarray(fit.coefficients))
     energy = abs(other.energy - one.energy)
     forces = np.abs(other.forces - one.forces).max()

@@ -1,4 +1,4 @@
-"""The verb ``data``: info, verify, import, export, merge, split and project."""
+"""The verb ``data``: info, verify, upgrade, import, export, merge, split and project."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from densnet_core.cli.output import print_json, print_table
+from densnet_core.density.method import Moment
 from densnet_core.errors import DataError
 from densnet_core.reference.properties import Quantity
 
@@ -68,6 +69,18 @@ def verify(
         print(f"{store}: sound")
 
 
+@app.command()
+def upgrade(
+    stores: Annotated[list[Path], typer.Argument(help="Stores of an older format.")],
+) -> None:
+    """Bring stores to the format that is written today, with all that they hold."""
+    from densnet_core.stores.upgrade import upgrade as renew
+
+    for store in stores:
+        before, now = renew(store)
+        print(f"{store}: format {f'{before} is now {now}' if before != now else f'{now} already'}")
+
+
 @app.command("import")
 def import_file(
     file: Annotated[
@@ -97,7 +110,7 @@ def import_file(
     dipole_unit: Annotated[str | None, typer.Option(help="The same for dipoles: e*angstrom, e*bohr or debye.")] = None,
 ) -> None:
     """Import labelled frames; frames that the store has already are skipped."""
-    from densnet_core.stores.extxyz import Keys
+    from densnet_core.stores.file_units import Keys
     from densnet_core.workflow.stores import import_file as import_into
 
     names = {"energy": energy_key, "forces": forces_key, "dipole": dipole_key}
@@ -129,6 +142,9 @@ def project(
     quantity: Annotated[
         Quantity, typer.Option(help="The density, its response to a field, or the spin density.")
     ] = "density",
+    exact: Annotated[
+        Moment, typer.Option(help="Highest moment of the density that the fit holds exactly, with all lower ones.")
+    ] = "dipole",
 ) -> None:
     """Fit the difference density of all frames in another basis, from the orbitals in the store.
 
@@ -138,7 +154,7 @@ def project(
     from densnet_core.workflow.stores import project_store
 
     with RichReporter() as reporter:
-        name, frames = project_store(store, basis, "overlap" if overlap else "coulomb", reporter, quantity)
+        name, frames = project_store(store, basis, "overlap" if overlap else "coulomb", reporter, quantity, exact)
     print(f"{store}: fit {name!r} of {frames} frames")
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from densnet_core.basis.base import SHELL_LETTERS, GaussianBasis
 from densnet_core.basis.library import EvenTempered, basis_by_name, basis_from_file, even_tempered
+from densnet_core.density.method import FitMethod
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import InputError, nearest
 from densnet_core.options import FilePath, Options
@@ -74,12 +75,16 @@ class BasisSection(Options):
         description="Metric of the fits that training learns from: 'coulomb', 'overlap', or 'weighted' (real space, by "
         "the inverse of the atoms' density).",
     )
+    exact: Literal["charge", "dipole", "quadrupole"] = Field(
+        default="dipole",
+        description="The highest moment of the reference that the fits hold exactly, with all lower ones.",
+    )
     tikhonov: float | None = Field(
         default=None,
         gt=0,
         le=1e-2,
-        description="Tikhonov parameter of the fits, in units of each function's norm; absent: nearly dependent "
-        "functions are left out instead.",
+        description="Tikhonov parameter of the fits: directions of the metric scaled to unit diagonal with lower "
+        "eigenvalues are damped; absent: 1e-10, against rounding alone.",
         examples=[1e-8],
     )
     exponents: Literal["fixed", "element", "atom"] = Field(
@@ -127,6 +132,11 @@ class BasisSection(Options):
     def error_metric(self) -> Literal["coulomb", "overlap"]:
         """Metric in which training measures densities: that of the fits, if it is one of two-centre integrals."""
         return "coulomb" if self.metric == "weighted" else self.metric
+
+    @property
+    def fit_method(self) -> FitMethod:
+        """How the densities that training learns from are fitted."""
+        return FitMethod(self.metric, self.exact, self.tikhonov)
 
     @property
     def range_of_factors(self) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from densnet_core.config.schema import DEFAULT_BACKBONE, SCHEMA_VERSION, Config
-from densnet_core.errors import ConfigError, DenSNetError
+from densnet_core.errors import ConfigError, DenSNetError, nearest
 from densnet_core.options import Options, validate
 from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
@@ -135,24 +135,28 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
             chosen[slot] = _choose(config, manager, *place)
         except DenSNetError as error:
             problems.append(str(error))
-    problems += _missing_properties(config, chosen.get("backend"))
+    problems += _missing_properties(config, chosen.get("backend"), manager)
     if problems:
         raise ConfigError("\n".join(problems))
     return Selection(**chosen)
 
 
-def _missing_properties(config: Config, backend: Chosen | None) -> list[str]:
+def _missing_properties(config: Config, backend: Chosen | None, manager: Manager) -> list[str]:
     """What is wrong with [reference] properties, known without importing the program."""
     if backend is None:
         return []
     name, capabilities = backend.component.name, backend.component.capabilities
     able = [known for known in PROPERTIES if known in capabilities]
-    return [
-        f"{config.source.name}: reference.properties: the backend {name!r} does not compute {wanted!r}; it has: "
-        f"{', '.join(able) or 'none'}."
-        for wanted in config.reference.properties
-        if wanted not in capabilities
-    ]
+    labels = [label for label, quantity in manager.quantities().items() if quantity.reference is not None]
+    where = f"{config.source.name}: reference.properties"
+    problems = []
+    for wanted in config.reference.properties:
+        if wanted in PROPERTIES and wanted not in capabilities:
+            has = ", ".join(able) or "none"
+            problems.append(f"{where}: the backend {name!r} does not compute {wanted!r}; it has: {has}.")
+        elif wanted not in PROPERTIES and wanted not in labels:
+            problems.append(f"{where}: there is no property {wanted!r}. {nearest(wanted, [*PROPERTIES, *labels])}")
+    return problems
 
 
 def _choose(

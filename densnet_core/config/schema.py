@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 
 from densnet_core.config.basis import BasisSection
 from densnet_core.options import FilePath, Options
-from densnet_core.reference.level import PROPERTIES, LevelOfTheory, Property
+from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 
 SCHEMA_VERSION: Final = 1
 
@@ -94,17 +94,18 @@ class ReferenceSection(Options):
     dispersion: Literal["d3bj", "d4"] | None = Field(
         default=None, description="Dispersion correction, if any.", examples=["d4"]
     )
-    properties: list[Property] = Field(
+    properties: list[str] = Field(
         default=[],
-        description="Computed for every frame beyond energy, forces, dipole and density.",
+        description="Computed for every frame beyond energy, forces, dipole and density: what the backend can, and "
+        "labels of plugins.",
         examples=[["polarizability", "density_response"]],
     )
     options: dict[str, Any] = Field(default_factory=dict, description="The backend's own options.")
 
     @field_validator("properties")
     @classmethod
-    def _in_order(cls, properties: list[Property]) -> list[Property]:
-        return [name for name in PROPERTIES if name in properties]
+    def _in_order(cls, properties: list[str]) -> list[str]:
+        return [*(name for name in PROPERTIES if name in properties), *sorted(set(properties) - set(PROPERTIES))]
 
     @property
     def level(self) -> LevelOfTheory:

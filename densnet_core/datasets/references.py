@@ -13,6 +13,7 @@ from torch import Tensor
 from densnet_core.basis.base import MAX_L
 from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.expansion import Expansion, scaled_functions
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.specification import DensitySpecification
@@ -97,10 +98,11 @@ class _Integrals:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """Projections of a reference difference on scaled functions, and its squared norm."""
+    """Projections of a reference difference on scaled functions, its squared norm and its first moments."""
 
     projection: ScaledProjection
     norm: Tensor
+    dipole: Tensor
 
 
 class ReferenceDensities:
@@ -181,7 +183,7 @@ class ReferenceDensities:
         return matrix
 
     def coefficients(self, index: int) -> Tensor:
-        """(n,) coefficients of the reference difference in the basis with its exponents as they are, charge exact."""
+        """(n,) coefficients of the reference difference in the unscaled basis, with charge and dipole exact."""
         if not self.specification.adapts_exponents:
             return self._label(index)
         if index in self._unscaled_fits:
@@ -189,8 +191,9 @@ class ReferenceDensities:
         functions = self.functions(index)
         charge = self.structures[index].charge
         unscaled = torch.ones((functions.n_atoms, MAX_L + 1), dtype=torch.float64)
-        projection = self._reference(index).projection(unscaled)
-        fit = fit_density(self.metric_matrix(index), projection, functions.electron_counts(), -float(charge))
+        reference = self._reference(index)
+        constraints = moment_constraints(functions, self.positions(index), -float(charge), reference.dipole)
+        fit = fit_density(self.metric_matrix(index), reference.projection(unscaled), constraints)
         self._unscaled_fits[index] = torch.tensor(fit.coefficients)
         return self._unscaled_fits[index]
 
@@ -252,6 +255,7 @@ class ReferenceDensities:
             self._references[index] = _Reference(
                 ScaledProjection(functions, values, factor),
                 label @ two_center(metric, large, positions) @ label,
+                label @ large.dipoles(positions),
             )
         return self._references[index]
 

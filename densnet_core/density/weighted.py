@@ -16,7 +16,7 @@ from torch import Tensor
 from densnet_core.basis.base import Basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import CHUNK, Density
-from densnet_core.density.fitting import DensityFit, fit_density
+from densnet_core.density.fitting import Array, DensityFit, difference_constraints, fit_density
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
 from densnet_core.errors import InputError
@@ -36,6 +36,8 @@ def fit_weighted_difference(
     density: Density,
     basis: Basis,
     prior: AtomicPrior,
+    dipole: Array | None = None,
+    second_moments: Array | None = None,
     weight: Weight = inverse_density,
     constrained: bool = True,
     tikhonov: float | None = None,
@@ -48,6 +50,8 @@ def fit_weighted_difference(
     ----------
     density : Density
         The reference, evaluated on the quadrature.
+    dipole, second_moments
+        As ``densnet_core.density.fitting.fit_difference``.
     weight : callable
         From the density of the superposed atoms (n_points,) to the weight (n_points,), not negative.
     constrained, tikhonov
@@ -77,5 +81,5 @@ def fit_weighted_difference(
         weighted = (share * weights)[:, None] * values
         metric += weighted.T @ values
         projection += weighted.T @ (torch.tensor(density.evaluate(part.numpy())) - superposed)
-    electrons = -float(structure.charge) if constrained else None
-    return fit_density(0.5 * (metric + metric.T), projection, functions.electron_counts(), electrons, tikhonov)
+    constraints = difference_constraints(structure, functions, prior, dipole, second_moments) if constrained else ()
+    return fit_density(0.5 * (metric + metric.T), projection, constraints, tikhonov)

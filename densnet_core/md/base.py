@@ -47,6 +47,8 @@ class MDEngine(ABC):
     def bind(self, potential: Potential, structures: Sequence[Structure]) -> BoundPotential:
         """The potential bound to these molecules; made once, so that stages of one run share what is traced or written.
 
+        It is valid as long as the caller holds the potential, and is forgotten with it.
+
         Raises
         ------
         InputError
@@ -55,7 +57,8 @@ class MDEngine(ABC):
         known = self._bound.setdefault(potential, {})
         key = (len(structures), *((s.numbers.tobytes(), s.masses.tobytes(), s.parts) for s in structures))
         if key not in known:
-            known[key] = BoundPotential(potential, structures)
+            # A weak reference: what is bound would otherwise keep its own key alive, and never be forgotten.
+            known[key] = BoundPotential(weakref.proxy(potential), structures)
         return known[key]
 
     @abstractmethod

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from densnet_core.errors import DataError
-from densnet_core.md.base import MDEngine
+from densnet_core.md.base import MDEngine, Recording
 from densnet_core.potentials.base import Potential
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
+from densnet_core.structures import Structure
 
 BLOCK_FRAMES: Final = 100
 """Recorded frames per block: what a killed run loses at most."""
@@ -17,6 +18,7 @@ BLOCK_FRAMES: Final = 100
 def run_stage(
     engine: MDEngine,
     potential: Potential,
+    structures: Sequence[Structure],
     stage: MDStage,
     start: MDState,
     append: Callable[[MDFrames], None],
@@ -30,6 +32,8 @@ def run_stage(
     ----------
     engine : MDEngine
     potential : Potential
+    structures : sequence of Structure
+        The molecules; their positions are those of ``start``.
     stage : MDStage
     start : MDState
         Where the stage begins: the initial state, or the end of the stage before it (its step is not used).
@@ -66,7 +70,7 @@ def run_stage(
             f"The trajectory is {state.step} steps long, the stage only {stage.n_steps}: it belongs to another run. "
             "Give another path, or remove it."
         )
-    for block in engine.run(potential, stage, state, block_frames, progress):
+    for block in engine.run(potential, structures, stage, state, Recording(block_frames, progress)):
         append(block)
         state = block.end
     return state

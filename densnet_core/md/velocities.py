@@ -19,7 +19,7 @@ def thermal_velocities(
 
     Parameters
     ----------
-    masses : (n_atoms,)
+    masses : (n_atoms,) or (n_replicas, n_atoms)
         Dalton.
     positions : (n_replicas, n_atoms, 3)
         Bohr.
@@ -40,7 +40,7 @@ def thermal_velocities(
     if not (np.isfinite(temperature) and temperature >= 0):
         raise InputError(f"The temperature must be zero or positive, not {temperature} K.")
     spread = np.sqrt(BOLTZMANN * temperature / (masses * DALTON_TO_ELECTRON_MASS))
-    velocities = np.random.default_rng(seed).standard_normal(positions.shape) * spread[:, None]
+    velocities = np.random.default_rng(seed).standard_normal(positions.shape) * spread[..., None]
     return velocities if keep_overall_motion else remove_overall_motion(velocities, masses, positions)
 
 
@@ -50,7 +50,7 @@ def remove_overall_motion(velocities: Array, masses: Array, positions: Array) ->
     Parameters
     ----------
     velocities, positions : (n_replicas, n_atoms, 3)
-    masses : (n_atoms,)
+    masses : (n_atoms,) or (n_replicas, n_atoms)
         Dalton.
 
     Returns
@@ -63,11 +63,11 @@ def remove_overall_motion(velocities: Array, masses: Array, positions: Array) ->
     velocities = np.asarray(velocities, dtype=np.float64)
     if velocities.shape != positions.shape:
         raise InputError(f"Velocities have shape {velocities.shape}, positions {positions.shape}; they must agree.")
-    roots = np.sqrt(masses)[:, None]
     result = np.empty_like(velocities)
-    for replica, (velocity, position) in enumerate(zip(velocities, positions, strict=True)):
+    for replica, (own, velocity, position) in enumerate(zip(masses, velocities, positions, strict=True)):
         # A replica bent by heat is not linear, so only exact linearity counts here.
-        rigid = rigid_body_vectors(masses, position, linear_tolerance=1e-6)
+        rigid = rigid_body_vectors(own, position, linear_tolerance=1e-6)
+        roots = np.sqrt(own)[:, None]
         weighted = (roots * velocity).ravel()
         # Twice, because the first projection leaves a rounding error relative to what it removed.
         for _ in range(2):
@@ -77,9 +77,10 @@ def remove_overall_motion(velocities: Array, masses: Array, positions: Array) ->
 
 
 def kinetic_energy(velocities: Array, masses: Array) -> Array:
-    """Kinetic energy in hartree, (...,), of velocities (..., n_atoms, 3) in atomic units and masses in dalton."""
+    """Kinetic energy in hartree, (...,), of velocities (..., n_atoms, 3) in atomic units and masses (..., n_atoms) in
+    dalton."""
     weights = 0.5 * DALTON_TO_ELECTRON_MASS * np.asarray(masses, dtype=np.float64)
-    return np.asarray(np.einsum("...ai,...ai,a->...", velocities, velocities, weights))
+    return np.asarray(np.einsum("...ai,...ai,...a->...", velocities, velocities, weights))
 
 
 def kinetic_temperature(kinetic_energies: Array | float, degrees_of_freedom: int) -> float:
@@ -99,13 +100,18 @@ def kinetic_temperature(kinetic_energies: Array | float, degrees_of_freedom: int
 
 
 def _checked(masses: Array, positions: Array) -> tuple[Array, Array]:
+    """Masses (n_replicas, n_atoms) and positions, as float64."""
     masses = np.asarray(masses, dtype=np.float64)
     positions = np.asarray(positions, dtype=np.float64)
-    if masses.ndim != 1 or positions.ndim != 3 or positions.shape[1:] != (masses.size, 3):
+    if (
+        positions.ndim != 3
+        or positions.shape[2] != 3
+        or masses.shape not in (positions.shape[1:2], positions.shape[:2])
+    ):
         raise InputError(
-            f"Expected masses (n_atoms,) and positions (n_replicas, n_atoms, 3), not {masses.shape} and "
-            f"{positions.shape}."
+            f"Expected masses (n_atoms,) or (n_replicas, n_atoms) and positions (n_replicas, n_atoms, 3), not "
+            f"{masses.shape} and {positions.shape}."
         )
     if not (masses > 0).all():
         raise InputError(f"Masses must be positive: {masses}.")
-    return masses, positions
+    return np.broadcast_to(masses, positions.shape[:2]), positions

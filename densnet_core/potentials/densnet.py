@@ -15,7 +15,7 @@ from torch import Tensor
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.expansion import Expansion
-from densnet_core.density.fitting import FitMetric
+from densnet_core.density.method import FitMethod
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import symbol
@@ -107,10 +107,14 @@ class DenSNet(Potential):
         return self.density.specification
 
     @property
-    def label_method(self) -> tuple[FitMetric, float | None]:
-        """Metric and Tikhonov parameter of the fits, in ``specification.label_basis``, that the model learned from."""
+    def label_method(self) -> FitMethod:
+        """How the densities were fitted, in ``specification.label_basis``, that the model learned from.
+
+        Models that do not record it learned from fits that held the charge alone; their floor is still that.
+        """
         recorded = self.document.get("labels", {})
-        return recorded.get("metric", self.specification.metric), recorded.get("tikhonov")
+        metric = recorded.get("metric", self.specification.metric)
+        return FitMethod(metric, recorded.get("exact", "charge"), recorded.get("tikhonov"))
 
     def __repr__(self) -> str:
         elements = " ".join(symbol(z) for z in self.specification.elements)

@@ -51,6 +51,9 @@ class ReferenceResult:
         First-order orbitals d orbitals / d F_a in a uniform electric field F (H = H_0 - F . dipole), orthogonal to all
         occupied orbitals of the same spin; columns as in ``orbitals``. The first-order density is
         d rho / d F_a = 2 sum_i occupations_i phi_i phi_i^(a).
+    more : mapping of str to array
+        Labels beyond these by the name of the ``densnet_core.plugins.quantity.Quantity`` that describes them: shape
+        (3, .., 3) by rank for a molecule, (n_atoms, 3, .., 3) for atoms; atomic units.
     """
 
     energy: float
@@ -63,6 +66,7 @@ class ReferenceResult:
     quadrupole: Array | None = None
     polarizability: Array | None = None
     response: Array | None = None
+    more: Mapping[str, Array] = field(default_factory=dict)
 
 
 class ReferenceBackend(ABC):

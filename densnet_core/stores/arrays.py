@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,8 @@ FRAME: Final = "frame"
 CHECKSUM: Final = "checksum"
 CHECKSUM_BYTES: Final = 16
 AnyArray = NDArray[Any]
+_OPTIONAL_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
+_DTYPES: Final = ("<f8", "<i4")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Column:
     shape : tuple of int
         Shape of one row.
     axis : str
-        ``"frame"`` for one row per frame, otherwise the ragged axis the rows belong to.
+        ``"frame"`` for one row per frame, otherwise the ragged axis the rows belong to. A column with an axis of
+        its own name is optional: a frame may have no rows of it, and it can be added to a table that has frames.
     chunk_rows : int
         Rows per chunk. A commit rewrites the last chunk, so chunks of small columns are small.
     """
@@ -52,6 +57,31 @@ class Column:
     @property
     def row_bytes(self) -> int:
         return np.dtype(self.dtype).itemsize * prod(self.shape)
+
+    @property
+    def optional(self) -> bool:
+        return self.axis == self.name
+
+    def record(self) -> dict[str, Any]:
+        """An optional column as plain JSON."""
+        kept = {key: value for key, value in asdict(self).items() if key not in ("name", "axis")}
+        return {**kept, "shape": list(self.shape)}
+
+    @classmethod
+    def from_record(cls, name: str, record: Any) -> Column:
+        """Inverse of ``record``; ``DataError`` if it is damaged."""
+        try:
+            shape, rows = tuple(record["shape"]), record["chunk_rows"]
+            if not _OPTIONAL_NAME.fullmatch(name) or record["dtype"] not in _DTYPES:
+                raise ValueError(f"{name!r} of type {record['dtype']!r}")
+            if not all(type(size) is int and 0 < size <= 2**20 for size in (*shape, rows)) or len(shape) > 8:
+                raise ValueError(f"rows of shape {shape} in chunks of {rows}")
+            column = cls(name, record["dtype"], str(record["unit"]), str(record["meaning"]), shape, name, rows)
+            if column.row_bytes * rows > MAX_CHUNK_BYTES:
+                raise ValueError(f"chunks of {column.row_bytes * rows} bytes")
+            return column
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"The record of the column {name!r} is damaged: {error!r}.") from error
 
 
 def fill_value(dtype: np.dtype[Any]) -> float:
@@ -134,10 +164,30 @@ def with_bookkeeping(columns: Iterable[Column]) -> dict[str, Column]:
     return every
 
 
+def checksum(columns: Mapping[str, Column], values: Mapping[str, AnyArray]) -> AnyArray:
+    """(16,) uint8 BLAKE2b digest over the bytes of a frame's rows in all columns, ordered by name.
+
+    An optional column of which the frame has no rows is left out: adding a column leaves the digests as they are.
+    """
+    digest = hashlib.blake2b(digest_size=CHECKSUM_BYTES)
+    for name in sorted(columns):
+        if columns[name].optional and not len(values.get(name, ())):
+            continue
+        rows = np.ascontiguousarray(values[name], dtype=columns[name].dtype)
+        digest.update(f"{name}{rows.size};".encode())
+        digest.update(rows.tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def no_rows(column: Column) -> AnyArray:
+    """What a frame without an optional column has of it."""
+    return np.empty((0, *column.shape), column.dtype)
+
+
 def stacked(column: Column, values: Sequence[AnyArray]) -> AnyArray:
     """The rows of several frames as one array; ``InputError`` if a row has another shape than the column's."""
     if not values:
-        return np.empty((0, *column.shape), column.dtype)
+        return no_rows(column)
     join = np.stack if column.axis == FRAME else np.concatenate
     block = join([np.asarray(value, column.dtype) for value in values])
     if block.shape[1:] != column.shape:

@@ -4,7 +4,9 @@ Keys of a header: ``energy``, ``dipole``, ``charge``, ``multiplicity``, and ``en
 ``forces_unit``, ``dipole_unit``; columns: ``species``, ``pos``, ``forces``. Without units in header or options they are
 ASE's: eV, angstrom, eV/angstrom, e*angstrom. Isotopes are a column ``masses`` (dalton, as ASE has it) or the symbols D
 and T, fragments a column ``fragment`` with ``fragment_charges`` and ``fragment_multiplicities`` in the header. Other
-keys that look like units, charge or spin are refused. Orbitals have no place in such a file.
+keys that look like units, charge or spin are refused. Orbitals have no place in such a file. Quadrupoles,
+polarizabilities and labels that plugins announce are in atomic units, in a key or, per atom, a column of their name;
+they are read where the header names the unit, ``NAME_unit``.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -22,76 +23,30 @@ from numpy.typing import NDArray
 
 from densnet_core.elements import nuclide
 from densnet_core.errors import DataError, InputError, nearest
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
+from densnet_core.stores.file_units import ASE_UNITS, UNITS, Keys, unit_factor
 from densnet_core.stores.importing import ImportedFrames, says_electrons, says_units, whole_number
-from densnet_core.stores.labels import labels_of, partial_result
+from densnet_core.stores.labels import announced_quantities, labels_of, partial_result, value_of
 from densnet_core.structures import Structure, masses_of, read_fragments, xyz_columns, xyz_symbols
-from densnet_core.units import (
-    AU_TO_DEBYE,
-    BOHR_TO_ANGSTROM,
-    EV_PER_ANGSTROM,
-    HARTREE_TO_EV,
-    HARTREE_TO_KCAL_PER_MOL,
-    HARTREE_TO_KJ_PER_MOL,
-)
+from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
-ENERGIES: Final = {
-    "hartree": 1.0,
-    "eV": HARTREE_TO_EV,
-    "kJ/mol": HARTREE_TO_KJ_PER_MOL,
-    "kcal/mol": HARTREE_TO_KCAL_PER_MOL,
-}
-LENGTHS: Final = {"bohr": 1.0, "angstrom": BOHR_TO_ANGSTROM}
-UNITS: Final[Mapping[str, Mapping[str, float]]] = {
-    "energy": ENERGIES,
-    "length": LENGTHS,
-    "forces": {f"{e}/{x}": ENERGIES[e] / LENGTHS[x] for e in ENERGIES for x in LENGTHS},
-    "dipole": {"e*bohr": 1.0, "e*angstrom": BOHR_TO_ANGSTROM, "debye": AU_TO_DEBYE},
-}
-"""What a quantity may be given in, and its value for one atomic unit."""
-ASE_UNITS: Final = {"energy": "eV", "length": "angstrom", "forces": "eV/angstrom", "dipole": "e*angstrom"}
 LABELS: Final = ("energy", "forces", "dipole")
 REQUIRED: Final = ("energy", "forces")
-_SPELLINGS: Final = {"a": "angstrom", "ang": "angstrom", "å": "angstrom", "a0": "bohr", "ha": "hartree", "d": "debye"}
+PROPERTIES: Final = {
+    "quadrupole": Quantity("quadrupole", "e bohr^2", "molecule", 2, True, True),
+    "polarizability": Quantity("polarizability", "bohr^3", "molecule", 2, True, False),
+}
+"""Built-in labels that are written as those of plugins are: in atomic units, with a key NAME_unit."""
 _KEY: Final = re.compile(r"""([^\s="]+)\s*=\s*("(?:[^"\\]|\\.)*"|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 
 
-@dataclass(frozen=True)
-class Keys:
-    """How a file names its labels, and in what units it gives them.
-
-    Parameters
-    ----------
-    names : mapping
-        Key or column of ``energy``, ``forces`` and ``dipole`` where it is not called so.
-    units : mapping
-        Unit of ``energy``, ``length``, ``forces``, ``dipole``; what neither this nor a header names is in ASE's units.
-    """
-
-    names: Mapping[str, str] = field(default_factory=dict)
-    units: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for quantity, unit in self.units.items():
-            unit_factor(quantity, unit)
-
-    def name(self, label: str) -> str:
-        return self.names.get(label, label)
-
-
-def unit_factor(quantity: str, unit: str) -> float:
-    """Value of one atomic unit of a quantity in ``unit``; ``InputError`` for a unit that is not known for it."""
-    known = {name.lower(): factor for name, factor in UNITS[quantity].items()}
-    spelt = unit.lower().replace(" ", "")
-    for short, name in _SPELLINGS.items():
-        spelt = re.sub(rf"\b{short}\b", name, spelt)
-    if spelt not in known:
-        raise InputError(f"{quantity} cannot be given in {unit!r}. {nearest(unit, UNITS[quantity])}")
-    return known[spelt]
-
-
 def read_extxyz(
-    path: str | Path, charge: int | None = None, multiplicity: int | None = None, keys: Keys | None = None
+    path: str | Path,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+    keys: Keys | None = None,
+    quantities: Mapping[str, Quantity] | None = None,
 ) -> ImportedFrames:
     """Frames of an extended XYZ file.
 
@@ -102,6 +57,8 @@ def read_extxyz(
         Of frames whose header does not say; None means 0 and 1.
     keys : Keys or None
         Names and units other than ASE's.
+    quantities : mapping or None
+        Labels beyond the built-in ones, read where the header names their unit; None: what the plugins announce.
 
     Raises
     ------
@@ -115,16 +72,18 @@ def read_extxyz(
     chosen = keys or Keys()
     records: list[tuple[Structure, ReferenceResult]] = []
     ignored: set[str] = set()
+    known = {**PROPERTIES, **(announced_quantities() if quantities is None else quantities)}
     with_labels: tuple[str, ...] | None = None
     try:
         with source.open(encoding="utf-8") as file:
             for index, (header, columns) in enumerate(_frames(source, file)):
-                frame = _Frame(f"{source}, frame {index}", header, columns, chosen)
+                frame = _Frame(f"{source}, frame {index}", header, columns, chosen, known)
+                labels = frame.labels + tuple(frame.further)
                 if with_labels is None:
-                    with_labels = frame.labels
-                elif frame.labels != with_labels:
+                    with_labels = labels
+                elif labels != with_labels:
                     raise DataError(
-                        f"{frame.where} has {', '.join(frame.labels)}, those before have {', '.join(with_labels)}; "
+                        f"{frame.where} has {', '.join(labels)}, those before have {', '.join(with_labels)}; "
                         f"give every frame the same labels. Found: {frame.found}."
                     )
                 records.append(frame.record(charge, multiplicity, source.name))
@@ -133,10 +92,16 @@ def read_extxyz(
         raise DataError(f"{source} cannot be read: {error}.") from error
     if not records:
         raise DataError(f"{source} holds no frame; expected extended XYZ (count, header, one line per atom).")
-    return ImportedFrames(records, {}, tuple(sorted(ignored)))
+    described = {name: known[name] for name in with_labels or () if name in known and name not in PROPERTIES}
+    return ImportedFrames(records, {}, tuple(sorted(ignored)), quantities=described)
 
 
-def write_extxyz(file: TextIO, frames: Iterable[tuple[Structure, ReferenceResult]], **more: str) -> None:
+def write_extxyz(
+    file: TextIO,
+    frames: Iterable[tuple[Structure, ReferenceResult]],
+    quantities: Mapping[str, Quantity] | None = None,
+    **more: str,
+) -> None:
     """Write frames in ASE's units, which every header names; what a frame lacks is left out.
 
     Parameters
@@ -144,6 +109,8 @@ def write_extxyz(file: TextIO, frames: Iterable[tuple[Structure, ReferenceResult
     file : text file
     frames : iterable of (structure, result)
         Orbitals are not written.
+    quantities : mapping or None
+        What the labels beyond the built-in ones are; they are written in their own units.
     **more
         Further keys of every header, for example the level of theory.
     """
@@ -154,7 +121,7 @@ def write_extxyz(file: TextIO, frames: Iterable[tuple[Structure, ReferenceResult
         columns, more_keys, fields = xyz_columns(structure, name_isotopes=False)
         forces = ["forces:R:3"] if "forces" in present else []
         keys = {
-            "Properties": ":".join(["species:S:1:pos:R:3", *forces, *columns]),
+            "Properties": ":".join(["species:S:1:pos:R:3", *forces]),
             "pbc": "F F F",
             "charge": str(structure.charge),
             "multiplicity": str(structure.multiplicity),
@@ -166,20 +133,32 @@ def write_extxyz(file: TextIO, frames: Iterable[tuple[Structure, ReferenceResult
             keys["forces_unit"] = ASE_UNITS["forces"]
         if "dipole" in present:
             keys |= {"dipole": _numbers(result.dipole * angstrom), "dipole_unit": ASE_UNITS["dipole"]}
-        for name, unit in (("quadrupole", "e*bohr^2"), ("polarizability", "bohr^3")):
-            if name in present:
-                keys |= {name: _numbers(np.ravel(getattr(result, name))), f"{name}_unit": unit}
-        text = " ".join(
-            f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in (keys | more_keys | more).items()
-        )
         table = [structure.positions * angstrom]
         if "forces" in present:
             table.append(result.forces * forces_unit)
+        further = {**PROPERTIES, **(quantities or {})}
+        for name in present:
+            if name not in further:
+                continue
+            keys[f"{name}_unit"] = _as_word(further[name].unit)
+            if further[name].per == "molecule":
+                keys[name] = _numbers(np.ravel(value_of(result, name)))
+            else:
+                table.append(np.reshape(value_of(result, name), (structure.n_atoms, -1)))
+                keys["Properties"] += f":{name}:R:{table[-1].shape[1]}"
+        keys["Properties"] = ":".join([keys["Properties"], *columns])
+        text = " ".join(
+            f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in (keys | more_keys | more).items()
+        )
         rows = (
-            f"{name:<2} {_numbers(row)} {further}".rstrip()
-            for name, row, further in zip(xyz_symbols(structure, False), np.hstack(table), fields, strict=True)
+            f"{name:<2} {_numbers(row)} {rest}".rstrip()
+            for name, row, rest in zip(xyz_symbols(structure, False), np.hstack(table), fields, strict=True)
         )
         file.write("\n".join([str(structure.n_atoms), text, *rows]) + "\n")
+
+
+def _as_word(unit: str) -> str:
+    return unit.replace(" ", "*") or "1"
 
 
 def _numbers(values: NDArray[Any]) -> str:
@@ -241,7 +220,14 @@ def _columns(where: str, header: dict[str, str], rows: list[list[str]]) -> dict[
 class _Frame:
     """One frame as the file has it."""
 
-    def __init__(self, where: str, header: dict[str, str], columns: dict[str, list[list[str]]], keys: Keys) -> None:
+    def __init__(
+        self,
+        where: str,
+        header: dict[str, str],
+        columns: dict[str, list[list[str]]],
+        keys: Keys,
+        quantities: Mapping[str, Quantity],
+    ) -> None:
         self.where, self.header, self.columns, self.keys = where, header, columns, keys
         self.found = ", ".join([*sorted(set(header) - {"Properties"}), *(f"column {name}" for name in columns)])
         there = set(header) | set(columns)
@@ -255,6 +241,8 @@ class _Frame:
         known |= {"Properties", "pbc", "charge", "multiplicity", "species", "pos", "Z", "Lattice", "level_of_theory"}
         known |= {"masses", "fragment", "fragment_charges", "fragment_multiplicities"}
         known |= {f"{quantity}_unit" for quantity in UNITS}
+        self.further = {name: q for name, q in sorted(quantities.items()) if name in there and f"{name}_unit" in header}
+        known |= {*self.further, *(f"{name}_unit" for name in self.further)}
         self.unknown = there - known
         for name in sorted(self.unknown):
             # A misspelt label must not vanish silently; anything else in the file is none of our business.
@@ -303,7 +291,22 @@ class _Frame:
             words: Any = self.columns[key] if key in self.columns else self.header[key].replace(",", " ").split()
             labels[label] = self._values(label, words, shapes[label])
         labels["energy"] = float(labels["energy"])
-        return structure, partial_result(labels, provenance={"imported from": name})
+        more = {name: self._further(name, quantity, len(numbers)) for name, quantity in self.further.items()}
+        labels |= {name: more.pop(name) for name in PROPERTIES if name in more}
+        return structure, partial_result(labels, provenance={"imported from": name}, more=more)
+
+    def _further(self, name: str, quantity: Quantity, n_atoms: int) -> NDArray[np.float64]:
+        """A label beyond energy, forces and dipole, which is in atomic units."""
+        unit, shape = self.header[f"{name}_unit"], (3,) * quantity.rank
+        if unit.replace(" ", "*").lower() != _as_word(quantity.unit).lower():
+            raise DataError(
+                f"{self.where}: {name} is in {unit!r}; it is read in {_as_word(quantity.unit)!r}. Convert it."
+            )
+        if quantity.per == "atom":
+            words: Any = self.columns.get(name, [])
+            return self._floats(name, words, (n_atoms, 3**quantity.rank)).reshape(n_atoms, *shape)
+        words = self.header.get(name, "").replace(",", " ").split()
+        return self._floats(name, words, (3**quantity.rank,)).reshape(shape)
 
     def _structure(self, charge: int | None, multiplicity: int | None) -> Structure:
         atoms = [(int(z), None) if z.isdecimal() else nuclide(z) for (z,) in self.columns["species"]]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis
-from densnet_core.density.fitting import FitMetric
+from densnet_core.density.method import MOMENTS, FitMetric, Moment
 from densnet_core.errors import DataError, InputError
 from densnet_core.reference.properties import QUANTITIES, Quantity
 from densnet_core.stores.arrays import Column
@@ -45,8 +45,8 @@ class Fit:
     metric : {"coulomb", "overlap", "weighted"}
     prior : dict
         Record of the atomic densities that were subtracted before the fit; empty if rho itself was fitted.
-    constrained : bool
-        True if the fit was made to hold the exact number of electrons.
+    constraints : tuple of {"charge", "dipole", "quadrupole"}
+        Which moments of the reference the fit holds exactly.
     quantity : {"density", "density_response", "spin_density"}
         What was fitted. Coefficients of a response are three vectors, one for each direction of the field.
     """
@@ -68,7 +68,7 @@ class Fit:
             self.basis = GaussianBasis.from_dict(attributes["basis"])
             self.metric: FitMetric = attributes["metric"]
             self.prior: dict[str, Any] = attributes["prior"]
-            self.constrained = bool(attributes["constrained"])
+            self.constraints = _constraints_of(attributes)
             self.quantity: Quantity = attributes.get("quantity", "density")  # older stores hold no other
             if self.quantity not in QUANTITIES:
                 raise ValueError(f"quantity {self.quantity!r}")
@@ -84,7 +84,7 @@ class Fit:
         kind = "difference to the prior" if self.prior else f"whole {self.quantity.replace('_', ' ')}"
         return (
             f"Fit({self.name!r}: {len(self)} of {self._n_frames()} frames, {kind}, basis {self.basis.name!r}, "
-            f"{self.metric} metric{', exact charge' if self.constrained else ''})"
+            f"{self.metric} metric{', exact ' + ' and '.join(self.constraints) if self.constraints else ''})"
         )
 
     def append(self, coefficients: Sequence[Array]) -> None:
@@ -140,10 +140,20 @@ class Fit:
             "basis": self.basis.name,
             "basis_hash": self.basis.content_hash(),
             "metric": self.metric,
-            "constrained": self.constrained,
+            "constraints": list(self.constraints),
             "difference_to_prior": bool(self.prior),
             "frames": len(self),
         }
+
+
+def _constraints_of(attributes: Mapping[str, Any]) -> tuple[Moment, ...]:
+    """Constraints as recorded; fits of older stores hold the charge or nothing."""
+    if "constraints" not in attributes:
+        return ("charge",) if attributes["constrained"] else ()
+    recorded = tuple(attributes["constraints"])
+    if not set(recorded) <= set(MOMENTS):
+        raise ValueError(f"constraints {recorded!r}")
+    return recorded
 
 
 def create_fit_table(
@@ -153,7 +163,7 @@ def create_fit_table(
     basis: Basis,
     metric: str,
     prior: Mapping[str, Any],
-    constrained: bool,
+    constraints: Sequence[Moment],
     quantity: Quantity = "density",
 ) -> None:
     """Make the empty table of a fit; what an interrupted creation left is removed first."""
@@ -161,6 +171,8 @@ def create_fit_table(
         raise InputError(f"A fit is of one of {', '.join(QUANTITIES)}, not {quantity!r}.")
     if metric not in get_args(FitMetric):
         raise InputError(f"The metric of a fit is one of {', '.join(get_args(FitMetric))}, not {metric!r}.")
+    if unknown := [moment for moment in constraints if moment not in MOMENTS]:
+        raise InputError(f"A fit can hold {', '.join(MOMENTS)} exactly, not {unknown[0]!r}.")
     folder = store.root / "fits" / name
     if folder.is_dir():
         remove_group(folder)
@@ -169,7 +181,7 @@ def create_fit_table(
         "basis": basis.to_dict(),
         "metric": metric,
         "prior": dict(prior),
-        "constrained": constrained,
+        "constraints": list(constraints),
         "quantity": quantity,
     }
     Table.create(store, f"fits/{name}", COEFFICIENT_COLUMNS, lock, record)

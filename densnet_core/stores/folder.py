@@ -55,13 +55,21 @@ class StoreFolder(ABC):
         self._tables: list[Table] = []
 
     @classmethod
-    def open(cls, path: str | Path, writable: bool = False) -> Self:
+    def open(cls, path: str | Path, writable: bool = False, *, to_rewrite: bool = False) -> Self:
         """Open an existing store.
+
+        Parameters
+        ----------
+        path : path
+        writable : bool
+        to_rewrite : bool
+            Writable although of an older format, for what puts a new store in its place.
 
         Raises
         ------
         DataError
-            If there is no store, it is of another kind or format version, damaged, or (to write) in use.
+            If there is no store, it is of another kind or format version, damaged, or (to write) in use or of an older
+            format.
         """
         folder = Path(path)
         if not (folder / RECORD).is_file():
@@ -71,7 +79,13 @@ class StoreFolder(ABC):
         lock = WriterLock(folder).acquire()
         try:
             remove_partial(folder)
-            return cls(folder, lock)
+            store = cls(folder, lock)
+            if not (store.is_current or to_rewrite):
+                raise DataError(
+                    f"{folder} has format version {store.attributes['format_version']}, which is only read; "
+                    f"'densnet data upgrade {folder}' makes version {cls.format_versions[-1]} of it, with all it holds."
+                )
+            return store
         except BaseException:
             lock.release()
             raise
@@ -115,6 +129,11 @@ class StoreFolder(ABC):
     @abstractmethod
     def _make_parts_again(self, zarr_store: DurableStore, lock: WriterLock) -> None:
         """Make the groups and arrays of an empty store like this one."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the store is of the format that is written."""
+        return bool(self.attributes["format_version"] == self.format_versions[-1])
 
     @property
     def writable(self) -> bool:

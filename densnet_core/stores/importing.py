@@ -22,7 +22,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,9 +35,10 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.level import LevelOfTheory
-from densnet_core.stores.labels import labels_of, partial_result
+from densnet_core.stores.labels import labels_of, partial_result, value_of
 from densnet_core.stores.merge import ORBITALS, allowed_difference
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
@@ -77,6 +78,8 @@ class ImportedFrames:
         What the file says itself.
     orbital_basis : Basis or None
         Of the orbitals, if the file says; otherwise they are in that of the backend.
+    quantities : mapping
+        What the labels beyond the built-in ones are.
     """
 
     records: list[tuple[Structure, ReferenceResult]]
@@ -84,6 +87,7 @@ class ImportedFrames:
     ignored: tuple[str, ...] = ()
     level: LevelOfTheory | None = None
     orbital_basis: Basis | None = None
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -184,7 +188,7 @@ def check_agrees(where: str, sent: ReferenceResult, there: ReferenceResult) -> N
     for name in labels_of(sent):
         if name in ORBITALS or name not in labels_of(there):
             continue
-        first, second = np.asarray(getattr(there, name)), np.asarray(getattr(sent, name))
+        first, second = np.asarray(value_of(there, name)), np.asarray(value_of(sent, name))
         allowed = allowed_difference(name, first)
         if not (difference := float(np.abs(first - second).max())) <= allowed:
             raise DataError(

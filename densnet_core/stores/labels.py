@@ -1,13 +1,19 @@
-"""The labels a frame may carry, and results that carry only some of them."""
+"""The labels a frame may carry, and results that carry only some of them.
+
+The built-in ones are fields of ``ReferenceResult``; any other is described by a ``Quantity``, which a plugin announces,
+and stands in ``more``.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from densnet_core.errors import DataError, InputError
+from densnet_core.errors import DataError, InputError, nearest
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.structures import Structure
 
@@ -16,7 +22,16 @@ BASIC_LABELS: Final = ("energy", "forces", "dipole", "orbitals", "occupations")
 PROPERTY_LABELS: Final = ("quadrupole", "polarizability", "response")
 """What it gives only when asked; None in a result that is without."""
 LABELS: Final[tuple[str, ...]] = (*BASIC_LABELS, *PROPERTY_LABELS)
-"""Names of the labels, in the order of the bits of the store's presence mask."""
+"""Names of the built-in labels."""
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+
+
+def announced_quantities() -> dict[str, Quantity]:
+    """The quantities that the core and the installed plugins announce, by name."""
+    from densnet_core.plugins.manager import get_manager
+
+    found: dict[str, Quantity] = getattr(get_manager(), "quantities", dict)()
+    return found
 
 
 class MissingLabelError(DataError, AttributeError):
@@ -50,13 +65,26 @@ class PartialResult(ReferenceResult):
 def labels_of(result: ReferenceResult) -> tuple[str, ...]:
     """The labels that a result carries."""
     held = vars(result)
-    return tuple(n for n in LABELS if n in held and not (n in PROPERTY_LABELS and held[n] is None))
+    built_in = (n for n in LABELS if n in held and not (n in PROPERTY_LABELS and held[n] is None))
+    return (*built_in, *sorted(held.get("more", ())))
+
+
+def value_of(result: ReferenceResult, label: str) -> Any:
+    """The value of a label, built-in or not; ``MissingLabelError`` if the result has it not."""
+    if label in labels_of(result):
+        return getattr(result, label) if label in LABELS else result.more[label]
+    raise MissingLabelError(f"This frame has no {label}; its labels are: {', '.join(labels_of(result)) or 'none'}.")
 
 
 def partial_result(
-    labels: Mapping[str, Any], seconds: float = 0.0, provenance: Mapping[str, str] | None = None
+    labels: Mapping[str, Any],
+    seconds: float = 0.0,
+    provenance: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> ReferenceResult:
     """A result with these labels (shapes and units of ``ReferenceResult``); a plain one if all basic ones are given.
+
+    Labels beyond the built-in ones are given as ``more``.
 
     Raises
     ------
@@ -64,9 +92,9 @@ def partial_result(
         For a name that is not a label, orbitals without occupations or the reverse, or a response without orbitals.
     """
     if unknown := set(labels) - set(LABELS):
-        raise InputError(f"Unknown labels {sorted(unknown)}; known: {', '.join(LABELS)}.")
+        raise InputError(f"Unknown labels {sorted(unknown)}; known: {', '.join(LABELS)}. Others belong into 'more'.")
     _check_together(labels)
-    others: dict[str, Any] = {"seconds": seconds, "provenance": dict(provenance or {})}
+    others: dict[str, Any] = {"seconds": seconds, "provenance": dict(provenance or {}), "more": dict(more or {})}
     if set(BASIC_LABELS) <= set(labels):
         return ReferenceResult(**labels, **others)
     result = PartialResult.__new__(PartialResult)
@@ -75,13 +103,37 @@ def partial_result(
     return result
 
 
-def check_labels(structure: Structure, result: ReferenceResult) -> tuple[str, ...]:
+def check_quantity(quantity: Quantity) -> None:
+    """``InputError`` if a store cannot have a label that is described so."""
+    name = quantity.name
+    if name in LABELS or not _NAME.fullmatch(name) or name.endswith("_offsets"):
+        raise InputError(
+            f"A label cannot be called {name!r}: names are letters, digits and underscores, not ending in _offsets, "
+            f"and none of {', '.join(LABELS)}."
+        )
+    if quantity.per not in ("molecule", "atom") or type(quantity.rank) is not int or not 0 <= quantity.rank <= 4:
+        raise InputError(
+            f"The label {name!r} is per {quantity.per} and of rank {quantity.rank}; a store has labels of molecules "
+            "and atoms, of ranks 0 to 4."
+        )
+
+
+def check_labels(
+    structure: Structure, result: ReferenceResult, quantities: Mapping[str, Quantity] | None = None
+) -> tuple[str, ...]:
     """The labels of a result, after checking that each is finite and has the shape this structure asks for.
+
+    Parameters
+    ----------
+    structure : Structure
+    result : ReferenceResult
+    quantities : mapping or None
+        What the labels beyond the built-in ones are.
 
     Raises
     ------
     InputError
-        Naming the label, its shape and the expected one, or that it is not finite.
+        Naming the label, its shape and the expected one, or that it is not finite, or that nothing describes it.
     """
     present = labels_of(result)
     if not present:
@@ -96,8 +148,14 @@ def check_labels(structure: Structure, result: ReferenceResult) -> tuple[str, ..
     }
     if "response" in present:
         shapes["response"] = (3, *np.shape(result.orbitals))
+    known = quantities or {}
+    for name in result.more:
+        if name not in known:
+            raise InputError(f"Nothing describes the label {name!r}; a plugin has to. {nearest(name, known)}")
+        check_quantity(known[name])
+        shapes[name] = (*([structure.n_atoms] if known[name].per == "atom" else []), *(3,) * known[name].rank)
     for name in present:
-        values = np.asarray(getattr(result, name))
+        values = np.asarray(value_of(result, name))
         if values.dtype.kind not in "fiu":
             raise InputError(f"{name} must hold real numbers, not {values.dtype}.")
         if name in shapes and values.shape != shapes[name]:

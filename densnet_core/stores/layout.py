@@ -1,4 +1,9 @@
-"""The arrays of a reference store, and how a frame becomes one row in each of them."""
+"""The arrays of a reference store, and how a frame becomes rows of them and a frame again.
+
+What every frame has stands in fixed columns. Labels, isotope masses and fragments are optional columns: a frame owns
+rows of those that it has, and a store has the arrays of those that one of its frames has. A label that a plugin
+announced is in the column ``label_NAME``; the record of its ``Quantity`` is kept with the frames.
+"""
 
 from __future__ import annotations
 
@@ -6,79 +11,105 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis
 from densnet_core.errors import InputError
+from densnet_core.fragments import fragment_labels, fragments_from
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
-from densnet_core.stores.arrays import Column
-from densnet_core.stores.labels import BASIC_LABELS, LABELS, check_labels
+from densnet_core.stores.arrays import AnyArray, Column
+from densnet_core.stores.labels import LABELS, check_labels, value_of
+from densnet_core.stores.table import Frame, Table
 from densnet_core.structures import Structure
 
-_BITS: Final = ", ".join(f"{1 << bit} {name}" for bit, name in enumerate(LABELS))
-BASIC_COLUMNS: Final = (
+FORMAT: Final = 3
+"""Version of the format that is written."""
+COLUMNS: Final = (
     Column("hash", "|u1", "1", "(n_frames, 32); SHA-256 content hash of the structure", (32,)),
     Column("charge", "<i4", "e", "(n_frames,); total charge"),
     Column("multiplicity", "<i4", "1", "(n_frames,); spin multiplicity 2S+1"),
-    Column("labels", "|u1", "1", f"(n_frames,); sum of the bits of the labels a frame has: {_BITS}"),
-    Column("energy", "<f8", "hartree", "(n_frames,); total energy, NaN where unknown"),
-    Column("dipole", "<f8", "e bohr", "(n_frames, 3); electric dipole moment, NaN where unknown", (3,)),
     Column("seconds", "<f8", "s", "(n_frames,); wall time of the calculation"),
     Column("provenance", "<i4", "1", "(n_frames,); index into the group's attribute 'provenance'"),
     Column("numbers", "<i2", "1", "(n_atoms of all frames,); atomic numbers", axis="atom", chunk_rows=8192),
-    Column(
-        "positions", "<f8", "bohr", "(n_atoms of all frames, 3); positions of the nuclei", (3,), "atom", chunk_rows=4096
-    ),
-    Column(
-        "forces",
-        "<f8",
-        "hartree/bohr",
-        "(n_atoms of all frames, 3); forces on the nuclei, NaN where unknown",
-        (3,),
-        "atom",
-        chunk_rows=4096,
-    ),
-    Column(
-        "occupations",
-        "<f8",
-        "electrons",
-        "(n_occupied of all frames,); electrons in each orbital",
-        axis="orbital",
-        chunk_rows=4096,
-    ),
-    Column(
-        "orbitals",
-        "<f8",
-        "1",
-        "occupied orbitals of all frames in the core's convention, each (n_basis, n_occupied) in C order",
-        axis="orbital_coefficient",
-        chunk_rows=65536,
-    ),
+    Column("positions", "<f8", "bohr", "(n_atoms of all frames, 3)", (3,), "atom", chunk_rows=4096),
 )
-PROPERTY_COLUMNS: Final = (
-    Column(
-        "quadrupole",
-        "<f8",
-        "e bohr^2",
-        "(n_frames, 3, 3); second moments of the charge about the origin, NaN where unknown",
-        (3, 3),
-    ),
-    Column(
-        "polarizability", "<f8", "bohr^3", "(n_frames, 3, 3); static dipole polarizability, NaN where unknown", (3, 3)
-    ),
-    Column(
-        "response",
-        "<f8",
-        "e bohr/hartree",
-        "change of the occupied orbitals in a uniform field, each (3, n_basis, n_occupied) in C order",
-        axis="response_coefficient",
-        chunk_rows=65536,
-    ),
-)
-COLUMNS: Final[dict[int, tuple[Column, ...]]] = {1: BASIC_COLUMNS, 2: BASIC_COLUMNS + PROPERTY_COLUMNS}
-"""The arrays by the format version of a store."""
+"""What every frame has."""
 
 
-def frame_rows(structure: Structure, result: ReferenceResult, orbital_basis: Basis | None) -> dict[str, Any]:
+def _optional(
+    name: str, unit: str, meaning: str, shape: tuple[int, ...] = (), rows: int = 1024, dtype: str = "<f8"
+) -> Column:
+    return Column(name, dtype, unit, meaning, shape, name, rows)
+
+
+_WITH: Final = "(n_frames with it{}); {}"
+LABEL_COLUMNS: Final = {
+    column.name: column
+    for column in (
+        _optional("energy", "hartree", _WITH.format(",", "total energy")),
+        _optional("forces", "hartree/bohr", "(n_atoms of the frames with it, 3); forces on the nuclei", (3,), 4096),
+        _optional("dipole", "e bohr", _WITH.format(", 3", "electric dipole moment"), (3,)),
+        _optional(
+            "orbitals",
+            "1",
+            "occupied orbitals in the core's convention, each frame (n_basis, n_occupied) in C order",
+            rows=65536,
+        ),
+        _optional(
+            "occupations", "electrons", "(n_occupied of the frames with it,); electrons in each orbital", (), 4096
+        ),
+        _optional(
+            "quadrupole", "e bohr^2", _WITH.format(", 3, 3", "second moments of the charge about the origin"), (3, 3)
+        ),
+        _optional("polarizability", "bohr^3", _WITH.format(", 3, 3", "static dipole polarizability"), (3, 3)),
+        _optional(
+            "response",
+            "e bohr/hartree",
+            "change of the occupied orbitals in a uniform field, each frame (3, n_basis, n_occupied) in C order",
+            rows=65536,
+        ),
+    )
+}
+"""Columns of the built-in labels."""
+ISOTOPE_MASS: Final = _optional("isotope_mass", "dalton", "(n_atoms of the frames with it,)", (), 8192)
+FRAGMENT: Final = _optional("fragment", "1", "(n_atoms of the frames with it,); fragment of each atom", (), 8192, "<i4")
+FRAGMENT_STATE: Final = _optional(
+    "fragment_state", "e, 1", "(n_fragments of the frames with it, 2); charge and spin multiplicity", (2,), dtype="<i4"
+)
+OF_STRUCTURE: Final = {column.name: column for column in (ISOTOPE_MASS, FRAGMENT, FRAGMENT_STATE)}
+"""Optional columns that belong to the structure and are no labels."""
+_PREFIX: Final = "label_"
+_BUILT_IN: Final = {**LABEL_COLUMNS, **OF_STRUCTURE}
+
+
+def column_name(label: str) -> str:
+    """The column of a label."""
+    return label if label in LABELS else _PREFIX + label
+
+
+def label_name(column: str) -> str | None:
+    """The label that an optional column holds; None for what belongs to the structure."""
+    return column if column in LABELS else column.removeprefix(_PREFIX) if column.startswith(_PREFIX) else None
+
+
+def optional_column(name: str, quantities: Mapping[str, Quantity]) -> Column:
+    """An optional column by name, for a label beyond the built-in ones from its ``Quantity``."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    quantity = quantities[name.removeprefix(_PREFIX)]
+    shape = (3,) * quantity.rank
+    leading = "n_atoms of the frames with it" if quantity.per == "atom" else "n_frames with it"
+    sizes = ", ".join([leading, *map(str, shape)]) + ("" if shape else ",")
+    return _optional(name, quantity.unit, f"({sizes}); {quantity.summary or quantity.name}", shape)
+
+
+def frame_rows(
+    structure: Structure,
+    result: ReferenceResult,
+    orbital_basis: Basis | None,
+    quantities: Mapping[str, Quantity] | None = None,
+) -> dict[str, Any]:
     """Rows of one frame by column, its labels checked; ``provenance`` is left to the store.
 
     Parameters
@@ -88,50 +119,100 @@ def frame_rows(structure: Structure, result: ReferenceResult, orbital_basis: Bas
         Possibly with labels missing (see ``densnet_core.stores.labels``).
     orbital_basis : Basis or None
         What the store knows of the orbitals' basis.
+    quantities : mapping
+        What the labels beyond the built-in ones are.
 
     Raises
     ------
     InputError
-        If a label is not finite or of the wrong shape, or the orbitals do not fit the orbital basis.
+        If a label is unknown, not finite or of the wrong shape, or the orbitals do not fit the orbital basis.
     """
-    present = check_labels(structure, result)
+    present = check_labels(structure, result, quantities)
     if "orbitals" in present:
         _check_orbital_basis(structure, len(result.orbitals), orbital_basis)
-    values = {name: np.asarray(getattr(result, name), dtype=np.float64) for name in present}
-    return {
+    rows: dict[str, Any] = {
         "hash": np.frombuffer(structure.content_hash(), np.uint8),
         "charge": np.int32(structure.charge),
         "multiplicity": np.int32(structure.multiplicity),
-        "labels": np.uint8(sum(1 << bit for bit, name in enumerate(LABELS) if name in present)),
-        "energy": values.get("energy", np.float64(np.nan)),
-        "dipole": values.get("dipole", np.full(3, np.nan)),
         "seconds": np.float64(result.seconds),
         "numbers": structure.numbers,
         "positions": structure.positions,
-        "forces": values.get("forces", np.full((structure.n_atoms, 3), np.nan)),
-        "occupations": values.get("occupations", np.empty(0)),
-        "orbitals": values.get("orbitals", np.empty((0, 0))).ravel(),
-        **_WITHOUT_PROPERTIES,
-        **{name: values[name] for name in ("quadrupole", "polarizability") if name in values},
-        **({"response": values["response"].ravel()} if "response" in values else {}),
     }
+    if structure.isotope_masses is not None:
+        rows[ISOTOPE_MASS.name] = structure.isotope_masses
+    if structure.fragments:
+        rows[FRAGMENT.name] = fragment_labels(structure.fragments, structure.n_atoms)
+        rows[FRAGMENT_STATE.name] = np.array([(part.charge, part.multiplicity) for part in structure.fragments])
+    for label in present:
+        name = column_name(label)
+        rows[name] = rows_of_label(value_of(result, label), optional_column(name, quantities or {}))
+    return rows
 
 
-_WITHOUT_PROPERTIES: Final = {
-    "quadrupole": np.full((3, 3), np.nan),
-    "polarizability": np.full((3, 3), np.nan),
-    "response": np.empty(0),
-}
+def rows_of_label(value: Any, column: Column) -> NDArray[np.float64]:
+    """(n_rows, \\*shape) rows of an optional column: a single one for a value of the molecule."""
+    return np.asarray(value, dtype=np.float64).reshape(-1, *column.shape)
 
 
-def rows_of_today(rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows of a frame from a store of any format version, with what its version did not have marked unknown."""
-    return {**_WITHOUT_PROPERTIES, **rows}
+def label_values(rows: Mapping[str, AnyArray], quantities: Mapping[str, Quantity]) -> dict[str, Any]:
+    """Labels by name, in the shapes of ``ReferenceResult``, from the rows of a frame in the columns of labels."""
+    values: dict[str, Any] = {}
+    for name, found in rows.items():
+        label = label_name(name)
+        if label is None or not len(found):
+            continue
+        per_molecule = label in ("energy", "dipole", "quadrupole", "polarizability")
+        if label in quantities:
+            per_molecule = quantities[label].per == "molecule"
+        values[label] = np.array(found[0] if per_molecule else found)
+    if "energy" in values:
+        values["energy"] = float(values["energy"])
+    if "orbitals" in values:
+        values["orbitals"] = values["orbitals"].reshape(-1, len(values["occupations"]))
+    if "response" in values:
+        values["response"] = values["response"].reshape(3, *values["orbitals"].shape)
+    return values
 
 
-def has_properties(rows: Mapping[str, Any]) -> bool:
-    """True if a frame has labels that stores of format version 1 have no arrays for."""
-    return bool(int(rows["labels"]) >> len(BASIC_LABELS))
+def structure_of(rows: Mapping[str, Any]) -> Structure:
+    """The structure in the rows of a frame; ``InputError`` if they are damaged."""
+    masses, labels = rows.get(ISOTOPE_MASS.name, ()), rows.get(FRAGMENT.name, ())
+    states = np.reshape(rows.get(FRAGMENT_STATE.name, ()), (-1, 2)).T.tolist()
+    return Structure(
+        np.array(rows["numbers"], dtype=np.int64),
+        np.array(rows["positions"]),
+        int(rows["charge"]),
+        int(rows["multiplicity"]),
+        np.array(masses) if len(masses) else None,
+        fragments_from(labels, *states) if len(labels) else (),
+    )
+
+
+class FrameTable(Table):
+    """The frames of a reference store in the format of today."""
+
+    def rows(self, column: str, index: int) -> AnyArray:
+        """The rows of a frame in an optional column; none if it has none. Not to be modified."""
+        return self.value(column, index) if column in self.columns else np.empty(0)
+
+    def presence(self, column: str) -> NDArray[np.bool_]:
+        """(n_frames,) which frames have rows of an optional column."""
+        if column not in self.columns:
+            return np.zeros(len(self), bool)
+        return np.asarray(np.diff(self.whole(f"{column}_offsets")) > 0)
+
+    def present(self, index: int) -> tuple[str, ...]:
+        """The optional columns of which a frame has rows."""
+        spans = ((name, self.span(name, index)) for name, column in self.columns.items() if column.optional)
+        return tuple(name for name, (start, stop) in spans if stop > start)
+
+    def all_rows(self, column: str) -> AnyArray:
+        """The rows of all frames in an optional column. Not to be modified."""
+        return self.whole(column) if column in self.columns else np.empty(0)
+
+    def today(self, frame: Frame) -> Frame:
+        """Rows of ``block`` as ``append`` takes them."""
+        return frame
 
 
 def _check_orbital_basis(structure: Structure, n_basis: int, orbital_basis: Basis | None) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.arrays import AnyArray
 from densnet_core.stores.fits import Fit
-from densnet_core.stores.labels import LABELS
+from densnet_core.stores.layout import label_name
+from densnet_core.stores.quantities import common_quantities
 from densnet_core.stores.records import RECORD
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, SPLIT, holding_out, merged_split, read_split, write_split
@@ -91,7 +92,8 @@ def merge_stores(
         If the target is another store, a source is damaged, the split of one was lost, or labels differ and
         ``keep_first`` is False.
     InputError
-        If the sources are not of one level of theory, backend and orbital basis, or one is named twice.
+        If the sources are not of one level of theory, backend and orbital basis, a label is another quantity in one
+        than in another, or one is named twice.
     """
     folder = Path(target)
     names = [os.path.realpath(path) for path in sources]
@@ -122,6 +124,9 @@ def _check_alike(stores: Sequence[ReferenceStore]) -> None:
             one, two = getattr(first, what), getattr(other, what)
             if one != two:
                 raise InputError(f"{first.path} holds {what} {one}, {other.path} {two}; a store has one {what}.")
+    known = first.quantities
+    for other in stores[1:]:
+        known = common_quantities("the stores before", known, other.quantities)
 
 
 @contextmanager
@@ -158,6 +163,7 @@ class _Merge:
         self.stores = stores
         self.splits = [split for store in stores if (split := read_split(store)) is not None]
         self.report = MergeReport()
+        self.quantities = {name: quantity for store in stores for name, quantity in store.quantities.items()}
         self.added = 0
         """Frames that the target lacked."""
         self.places: dict[bytes, tuple[int, int]] = {}
@@ -175,19 +181,19 @@ class _Merge:
 
     def _row(self, place: tuple[int, int]) -> Frame:
         store, index = self.stores[place[0]], place[1]
-        return _sound(store, store.frame_table, index, index + 1)[0]
+        return store.frame_table.today(_sound(store, store.frame_table, index, index + 1)[0])
 
     def _compare(self, content: bytes, place: tuple[int, int]) -> None:
         one, two = self._row(self.places[content]), self._row(place)
-        for name in LABELS:
-            if name in ORBITALS or not (_has(one, name) and _has(two, name)):
+        for name in _columns_of_labels(one):
+            if name in ORBITALS or not _has(two, name):
                 continue
             first, second = np.asarray(one[name]), np.asarray(two[name])
             if first.shape != second.shape or np.abs(first - second).max() > allowed_difference(name, first):
                 paths = self.stores[self.places[content][0]].path, self.stores[place[0]].path
                 size = "" if first.shape != second.shape else f" by {np.abs(first - second).max():.3g} atomic units"
                 self.report.conflicts.append(
-                    f"{name} of the frame {content.hex()[:16]} differs{size} in {paths[0]} and {paths[1]}"
+                    f"{label_name(name)} of the frame {content.hex()[:16]} differs{size} in {paths[0]} and {paths[1]}"
                 )
 
     def copy_frames(self, target: ReferenceStore, progress: Callable[[int, int], None] | None) -> None:
@@ -203,8 +209,10 @@ class _Merge:
                     if hashes[index] not in target and self.places[hashes[index]] == (number, index)
                 ]
                 if wanted:
-                    rows = _sound(store, store.frame_table, start, stop, wanted)
-                    target.adopt([(self._completed(row), programs[int(row["provenance"])]) for row in rows])
+                    sound = _sound(store, store.frame_table, start, stop, wanted)
+                    rows = [store.frame_table.today(row) for row in sound]
+                    completed = [(self._completed(row), programs[int(row["provenance"])]) for row in rows]
+                    target.adopt(completed, self.quantities)
                     self.added += len(rows)
                 done += stop - start
                 if progress is not None:
@@ -216,10 +224,9 @@ class _Merge:
         for place in self.more.get(row["hash"].tobytes(), ()):
             other = self._row(place)
             orbitals = any(_has(merged, name) for name in ORBITALS)
-            for bit, name in enumerate(LABELS):
-                if _has(other, name) and not _has(merged, name) and not (orbitals and name in ORBITALS):
+            for name in _columns_of_labels(other):
+                if not _has(merged, name) and not (orbitals and name in ORBITALS):
                     merged[name] = other[name]
-                    merged["labels"] = np.asarray(merged["labels"] | np.uint8(1 << bit))
         return merged
 
     def copy_fits(self, target: ReferenceStore) -> None:
@@ -230,7 +237,7 @@ class _Merge:
             fits = [store.fit(name) for store in self.stores]
             first = fits[0]
             if name not in target.fit_names():
-                target.create_fit(name, first.basis, first.metric, first.prior, first.constrained, first.quantity)
+                target.create_fit(name, first.basis, first.metric, first.prior, first.constraints, first.quantity)
             _copy_fit(target, target.fit(name), self.stores, fits, self.places)
             self.report.fits.append(name)
 
@@ -285,7 +292,7 @@ class _Merge:
 
 def fit_record(fit: Fit) -> tuple[Any, ...]:
     """What two fits must have in common for their coefficients to mean the same."""
-    return fit.basis.content_hash(), fit.metric, fit.constrained, fit.prior, fit.quantity
+    return fit.basis.content_hash(), fit.metric, fit.constraints, fit.prior, fit.quantity
 
 
 def _copy_fit(
@@ -319,5 +326,9 @@ def _sound(
     return [rows[index - start] for index in chosen]
 
 
-def _has(row: Frame, label: str) -> bool:
-    return bool(int(row["labels"]) >> LABELS.index(label) & 1)
+def _has(row: Frame, column: str) -> bool:
+    return column in row and bool(len(row[column]))
+
+
+def _columns_of_labels(row: Frame) -> list[str]:
+    return [name for name in row if label_name(name) is not None and _has(row, name)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,21 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.basis.base import Basis, GaussianBasis
-from densnet_core.density.fitting import FitMetric
+from densnet_core.density.method import FitMetric, Moment
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.level import LevelOfTheory
-from densnet_core.reference.properties import Quantity
+from densnet_core.reference.properties import Quantity as FittedQuantity
 from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.durable import DurableStore
 from densnet_core.stores.failures import Failure, read_failure, remove_failure, write_failure
 from densnet_core.stores.fits import Fit, create_fit_table
 from densnet_core.stores.folder import FRAMES, StoreFolder, checked_name, groups_in
-from densnet_core.stores.labels import BASIC_LABELS, LABELS, MissingLabelError, partial_result
-from densnet_core.stores.layout import COLUMNS, frame_rows, has_properties, rows_of_today
+from densnet_core.stores.labels import LABELS, MissingLabelError, announced_quantities, partial_result
+from densnet_core.stores.layout import (
+    COLUMNS,
+    FORMAT,
+    OF_STRUCTURE,
+    FrameTable,
+    column_name,
+    frame_rows,
+    label_name,
+    label_values,
+    optional_column,
+    structure_of,
+)
+from densnet_core.stores.older import OLDER_COLUMNS, OlderFrameTable
+from densnet_core.stores.quantities import common_quantities, quantities_from, quantities_record
 from densnet_core.stores.records import write_group
-from densnet_core.stores.table import Frame, Table
+from densnet_core.stores.summary import summary
+from densnet_core.stores.table import Frame
 from densnet_core.structures import Structure
 
 
@@ -40,11 +54,16 @@ class ReferenceStore(StoreFolder):
     """
 
     kind = "reference"
-    format_versions = tuple(sorted(COLUMNS))
+    format_versions = (*OLDER_COLUMNS, FORMAT)
 
     def __init__(self, path: Path, lock: WriterLock | None) -> None:
         super().__init__(path, lock)
-        self.frame_table = Table(self.zarr, FRAMES, COLUMNS[self.attributes["format_version"]], lock)
+        version = self.attributes["format_version"]
+        self.frame_table: FrameTable = (
+            FrameTable(self.zarr, FRAMES, COLUMNS, lock)
+            if version == FORMAT
+            else OlderFrameTable(self.zarr, FRAMES, OLDER_COLUMNS[version], lock)
+        )
         self._tables.append(self.frame_table)
         self._index: dict[bytes, int] | None = None
         self._fits: dict[str, Fit] = {}
@@ -58,6 +77,7 @@ class ReferenceStore(StoreFolder):
             programs = self.frame_table.attributes["provenance"]
             if not isinstance(programs, list) or not all(isinstance(program, dict) for program in programs):
                 raise ValueError(f"provenance must be a list of tables, not {programs!r}")
+            _ = self.quantities
             if self.attributes["orbital_basis"] is not None:
                 GaussianBasis.from_dict(self.attributes["orbital_basis"])
         except (KeyError, TypeError, ValueError, DataError) as error:
@@ -89,7 +109,7 @@ class ReferenceStore(StoreFolder):
     def _make_parts(zarr_store: DurableStore, lock: WriterLock) -> None:
         for part in ("fits", "failures"):
             write_group(Path(zarr_store.root) / part, {})
-        Table.create(zarr_store, FRAMES, COLUMNS[max(COLUMNS)], lock, {"provenance": []})
+        FrameTable.create(zarr_store, FRAMES, COLUMNS, lock, {"provenance": [], "quantities": {}})
 
     def _make_parts_again(self, zarr_store: DurableStore, lock: WriterLock) -> None:
         self._make_parts(zarr_store, lock)
@@ -100,33 +120,52 @@ class ReferenceStore(StoreFolder):
 
     # Writing
 
-    def append(self, records: Sequence[tuple[Structure, ReferenceResult]]) -> None:
+    def append(
+        self,
+        records: Sequence[tuple[Structure, ReferenceResult]],
+        quantities: Mapping[str, Quantity] | None = None,
+    ) -> None:
         """Append frames with their labels, all in one commit.
+
+        Parameters
+        ----------
+        records : sequence of (Structure, ReferenceResult)
+        quantities : mapping or None
+            By name what the labels in ``ReferenceResult.more`` are; None: what the plugins announce.
 
         Raises
         ------
         InputError
-            If a frame is in the store already or twice in ``records``, or a label is not finite or has the wrong
-            shape. Nothing is written then.
+            If a frame is in the store already or twice in ``records``, or a label is not finite, has the wrong shape,
+            or is described by nothing or otherwise than in the store. Nothing is written then.
         DataError
             If the store is not open for writing.
         """
         self._writer()
-        orbital_basis = self.orbital_basis
-        self.adopt(
-            [
-                (frame_rows(structure, result, orbital_basis), {str(k): str(v) for k, v in result.provenance.items()})
-                for structure, result in records
-            ]
-        )
+        orbital_basis, labels = self.orbital_basis, {name for _, result in records for name in result.more}
+        offered = announced_quantities() if labels and quantities is None else quantities or {}
+        used = {name: quantity for name, quantity in offered.items() if name in labels}
+        known = common_quantities(str(self.path), self.quantities, used)
+        frames = [
+            (
+                frame_rows(structure, result, orbital_basis, known),
+                {str(k): str(v) for k, v in result.provenance.items()},
+            )
+            for structure, result in records
+        ]
+        self.adopt(frames, known)
 
-    def adopt(self, frames: Sequence[tuple[Frame, Mapping[str, str]]]) -> None:
+    def adopt(
+        self, frames: Sequence[tuple[Frame, Mapping[str, str]]], quantities: Mapping[str, Quantity] | None = None
+    ) -> None:
         """Append frames as another store holds them, all in one commit.
 
         Parameters
         ----------
         frames : sequence of (rows by column, program)
-            Rows of ``Table.block``, found sound there, and what computed them; their ``provenance`` is set here.
+            Rows of ``FrameTable.today``, found sound there, and what computed them; their ``provenance`` is set here.
+        quantities : mapping or None
+            What the labels beyond the built-in ones are.
 
         Raises
         ------
@@ -146,13 +185,18 @@ class ReferenceStore(StoreFolder):
             added[key] = len(self) + position
             if program not in provenance:
                 provenance.append(dict(program))
-            adopted.append({**rows_of_today(frame), "provenance": np.asarray(provenance.index(dict(program)))})
-        if self.attributes["format_version"] == 1 and any(map(has_properties, adopted)):
-            raise InputError(
-                f"{self.path} was made by an older DenSNet and has no room for properties of frames. Label into a "
-                "new store; 'densnet data merge' makes one of the two."
-            )
-        self.frame_table.append(adopted, provenance=provenance)
+            adopted.append({**frame, "provenance": np.asarray(provenance.index(dict(program)))})
+        there = self.frame_table.columns
+        lacking = sorted({name for frame in adopted for name in frame if name not in there and len(frame[name])})
+        labels = {label_name(name) for name in lacking}
+        added_here = {name: quantity for name, quantity in (quantities or {}).items() if name in labels}
+        known = common_quantities(str(self.path), self.quantities, added_here)
+        self.frame_table.append(
+            adopted,
+            [optional_column(name, known) for name in lacking],
+            provenance=provenance,
+            quantities=quantities_record(known),
+        )
         index.update(added)
         for content in added:
             remove_failure(self.path / "failures", content)
@@ -218,19 +262,23 @@ class ReferenceStore(StoreFolder):
         return np.array(self.frame_table.value("numbers", self._checked(index)), dtype=np.int64)
 
     def structure(self, index: int) -> Structure:
-        """Geometry, charge and multiplicity of a frame."""
-        self._checked(index)
-        return Structure(
-            self.numbers(index),
-            np.array(self.frame_table.value("positions", index)),
-            int(self.frame_table.value("charge", index)),
-            int(self.frame_table.value("multiplicity", index)),
-        )
+        """Geometry, charge and multiplicity of a frame, with its isotopes and fragments."""
+        table = self.frame_table
+        rows = {n: table.value(n, self._checked(index)) for n in ("numbers", "positions", "charge", "multiplicity")}
+        return structure_of({**rows, **{name: table.rows(name, index) for name in OF_STRUCTURE}})
+
+    @property
+    def quantities(self) -> dict[str, Quantity]:
+        """What the labels beyond the built-in ones are, by name; ``DataError`` if the record is damaged."""
+        return quantities_from(self.frame_table.attributes.get("quantities", {}))
 
     def labels(self, index: int) -> tuple[str, ...]:
         """Names of the labels that a frame has."""
-        mask = int(self.frame_table.value("labels", self._checked(index)))
-        return tuple(name for bit, name in enumerate(LABELS) if mask >> bit & 1)
+        found = {label_name(column) for column in self.frame_table.present(self._checked(index))}
+        return (
+            *(name for name in LABELS if name in found),
+            *sorted(n for n in found if n is not None and n not in LABELS),
+        )
 
     def result(self, index: int, labels: Collection[str] | None = None) -> ReferenceResult:
         """Labels of a frame.
@@ -252,23 +300,19 @@ class ReferenceStore(StoreFolder):
             If a label is asked for that the frame has not.
         """
         present = self.labels(index)
-        wanted = present if labels is None else tuple(name for name in LABELS if name in labels)
-        if missing := set(wanted if labels is None else labels) - set(present):
+        wanted = present if labels is None else tuple(name for name in present if name in labels)
+        if missing := set(labels or ()) - set(present):
             raise MissingLabelError(
                 f"Frame {index} of {self.path} has no {', '.join(sorted(missing))}; it has: {', '.join(present)}."
             )
         if {"orbitals", "occupations", "response"} & set(wanted):
             wanted = tuple(name for name in present if name in wanted or name in ("orbitals", "occupations"))
-        values: dict[str, Any] = {name: np.array(self.frame_table.value(name, index)) for name in wanted}
-        if "energy" in values:
-            values["energy"] = float(values["energy"])
-        if "orbitals" in values:
-            values["orbitals"] = values["orbitals"].reshape(-1, len(values["occupations"]))
-        if "response" in values:
-            values["response"] = values["response"].reshape(3, *values["orbitals"].shape)
+        columns = map(column_name, wanted)
+        values = label_values({name: self.frame_table.rows(name, index) for name in columns}, self.quantities)
+        more = {name: values.pop(name) for name in wanted if name not in LABELS}
         programs, program = self.frame_table.attributes["provenance"], int(self.frame_table.value("provenance", index))
         provenance = programs[program] if 0 <= program < len(programs) else {}
-        return partial_result(values, float(self.frame_table.value("seconds", index)), provenance)
+        return partial_result(values, float(self.frame_table.value("seconds", index)), provenance, more)
 
     def frames(
         self, indices: Iterable[int], labels: Collection[str] | None = None
@@ -296,8 +340,8 @@ class ReferenceStore(StoreFolder):
         basis: Basis,
         metric: FitMetric,
         prior: Mapping[str, Any],
-        constrained: bool,
-        quantity: Quantity = "density",
+        constraints: Sequence[Moment],
+        quantity: FittedQuantity = "density",
     ) -> Fit:
         """Add an empty fit.
 
@@ -310,8 +354,8 @@ class ReferenceStore(StoreFolder):
         metric : {"coulomb", "overlap", "weighted"}
         prior : mapping
             Record of the prior that is subtracted before fitting; empty to fit the density itself.
-        constrained : bool
-            Whether the fit holds the exact number of electrons.
+        constraints : sequence of {"charge", "dipole", "quadrupole"}
+            The moments of the reference that the fit holds exactly.
         quantity : {"density", "density_response", "spin_density"}
             What is fitted.
 
@@ -323,7 +367,7 @@ class ReferenceStore(StoreFolder):
         lock = self._writer()
         if checked_name(name) in self.fit_names():
             raise InputError(f"{self.path} has a fit {name!r} already: {self.fit(name)!r}.")
-        create_fit_table(self.zarr, name, lock, basis, metric, prior, constrained, quantity)
+        create_fit_table(self.zarr, name, lock, basis, metric, prior, constraints, quantity)
         return self.fit(name)
 
     def fit(self, name: str) -> Fit:
@@ -341,51 +385,8 @@ class ReferenceStore(StoreFolder):
         return groups_in(self.path / "fits")
 
     def info(self) -> dict[str, Any]:
-        """Plain summary of the store for ``densnet data info --json``; keys name their units.
-
-        Raises
-        ------
-        DataError
-            If what it says cannot be read.
-        """
-        masks = self.frame_table.whole("labels")
-        energies = self.frame_table.whole("energy")[(masks & 1).astype(bool)]
-        if not np.isfinite(energies).all():
-            raise DataError(
-                f"Energies of {self.path} are missing; see which, and keep the rest: densnet data verify --repair."
-            )
-        counts = {name: int((masks >> bit & 1).sum()) for bit, name in enumerate(LABELS)}
-        basis = self.orbital_basis
-        return {
-            "kind": self.kind,
-            "path": str(self.path),
-            "format_version": self.attributes["format_version"],
-            "frames": len(self),
-            "failures": len(self.failures()),
-            "formulas": self._formulas(),
-            "labels": {name: count for name, count in counts.items() if count or name in BASIC_LABELS},
-            "level_of_theory": str(self.level),
-            "backend": self.backend,
-            "versions": self.versions,
-            "orbital_basis": None if basis is None else basis.name,
-            "orbital_basis_elements": [] if basis is None else [symbol(z) for z in basis.elements],
-            "energy_min_hartree": float(energies.min()) if energies.size else None,
-            "energy_max_hartree": float(energies.max()) if energies.size else None,
-            "reference_time_seconds": float(self.frame_table.whole("seconds").sum()),
-            "fits": [self.fit(name).info() for name in self.fit_names()],
-            "documents": self.document_names(),
-            "size_bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
-        }
-
-    def _formulas(self) -> dict[str, int]:
-        offsets, numbers = self.frame_table.whole("atom_offsets"), self.frame_table.whole("numbers")
-        compositions: dict[bytes, list[int]] = {}
-        for index in range(len(self)):
-            compositions.setdefault(numbers[offsets[index] : offsets[index + 1]].tobytes(), []).append(index)
-        counts: Counter[str] = Counter()
-        for members in compositions.values():
-            counts[self.structure(members[0]).formula] += len(members)
-        return dict(sorted(counts.items()))
+        """Plain summary for ``densnet data info --json``; ``DataError`` if what it says cannot be read."""
+        return summary(self)
 
     def _hash_index(self) -> dict[bytes, int]:
         if self._index is None:

@@ -59,7 +59,7 @@ def write_split(store: StoreFolder, split: Mapping[str, Any]) -> None:
     """Keep a split in a store, which remembers that it has one; the store is open for writing."""
     store.write_document(SPLIT, split)
     if not store.frame_table.attributes.get(HAS_SPLIT):
-        store.frame_table.append([], **{HAS_SPLIT: True})
+        store.frame_table.append([], (), **{HAS_SPLIT: True})
 
 
 def earlier_split(store: StoreFolder, redraw: bool) -> Split | None:

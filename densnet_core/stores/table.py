@@ -4,11 +4,13 @@ A column has one row per frame, or is ragged: then its rows belong to another ax
 ``<axis>_offsets`` says that frame i owns the rows ``offsets[i]:offsets[i + 1]``. The attributes of the group hold the
 committed length of every axis, and whether the table is tidy: nothing stands in the arrays beyond those lengths. Each
 frame carries a checksum of all its rows in all columns.
+
+An optional column is added when the first frame has it: its arrays are made, all frames before owning no rows of it,
+and the commit of that frame records the column. One that a killed writer left without a record is removed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +24,12 @@ import zarr
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.arrays import (
     CHECKSUM,
-    CHECKSUM_BYTES,
     FRAME,
     AnyArray,
     Column,
+    checksum,
     create_array,
+    no_rows,
     open_array,
     stacked,
     with_bookkeeping,
@@ -34,7 +37,7 @@ from densnet_core.stores.arrays import (
 from densnet_core.stores.chunks import Chunks
 from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.durable import MAX_CHUNK_BYTES, DurableStore
-from densnet_core.stores.records import read_group, refresh_twin, write_group
+from densnet_core.stores.records import read_group, refresh_twin, remove_group, write_group
 
 RESTORE: Final = "restore the store from a copy."
 REPAIR: Final = "'densnet data verify' names the frames, and with --repair keeps all others."
@@ -57,12 +60,11 @@ class Table:
     name : str
         Path of the group inside the store.
     columns : sequence of Column
-        Without the offsets and the checksum, which the table adds.
+        Without the offsets and the checksum, which the table adds, and the optional ones, which its record names.
     lock : WriterLock or None
-        The store's lock; None opens for reading. When given, rows beyond the committed lengths (a killed writer left
-        them) are removed.
+        The store's lock; None opens for reading. With it, what a killed writer left beyond the commit is removed.
     sweep : callable or None
-        Called with the attributes before the table is called tidy; removes what else a killed writer left.
+        Called with the attributes before the table is called tidy; removes what is left elsewhere.
 
     Raises
     ------
@@ -83,8 +85,9 @@ class Table:
         self._store = store
         self._lock = lock
         self._sweep = sweep
-        self._data = {column.name: column for column in columns}
-        self.columns = with_bookkeeping(columns)
+        self._fixed = tuple(columns)
+        self._data: dict[str, Column] = {}
+        self.columns: dict[str, Column] = {}
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._whole: dict[str, AnyArray] = {}
         self._chunks: OrderedDict[tuple[str, int], AnyArray] = OrderedDict()
@@ -169,7 +172,7 @@ class Table:
             values = np.asarray(self._array(column)[start : min(stop, self.rows_of(column))])
         except DataError:
             raise
-        except Exception as error:  # Zarr and the file system raise a variety of types for damaged chunks
+        except Exception as error:  # Zarr and the file system raise many types for damaged chunks
             raise DataError(f"{self.folder / column}, rows {start} to {stop - 1}, cannot be read: {error}") from error
         return values
 
@@ -225,18 +228,24 @@ class Table:
         """Rows that the array of a column has, committed or not."""
         return int(self._array(column).shape[0])
 
-    def append(self, frames: Sequence[Frame], **attributes: Any) -> None:
+    def append(self, frames: Sequence[Frame], new: Sequence[Column] = (), **attributes: Any) -> None:
         """Append frames and replace attributes in one commit.
 
         Parameters
         ----------
         frames : sequence of mapping
             For every column the frame's rows: an array of the row's shape, or (rows, \\*shape) on a ragged axis.
+            Optional columns may be left out.
+        new : sequence of Column
+            Optional columns that the table has not yet.
         **attributes
             Attributes of the group to replace in the same commit.
         """
         self.make_untidy()
         try:
+            if new:
+                self._add(new)
+                attributes["columns"] = {name: c.record() for name, c in self._data.items() if c.optional}
             blocks, lengths = self._blocks(frames)
             with ThreadPoolExecutor(WRITERS) as pool:  # flushing files to a disk is faster side by side
                 list(pool.map(self._extend, blocks.keys(), blocks.values()))
@@ -264,22 +273,22 @@ class Table:
             if array.shape[0] > rows:
                 array.resize((rows, *column.shape))
             self.chunks(name).blank_tail(rows)
+        for entry in self.folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink() and entry.name not in self.columns:
+                remove_group(entry)
         if self._sweep is not None:
             self._sweep(self.attributes)
         self._commit(self.committed, {"tidy": True})
 
     def checksum(self, values: Frame) -> AnyArray:
-        """(16,) uint8 BLAKE2b digest over the bytes of a frame's rows in all columns, ordered by name."""
-        digest = hashlib.blake2b(digest_size=CHECKSUM_BYTES)
-        for name in sorted(self._data):
-            rows = np.ascontiguousarray(values[name], dtype=self._data[name].dtype)
-            digest.update(f"{name}{rows.size};".encode())
-            digest.update(rows.tobytes())
-        return np.frombuffer(digest.digest(), np.uint8)
+        """(16,) uint8 digest of a frame's rows in all columns."""
+        return checksum(self._data, values)
 
     def _blocks(self, frames: Sequence[Frame]) -> tuple[dict[str, AnyArray], dict[str, int]]:
         lengths = dict(self.committed)
         lengths[FRAME] += len(frames)
+        nothing = {name: no_rows(column) for name, column in self._data.items() if column.optional}
+        frames = [{**nothing, **frame} for frame in frames]
         blocks = {name: stacked(column, [frame[name] for frame in frames]) for name, column in self._data.items()}
         blocks[CHECKSUM] = stacked(self.columns[CHECKSUM], [self.checksum(frame) for frame in frames])
         for axis in self.ragged_axes:
@@ -290,6 +299,23 @@ class Table:
             blocks[f"{axis}_offsets"] = self.committed[axis] + np.cumsum(counts[:, 0], dtype=np.int64)
             lengths[axis] += int(counts[:, 0].sum())
         return blocks, lengths
+
+    def _add(self, new: Sequence[Column]) -> None:
+        """Make the arrays of optional columns; they count from the next commit on."""
+        for column in new:
+            offsets = with_bookkeeping([column])[f"{column.name}_offsets"]
+            for each, rows in ((column, 0), (offsets, len(self) + 1)):
+                if (self.folder / each.name).is_dir():
+                    remove_group(self.folder / each.name)  # of a commit that failed
+                array = create_array(self._store, f"{self.name}/{each.name}", each, rows)
+                if rows:
+                    array[:] = np.zeros(rows, np.int64)
+        self._set_columns([*self._data.values(), *new])
+        self.committed |= {column.name: 0 for column in new}
+
+    def _set_columns(self, columns: Sequence[Column]) -> None:
+        self._data = {column.name: column for column in columns}
+        self.columns = with_bookkeeping(columns)
 
     def _extend(self, name: str, block: AnyArray) -> None:
         if not len(block):
@@ -309,6 +335,10 @@ class Table:
 
     def _reload(self) -> None:
         self.attributes = read_group(self.folder)
+        optional = self.attributes.get("columns", {})
+        if not isinstance(optional, dict):
+            raise DataError(f"{self.folder}: the columns must be a table, found {optional!r}.")
+        self._set_columns([*self._fixed, *(Column.from_record(name, record) for name, record in optional.items())])
         committed = self.attributes.get("committed")
         wanted = {column.axis for column in self.columns.values()}
         if not isinstance(committed, dict) or set(committed) != wanted:

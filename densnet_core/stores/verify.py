@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -15,13 +15,13 @@ from densnet_core.stores.arrays import FRAME
 from densnet_core.stores.derived import DERIVED, derived_chunks
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.folder import groups_in
+from densnet_core.stores.layout import structure_of
 from densnet_core.stores.records import metadata_problems, read_group
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.restart import LOST, POSITIONS, SLOTS, VELOCITIES, slot_chunks
 from densnet_core.stores.splits import HAS_SPLIT, SPLIT
 from densnet_core.stores.table import Frame, Table
 from densnet_core.stores.trajectory import TrajectoryStore
-from densnet_core.structures import Structure
 
 BLOCK: Final = 256
 """Frames read at once."""
@@ -61,12 +61,12 @@ class Inspection:
         self.problems.append(f"{path}: {what}")
 
 
-def open_store(path: str | Path, writable: bool = False) -> ReferenceStore | TrajectoryStore:
-    """Open a store of either kind; ``DataError`` if it is none."""
+def open_store(path: str | Path, to_rewrite: bool = False) -> ReferenceStore | TrajectoryStore:
+    """Open a store of either kind, for reading or to put another one in its place; ``DataError`` if it is none."""
     kind = read_group(Path(path)).get("densnet_store")
     if kind == TrajectoryStore.kind:
-        return TrajectoryStore.open(path, writable)
-    return ReferenceStore.open(path, writable)
+        return TrajectoryStore.open(path, to_rewrite, to_rewrite=to_rewrite)
+    return ReferenceStore.open(path, to_rewrite, to_rewrite=to_rewrite)
 
 
 def verify(path: str | Path) -> list[str]:
@@ -109,11 +109,6 @@ def sound_blocks(table: Table, n_frames: int) -> Iterator[tuple[int, list[tuple[
     for start in range(0, n_frames, BLOCK):
         rows = table.block(start, min(start + BLOCK, n_frames))
         yield start, [(frame, table.is_sound(frame)) for frame in rows]
-
-
-def structure_of(frame: Mapping[str, Any]) -> Structure:
-    """The structure in the rows of a frame of a reference store; ``InputError`` if they are damaged."""
-    return Structure(frame["numbers"], frame["positions"], int(frame["charge"]), int(frame["multiplicity"]))
 
 
 def _inspect_files(table: Table, found: Inspection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from densnet_core.config.schema import MDSection
+from densnet_core.errors import InputError
 from densnet_core.md.analysis import EnergyConservation, energy_conservation
 from densnet_core.md.base import MDEngine
 from densnet_core.md.rigid import vibrational_degrees_of_freedom
@@ -25,6 +26,7 @@ from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
 from densnet_core.spectra.plots import plot_spectrum
 from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.structures import Structure
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.reporter import Reporter
@@ -65,23 +67,31 @@ def integrate(
     path: Path,
     engine: MDEngine,
     potential: Potential,
+    structures: Sequence[Structure],
     stage: MDStage,
     start: MDState,
     provenance: Mapping[str, Any],
     description: str,
     reporter: Reporter,
 ) -> MDState:
-    """Run a stage into a trajectory store, or continue the one that is there; returns the end."""
+    """Run a stage into a trajectory store, or continue the one that is there; returns the end.
+
+    ``structures`` are replicas of one molecule: the store keeps one set of masses.
+    """
+    molecule = structures[0]
+    if not all(np.array_equal(other.masses, molecule.masses) for other in structures):
+        raise InputError(f"Replicas of {molecule.formula} with other isotopes need a trajectory of their own.")
     if has_store(path):
         store = TrajectoryStore.open(path, writable=True)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        store = TrajectoryStore.create(path, potential.structure, potential.n_replicas, stage, dict(provenance))
+        store = TrajectoryStore.create(path, molecule, len(structures), stage, dict(provenance))
     with store:
         advance = reporter.task(description, stage.n_steps)
         return run_stage(
             engine,
             potential,
+            structures,
             stage,
             start,
             store.append,
@@ -91,11 +101,10 @@ def integrate(
         )
 
 
-def thermal_start(potential: Potential, temperature: float, seed: int) -> MDState:
-    """Every replica at the potential's structure with Maxwell-Boltzmann velocities."""
-    positions = np.repeat(potential.structure.positions[None], potential.n_replicas, axis=0)
-    velocities = thermal_velocities(potential.structure.masses, positions, temperature, seed)
-    return MDState(0, positions, velocities)
+def thermal_start(structures: Sequence[Structure], temperature: float, seed: int) -> MDState:
+    """Every molecule where it is, with Maxwell-Boltzmann velocities."""
+    positions, masses = (np.array([getattr(one, name) for one in structures]) for name in ("positions", "masses"))
+    return MDState(0, positions, thermal_velocities(masses, positions, temperature, seed))
 
 
 def without_rotation(state: MDState, masses: np.ndarray[Any, np.dtype[np.float64]]) -> MDState:
@@ -115,7 +124,7 @@ def add_dipoles(path: Path, model: DenSNet, reporter: Reporter) -> None:
         block = max(1, 4096 // n_replicas)
         for first in range(0, n_frames, block):
             part = positions[first : first + block]
-            flat = model.dipoles(store.structure, part.reshape(-1, *part.shape[2:]))
+            flat = model.along(store.structure, part.reshape(-1, *part.shape[2:]), "dipole")
             dipoles[first : first + block] = flat.reshape(len(part), n_replicas, 3)
             advance(min(first + block, n_frames), "frames")
         store.set_array(DIPOLES, dipoles, "e bohr", "(n_frames, n_replicas, 3) dipole moment of each replica")

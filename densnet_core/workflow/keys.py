@@ -45,7 +45,7 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     properties = config.reference.properties
     fitted = [properties, basis.content_hash(), config.basis.metric] if properties else []
     keys["reference"] = key_of("reference", keys["sample"], *fitted)
-    labels = fit_name(basis, config.basis.metric, tikhonov=config.basis.tikhonov)
+    labels = fit_name(basis, config.basis.fit_method)
     optimization = config.basis.optimization.model_dump(mode="json")
     keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), common[:-1], optimization)
     moving: dict[str, list[Any]] = {

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from densnet_core.basis.base import Basis, Metric
 from densnet_core.density.electron import OrbitalDensity
-from densnet_core.density.fitting import DensityFit, FitMetric, fit_difference
+from densnet_core.density.fitting import DensityFit, fit_difference
+from densnet_core.density.method import FitMethod
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.weighted import fit_weighted_difference
 from densnet_core.errors import DataError, DenSNetError, InputError
+from densnet_core.plugins.manager import Manager
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.runner import BackendFactory, atomic_densities, label, project_many
@@ -20,6 +25,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
 from densnet_core.workflow.folder import has_store
+from densnet_core.workflow.moments import check_dipole, reference_moments
 from densnet_core.workflow.reporter import Advance
 
 
@@ -36,12 +42,24 @@ def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceSt
     return ReferenceStore.create(path, factory.level, backend, factory.make().versions())
 
 
+PluginLabel = tuple[str, Callable[[Structure, ReferenceResult, OrbitalDensity], Any]]
+"""Name of a label, and what computes it from a finished calculation."""
+
+
+def plugin_label(quantity: Quantity, manager: Manager) -> PluginLabel:
+    """The label of a plugin's quantity; ``PluginError`` if what computes it cannot be imported."""
+    if quantity.reference is None:
+        raise InputError(f"Nothing computes the label {quantity.name!r}; a backend or imported data must give it.")
+    return quantity.name, manager.load_target(quantity.reference, f"label {quantity.name!r}")
+
+
 def label_into(
     store: ReferenceStore,
     factory: BackendFactory,
     structures: Sequence[Structure],
     executor: Executor,
     advance: Advance = lambda done, note: None,
+    more: Sequence[PluginLabel] = (),
 ) -> list[tuple[Structure, Exception]]:
     """Compute the frames that the store does not have, commit each as it finishes, and return the failures.
 
@@ -49,6 +67,8 @@ def label_into(
     ----------
     advance : Advance
         Told how many frames are dealt with, and in words how many of them failed.
+    more : sequence of PluginLabel
+        Labels that plugins compute from every result.
     """
     failures: list[tuple[Structure, Exception]] = []
     pending = [s for s in structures if s.content_hash() not in store]
@@ -56,7 +76,13 @@ def label_into(
         numbers = np.unique(np.concatenate([s.numbers for s in pending]))
         store.set_orbital_basis(factory.make().orbital_basis(numbers))
 
+    basis = store.orbital_basis
+
     def keep(structure: Structure, result: ReferenceResult) -> None:
+        if more and basis is not None:
+            density = OrbitalDensity(structure, basis, result.orbitals, result.occupations)
+            labels = {name: np.asarray(compute(structure, result, density)) for name, compute in more}
+            result = replace(result, more={**result.more, **labels})
         store.append([(structure, result)])
 
     def record(structure: Structure, error: Exception) -> None:
@@ -100,18 +126,11 @@ def calculator(
     return calculate
 
 
-def fit_name(
-    basis: Basis,
-    metric: FitMetric,
-    difference: bool = True,
-    constrained: bool = True,
-    tikhonov: float | None = None,
-) -> str:
-    """Name of a fit in a store: what it was made with."""
+def fit_name(basis: Basis, method: FitMethod) -> str:
+    """Name of a fit of difference densities in a store: what it was made with."""
     return "-".join(
-        [basis.content_hash()[:12], metric, "difference" if difference else "total"]
-        + ([] if constrained else ["unconstrained"])
-        + ([] if tikhonov is None else [f"tikhonov{tikhonov:g}"])
+        [basis.content_hash()[:12], method.metric, "difference", "+".join(method.constraints)]
+        + ([] if method.tikhonov is None else [f"tikhonov{method.tikhonov:g}"])
     )
 
 
@@ -150,39 +169,47 @@ def fit_into(
     store: ReferenceStore,
     factory: BackendFactory,
     basis: Basis,
-    metric: FitMetric,
+    method: FitMethod,
     executor: Executor,
     prior: AtomicPrior | None = None,
     progress: Callable[[int], None] | None = None,
-    tikhonov: float | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Fit:
     """Fit the difference density of every frame of the store that is not fitted yet.
 
     Parameters
     ----------
+    method : FitMethod
+        The moments that it holds are those of the frames' labels; of the orbitals where a frame has no such label.
     prior : AtomicPrior or None
         None computes it with the backend, unless the fit in the store already has one.
-    tikhonov : float or None
-        As ``densnet_core.density.fitting.fit_density``.
     note : callable or None
-        Told how well the fits were conditioned.
+        Told how well the fits were conditioned, and what the constraints changed.
+
+    Raises
+    ------
+    DataError
+        The dipole of a frame is not that of its orbitals.
     """
-    name = fit_name(basis, metric, tikhonov=tikhonov)
+    name = fit_name(basis, method)
     elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
     if name in store.fit_names():
         fit = store.fit(name)
     else:
         prior = prior or AtomicPrior.fit(atomic_densities(factory, elements, executor))
-        fit = store.create_fit(name, basis, metric, prior.to_dict(), constrained=True)
+        fit = store.create_fit(name, basis, method.metric, prior.to_dict(), method.constraints)
     atoms = AtomicPrior.from_dict(fit.prior)
     writer = FitWriter(store, fit)
     first = writer.first
     conditioning = _Conditioning()
 
     def keep(index: int, made: DensityFit) -> None:
+        check_dipole(store, first + index, made.missed)
         conditioning.add(made)
         writer.add(index, made.coefficients)
+
+    def moments(index: int) -> tuple[Array | None, Array | None]:
+        return reference_moments(store, first + index, method.constraints)
 
     frames = (
         (store.structure(i), result.orbitals, result.occupations)
@@ -190,14 +217,16 @@ def fit_into(
         for result in [store.result(i, labels=("orbitals", "occupations"))]
     )
     if first < len(store):
-        if metric == "weighted":
-            _fit_weighted(store, frames, basis, atoms, tikhonov, keep, progress)
+        if method.metric == "weighted":
+            _fit_weighted(store, frames, moments, basis, atoms, method.tikhonov, keep, progress)
         else:
-            two_center_metric: Metric = metric
+            metric: Metric = method.metric
 
             def keep_projection(index: int, projection: Array) -> None:
-                structure = store.structure(first + index)
-                keep(index, fit_difference(structure, projection, basis, atoms, two_center_metric, tikhonov=tikhonov))
+                structure, held = store.structure(first + index), moments(index)
+                keep(
+                    index, fit_difference(structure, projection, basis, atoms, metric, *held, tikhonov=method.tikhonov)
+                )
 
             project_many(factory, frames, basis, metric, executor, keep_projection, writer.fail, progress)
         if note is not None:
@@ -208,6 +237,7 @@ def fit_into(
 def _fit_weighted(
     store: ReferenceStore,
     frames: Iterable[tuple[Structure, Array, Array]],
+    moments: Callable[[int], tuple[Array | None, Array | None]],
     basis: Basis,
     atoms: AtomicPrior,
     tikhonov: float | None,
@@ -220,26 +250,27 @@ def _fit_weighted(
         raise DataError(f"{store.path} has no orbitals, so its densities cannot be evaluated on a quadrature.")
     for index, (structure, orbitals, occupations) in enumerate(frames):
         density = OrbitalDensity(structure, orbital_basis, orbitals, occupations)
-        keep(index, fit_weighted_difference(density, basis, atoms, tikhonov=tikhonov))
+        keep(index, fit_weighted_difference(density, basis, atoms, *moments(index), tikhonov=tikhonov))
         if progress is not None:
             progress(index + 1)
 
 
 class _Conditioning:
-    """The largest condition numbers of fits, and how often a direction was left out."""
+    """The largest condition numbers of fits, and how far the moments would be off without the constraints."""
 
     def __init__(self) -> None:
-        self.metric, self.solved, self.reduced = 0.0, 0.0, 0
+        self.metric, self.solved = 0.0, 0.0
+        self.missed: dict[str, float] = {}
 
     def add(self, fit: DensityFit) -> None:
         self.metric = max(self.metric, fit.condition_number)
         self.solved = max(self.solved, fit.solved_condition_number)
-        self.reduced += fit.dropped > 0
+        for name, value in fit.missed.items():
+            self.missed[name] = max(self.missed.get(name, 0.0), value)
 
     def text(self, basis: Basis) -> str:
         told = f"Condition number of the scaled metric of {basis.name}: {self.metric:.1e} at most"
         if self.solved < 0.99 * self.metric:
             told += f", {self.solved:.1e} as solved"
-        if self.reduced:
-            told += f"; nearly dependent functions were left out in {self.reduced} frames"
-        return told + "."
+        missed = ", ".join(f"{name} {value:.1e}" for name, value in self.missed.items())
+        return f"{told}. Held exactly; free fits would be off by up to (atomic units): {missed}."

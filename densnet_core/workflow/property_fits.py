@@ -12,7 +12,9 @@ import torch
 from densnet_core.basis.base import Basis, Metric
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.fitting import fit_density
+from densnet_core.density.method import Moment
 from densnet_core.errors import InputError
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.properties import Quantity, density_orbitals, electrons_of
@@ -21,6 +23,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
 from densnet_core.workflow.labels import FitWriter
+from densnet_core.workflow.moments import response_dipoles
 from densnet_core.workflow.reporter import Advance, Reporter
 
 FITTED: Final[tuple[Quantity, ...]] = ("density_response", "spin_density")
@@ -30,13 +33,26 @@ _LABELS: Final[dict[Quantity, tuple[str, ...]]] = {
 }
 
 
+_HELD: Final[dict[Quantity, tuple[Moment, ...]]] = {
+    "density_response": ("charge", "dipole"),
+    "spin_density": ("charge",),
+}
+
+
 def property_fit_name(basis: Basis, metric: Metric, quantity: Quantity) -> str:
     """Name of such a fit in a store: what it was made with."""
-    return f"{basis.content_hash()[:12]}-{metric}-{quantity}"
+    return f"{basis.content_hash()[:12]}-{metric}-{quantity}-{'+'.join(_HELD[quantity])}"
 
 
-def fit_projection(structure: Structure, projection: Array, basis: Basis, metric: Metric, quantity: Quantity) -> Array:
-    """Coefficients of the best fit to a projected density, its integral exact.
+def fit_projection(
+    structure: Structure,
+    projection: Array,
+    basis: Basis,
+    metric: Metric,
+    quantity: Quantity,
+    dipoles: Array | None = None,
+) -> Array:
+    """Coefficients of the best fit to a projected density, its integral exact and its dipole where that is given.
 
     Parameters
     ----------
@@ -44,16 +60,21 @@ def fit_projection(structure: Structure, projection: Array, basis: Basis, metric
         ``ReferenceBackend.project`` of ``density_orbitals``.
     quantity : {"density_response", "spin_density"}
         A response holds no electrons, a spin density those unpaired; no atoms are subtracted from either.
+    dipoles : (3,) or (n_densities, 3), optional
+        Integrals of r times the densities, bohr: of a response minus the rows of the polarizability.
 
     Returns
     -------
     array like ``projection``
     """
-    functions = MolecularBasis(basis, structure.numbers)
-    matrix = two_center(metric, functions, torch.tensor(structure.positions))
-    counts, electrons = functions.electron_counts(), electrons_of(structure, quantity)
+    functions, positions = MolecularBasis(basis, structure.numbers), torch.tensor(structure.positions)
+    matrix, electrons = two_center(metric, functions, positions), electrons_of(structure, quantity)
     rows = np.atleast_2d(projection)
-    fitted = [fit_density(matrix, torch.tensor(row), counts, electrons).coefficients for row in rows]
+    held = [None] * len(rows) if dipoles is None else list(torch.tensor(np.atleast_2d(dipoles)))
+    fitted = [
+        fit_density(matrix, torch.tensor(row), moment_constraints(functions, positions, electrons, dipole)).coefficients
+        for row, dipole in zip(rows, held, strict=True)
+    ]
     return np.stack(fitted).reshape(projection.shape)
 
 
@@ -91,12 +112,14 @@ def fit_property_into(
         raise InputError(f"{quantity!r} cannot be fitted here; known: {', '.join(FITTED)}.")
     name = property_fit_name(basis, metric, quantity)
     there = name in store.fit_names()
-    fit = store.fit(name) if there else store.create_fit(name, basis, metric, {}, constrained=True, quantity=quantity)
+    fit = store.fit(name) if there else store.create_fit(name, basis, metric, {}, _HELD[quantity], quantity)
     writer = FitWriter(store, fit)
     first = writer.first
 
     def keep(index: int, projection: Array) -> None:
-        writer.add(index, fit_projection(store.structure(first + index), projection, basis, metric, quantity))
+        structure = store.structure(first + index)
+        dipoles = response_dipoles(store, first + index) if "dipole" in _HELD[quantity] else None
+        writer.add(index, fit_projection(structure, projection, basis, metric, quantity, dipoles))
 
     def frames() -> Iterator[Frame]:
         for index in range(first, len(store)):

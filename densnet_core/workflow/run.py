@@ -10,8 +10,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property, wraps
+from dataclasses import asdict, replace
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.reference.executors import Executor
+from densnet_core.reference.level import PROPERTIES
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext
 from densnet_core.spectra.experiment import ExperimentalBands
@@ -64,6 +65,7 @@ from densnet_core.workflow.labels import (
     fit_name,
     label_into,
     open_store,
+    plugin_label,
 )
 from densnet_core.workflow.learning import TrainingTask, network_choices, train_density, train_energy
 from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
@@ -278,8 +280,11 @@ class Run:
                 open_store(path, self.factory, name) as store,
             ):
                 advance = self.reporter.task("calculations", len(structures))
-                factory = replace(self.factory, properties=tuple(self.config.reference.properties))
-                failures = label_into(store, factory, structures, self.executor, advance)
+                asked = self.config.reference.properties
+                factory = replace(self.factory, properties=tuple(name for name in asked if name in PROPERTIES))
+                known = self.manager.quantities()
+                more = [plugin_label(known[name], self.manager) for name in asked if name not in PROPERTIES]
+                failures = label_into(store, factory, structures, self.executor, advance, more)
                 if failures:
                     self._incomplete["reference"] = incomplete
                     self.reporter.note(
@@ -332,12 +337,11 @@ class Run:
 
     @property
     def _fit_name(self) -> str:
-        section = self.config.basis
-        return fit_name(self.specification.label_basis, section.metric, tikhonov=section.tikhonov)
+        return fit_name(self.specification.label_basis, self.config.basis.fit_method)
 
     def _fitted(self, store: ReferenceStore) -> None:
         """Bring the fit that training learns from up to date."""
-        section, name = self.config.basis, self._fit_name
+        name = self._fit_name
         missing = len(store) - (len(store.fit(name)) if name in store.fit_names() else 0)
         if missing:
             advance = self.reporter.task("fits of the density", missing)
@@ -345,10 +349,9 @@ class Run:
                 store,
                 self.factory,
                 self.specification.label_basis,
-                section.metric,
+                self.config.basis.fit_method,
                 self.executor,
                 progress=lambda done: advance(done, "frames"),
-                tikhonov=section.tikhonov,
                 note=self.reporter.note,
             )
 
@@ -389,17 +392,31 @@ class Run:
             "level_of_theory": str(self.level),
             "training_frames": split["train"] + split["validation"],
             "config": config.model_dump(mode="json", by_alias=True),
-            "labels": {"metric": config.basis.metric, "tikhonov": config.basis.tikhonov},
+            "labels": asdict(config.basis.fit_method),
             "provenance": {
                 "densnet-core": __version__,
                 "torch": torch.__version__,
                 "reference": store.versions,
                 "training_key": self._keys["train"],
+                "made_by": self._origins(),
             },
             "metrics": {"training_frames": len(train), "validation_frames": len(validation)},
         }
         prior = AtomicPrior.from_dict(fit.prior)
         return DenSNet(density, energy, prior, choices[0], choices[1], document, self.manager)
+
+    def _origins(self) -> dict[str, dict[str, Any]]:
+        """Which code made a model: distribution and version (and a hash of the files) of every component."""
+        chosen = self.selection
+        components = {
+            "reference": chosen.backend,
+            "density_model": chosen.density_model,
+            "density_backbone": chosen.density_backbone,
+            "energy_model": chosen.energy_model,
+            "energy_backbone": chosen.energy_backbone,
+        }
+        held = {slot: one.component for slot, one in components.items() if one is not None}
+        return {slot: {"name": one.name, **asdict(self.manager.origin(one))} for slot, one in held.items()}
 
     def _property_fits(self, store: ReferenceStore) -> dict[str, Fit]:
         """Fits of other densities than the total one, in the basis of the model."""
@@ -454,7 +471,7 @@ class Run:
         production = self.folder.production
         if not self._is_current("md", production):
             model, md = self.train(), self.config.md
-            potential = model.potential(self._minimum(), md.replicas)
+            molecules = [self._minimum()] * md.replicas
             chosen = self.selection.engine
             engine: MDEngine = self.manager.load(chosen.component)(chosen.options)
             heating, running = heating_stage(md), production_stage(md)
@@ -465,13 +482,14 @@ class Run:
             ):
                 self._own(self.folder.heating, "md")
                 self._own(production, "md")
-                state = thermal_start(potential, md.temperature, md.seed)
+                run = partial(integrate, engine=engine, potential=model, structures=molecules, provenance=provenance)
+                state = thermal_start(molecules, md.temperature, md.seed)
                 if heating.n_steps:
-                    state = integrate(
-                        self.folder.heating, engine, potential, heating, state, provenance, "heating", self.reporter
+                    state = run(
+                        self.folder.heating, stage=heating, start=state, description="heating", reporter=self.reporter
                     )
-                cold = without_rotation(state, self.structure.masses)
-                integrate(production, engine, potential, running, cold, provenance, "production", self.reporter)
+                cold = without_rotation(state, molecules[0].masses)
+                run(production, stage=running, start=cold, description="production", reporter=self.reporter)
                 add_dipoles(production, model, self.reporter)
         return production
 

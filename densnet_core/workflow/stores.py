@@ -13,6 +13,7 @@ import numpy as np
 
 from densnet_core.basis.base import Metric
 from densnet_core.basis.library import basis_by_name
+from densnet_core.density.method import FitMethod, Moment
 from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
@@ -23,10 +24,11 @@ from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.exporting import sound_frames, write_npz, writing
-from densnet_core.stores.extxyz import Keys, read_extxyz, write_extxyz
+from densnet_core.stores.extxyz import read_extxyz, write_extxyz
+from densnet_core.stores.file_units import Keys
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import ImportedFrames, check_agrees, check_orthonormal, in_basis, read_npz
-from densnet_core.stores.labels import labels_of
+from densnet_core.stores.labels import announced_quantities, labels_of
 from densnet_core.stores.merge import ORBITALS
 from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
@@ -92,7 +94,7 @@ def import_file(
         If the file or the level of theory is not understood, atoms coincide, orbitals are not orthonormal in the basis
         of the backend, or labels differ from those of the same frame in the store; the store is then as it was.
     """
-    frames = _read(file, charge, multiplicity, keys)
+    frames = _read(file, charge, multiplicity, keys, store)
     if level is None and frames.level is None:
         raise InputError(f"{file} does not say at what level of theory it was computed; name it with --level.")
     theory = frames.level if level is None else LevelOfTheory.parse(level)
@@ -114,7 +116,7 @@ def import_file(
                         check_orthonormal(f"{file}, frame {place}", structure, np.asarray(result.orbitals), basis)
                 opened.set_orbital_basis(basis)
             for start in range(0, len(new), IMPORT_BLOCK):
-                opened.append(new[start : start + IMPORT_BLOCK])
+                opened.append(new[start : start + IMPORT_BLOCK], frames.quantities)
     except (InputError, DataError):
         if made_here and has_store(store):  # an empty store with the wrong level of theory would be in the way
             shutil.rmtree(store)
@@ -147,14 +149,17 @@ def _places_of_new(file: Path, frames: ImportedFrames, store: ReferenceStore) ->
     return list(places.values()), not_added
 
 
-def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys | None) -> ImportedFrames:
+def _read(file: Path, charge: int | None, multiplicity: int | None, keys: Keys | None, store: Path) -> ImportedFrames:
     suffix = file.suffix.lower()
     if keys is not None and suffix not in EXTENDED_XYZ:
         raise InputError(f"Keys and units are options for extended XYZ only; {file} is none.")
     if suffix == ".npz":
         return read_npz(file, charge or 0, 1 if multiplicity is None else multiplicity)
     if suffix in EXTENDED_XYZ:
-        return read_extxyz(file, charge, multiplicity, keys)
+        known = announced_quantities()
+        if has_store(store):
+            known |= ReferenceStore.open(store).quantities
+        return read_extxyz(file, charge, multiplicity, keys, known)
     if suffix == ".json":
         if charge is not None or multiplicity is not None:
             raise InputError(f"{file} says charge and multiplicity itself; leave out the options.")
@@ -179,7 +184,7 @@ def export_file(path: Path, file: Path) -> int:
         records = sound_frames(store)
         if suffix in EXTENDED_XYZ:
             with writing(file) as out:
-                write_extxyz(out, records, level_of_theory=str(store.level))
+                write_extxyz(out, records, store.quantities, level_of_theory=str(store.level))
         elif suffix == ".json":
             with writing(file) as out:
                 write_qcschema(out, records, store.level, store.orbital_basis)
@@ -203,8 +208,8 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
         If the store is empty or holds an element that the model does not know.
     """
     specification = model.specification
-    metric, tikhonov = model.label_method
-    name = fit_name(specification.label_basis, metric, tikhonov=tikhonov)
+    method = model.label_method
+    name = fit_name(specification.label_basis, method)
     with ReferenceStore.open(path) as store:
         if not len(store):
             raise InputError(f"{path} holds no frames; nothing can be evaluated.")
@@ -227,11 +232,10 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
             store,
             factory,
             specification.label_basis,
-            metric,
+            method,
             default_executor(),
             model.prior,
             lambda done: advance(done, "frames"),
-            tikhonov,
         )
         yield store, fit
 
@@ -254,19 +258,28 @@ def require_orbitals(store: ReferenceStore) -> None:
 
 
 def project_store(
-    path: Path, basis: str, metric: Metric, reporter: Reporter, quantity: Quantity = "density"
+    path: Path,
+    basis: str,
+    metric: Metric,
+    reporter: Reporter,
+    quantity: Quantity = "density",
+    exact: Moment = "dipole",
 ) -> tuple[str, int]:
-    """Fit all frames of a store in another basis; returns the name of the fit and the number of frames."""
+    """Fit all frames of a store in another basis; returns the name of the fit and the number of frames.
+
+    ``exact`` is the highest moment that fits of the density hold; other quantities have constraints of their own.
+    """
     with ReferenceStore.open(path, writable=True) as store:
         require_orbitals(store)
         elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
         factory = backend_factory(store.backend, store.level)
         advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
-        what = (store, factory, basis_by_name(basis, elements), metric)
+        what = (store, factory, basis_by_name(basis, elements))
         if quantity == "density":
-            fit = fit_into(*what, default_executor(), progress=lambda done: advance(done, "frames"))
+            method = FitMethod(metric, exact)
+            fit = fit_into(*what, method, default_executor(), progress=lambda done: advance(done, "frames"))
         else:
-            fit = fit_property_into(*what, quantity, default_executor(), lambda done: advance(done, "frames"))
+            fit = fit_property_into(*what, metric, quantity, default_executor(), lambda done: advance(done, "frames"))
         return fit.name, len(fit)
 
 

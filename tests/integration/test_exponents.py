@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_run import CONFIG, FinishedRun, densnet, prepare
 
+from densnet_core.density.method import FitMethod
 from densnet_core.density.quadrature import quadrature
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.reference import ReferenceStore
@@ -96,10 +97,10 @@ def test_fits_in_the_weighted_metric_with_a_tikhonov_term(finished_run: Finished
     run = with_basis(finished_run, tmp_path, 'metric = "weighted"\ntikhonov = 1e-6')
     with ReferenceStore.open(run.store) as store:
         (name,) = (n for n in store.fit_names() if "weighted" in n)
-        assert name.endswith("weighted-difference-tikhonov1e-06")
+        assert name.endswith("weighted-difference-charge+dipole-tikhonov1e-06")
         assert len(store.fit(name)) == 24
     model = DenSNet.load(run.model)
-    assert model.label_method == ("weighted", 1e-6)
+    assert model.label_method == FitMethod("weighted", "dipole", 1e-6)
     assert model.specification.metric == "coulomb"
     evaluated = densnet("evaluate", run.model, run.store, "--json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr

@@ -29,6 +29,7 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.electron import nmae_percent
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.quadrature import quadrature
@@ -66,7 +67,9 @@ def test_water_as_with_pyscf() -> None:
     densities = []
     for backend, result in ((psi4(level), ours), (pyscf(level), theirs)):
         projection = backend.project(BENT, result.orbitals, result.occupations, basis, "coulomb")
-        fit = fit_density(metric, tensor(projection), functions.electron_counts(), 10.0)
+        electronic = tensor(BENT.numbers @ BENT.positions - result.dipole)
+        constraints = moment_constraints(functions, tensor(BENT.positions), 10.0, electronic)
+        fit = fit_density(metric, tensor(projection), constraints)
         densities.append(values @ np.asarray(fit.coefficients))
     assert nmae_percent(densities[1], densities[0], weights, 10.0) < 1e-4
 

@@ -83,7 +83,7 @@ def write_reference(path: Path, limit: int, report: int) -> None:
     with store:
         store.set_orbital_basis(ORBITAL_BASIS)
         if "fit" not in store.fit_names():
-            store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, True)
+            store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, ("charge", "dipole"))
         fit = store.fit("fit")
         while len(store) < limit or len(fit) < limit:
             if len(store) < limit:
@@ -279,7 +279,7 @@ def fill(path: Path, indices: range) -> None:
     with ReferenceStore.create(path, LevelOfTheory.parse("PBE/def2-SVP"), "test", {"test": "1"}) as store:
         store.set_orbital_basis(ORBITAL_BASIS)
         store.append([labelled(index) for index in indices])
-        fit = store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, True)
+        fit = store.create_fit("fit", DENSITY_BASIS, "coulomb", {"prior": "none"}, ("charge", "dipole"))
         fit.append([coefficients(index) for index in indices])
 
 

@@ -45,9 +45,9 @@ def reference_store(path: Path, frames: range = range(FRAMES), level: LevelOfThe
         store.set_orbital_basis(BASIS)
         for index in frames:
             store.append([labelled(index)])
-        fit = store.create_fit("f", BASIS, "overlap", {}, False)
+        fit = store.create_fit("f", BASIS, "overlap", {}, ())
         fit.append([coefficients(index) for index in frames])
-        response = store.create_fit("r", BASIS, "coulomb", {}, True, "density_response")
+        response = store.create_fit("r", BASIS, "coulomb", {}, ("charge", "dipole"), "density_response")
         response.append([np.outer([1.0, 2.0, 3.0], coefficients(index)) for index in frames])
         hashes = [content.hex() for content in store.hashes]
         store.write_document(

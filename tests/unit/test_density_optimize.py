@@ -10,6 +10,7 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.contraction import PrimitiveLayout, primitive_exponents
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.optimize import ContractionOptimizer, TargetDensity, condition_number
@@ -57,7 +58,7 @@ def test_the_loss_is_the_nmae_of_the_constrained_fit_in_the_basis() -> None:
     metric = two_center("coulomb", primitives, positions)
     expansion = torch.linalg.solve(metric, torch.tensor(wanted.projection))
     right = two_center("coulomb", functions, positions, primitives, positions) @ expansion
-    fit = fit_density(two_center("coulomb", functions, positions), right, functions.electron_counts(), 0.0)
+    fit = fit_density(two_center("coulomb", functions, positions), right, moment_constraints(functions, positions, 0.0))
     fitted = functions.density(positions, torch.tensor(fit.coefficients), torch.tensor(wanted.points)).numpy()
     expected = 100.0 * wanted.weights @ np.abs(wanted.values - fitted) / 2.0
     assert expected > 1.0

@@ -16,7 +16,7 @@ LAYERS = (
     *("md", "spectra", "sampling", "testing", "config", "workflow", "cli"),
 )
 # Modules beside the folders: above all of them, in this order among themselves.
-TOP = ("errors", "units", "elements", "options", "structures")
+TOP = ("errors", "units", "elements", "options", "fragments", "structures")
 ORDER = {name: rank for rank, name in enumerate((*TOP, *LAYERS))}
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from densnet_core.errors import DataError, InputError
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.torchscript import export_torchscript, read_metadata
 from densnet_core.testing.md import shaken, velocity_verlet
 from densnet_core.testing.potentials import ValencePotential
@@ -21,15 +22,20 @@ from densnet_core.testing.potentials import ValencePotential
 BOHR, HARTREE = 0.0529177210903, 2625.4996394799
 
 
-def distorted(potential: ValencePotential) -> np.ndarray:
-    return velocity_verlet(potential, shaken(potential, 3000.0), 20.0, 5)[0][-1]
+def waters(n_replicas: int) -> BoundPotential:
+    potential = ValencePotential.water()
+    return BoundPotential(potential, [potential.structure] * n_replicas)
+
+
+def distorted(bound: BoundPotential) -> np.ndarray:
+    return velocity_verlet(bound.potential, bound.structures, shaken(bound.structures, 3000.0), 20.0, 5)[0][-1]
 
 
 def test_the_file_gives_openmm_units(tmp_path: Path) -> None:
-    potential = ValencePotential.water(3)
-    potential.save_torchscript(tmp_path / "water.pt")
-    positions = distorted(potential)
-    energies, forces = potential.energy_and_forces(positions)
+    bound = waters(3)
+    bound.save_torchscript(tmp_path / "water.pt")
+    positions = distorted(bound)
+    energies, forces = bound.energy_and_forces(positions)
     energy, found = torch.jit.load(str(tmp_path / "water.pt"))(torch.from_numpy(positions.reshape(-1, 3) * BOHR))
     assert energy.ndim == 0
     assert energy.dtype == found.dtype == torch.float64
@@ -38,10 +44,10 @@ def test_the_file_gives_openmm_units(tmp_path: Path) -> None:
 
 
 def test_the_forces_in_the_file_are_the_gradient_of_its_energy(tmp_path: Path) -> None:
-    potential = ValencePotential.water(2)
-    potential.save_torchscript(tmp_path / "water.pt")
+    bound = waters(2)
+    bound.save_torchscript(tmp_path / "water.pt")
     script = torch.jit.load(str(tmp_path / "water.pt"))
-    positions = torch.from_numpy(distorted(potential).reshape(-1, 3) * BOHR)
+    positions = torch.from_numpy(distorted(bound).reshape(-1, 3) * BOHR)
     forces = script(positions)[1]
     for atom, axis in ((0, 0), (1, 1), (4, 2), (5, 0)):
         shift = torch.zeros_like(positions)
@@ -51,8 +57,8 @@ def test_the_forces_in_the_file_are_the_gradient_of_its_energy(tmp_path: Path) -
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
-    potential = ValencePotential.water(3)
-    potential.save_torchscript(tmp_path / "water.pt")
+    bound = waters(3)
+    bound.save_torchscript(tmp_path / "water.pt")
     metadata = read_metadata(tmp_path / "water.pt")
     assert metadata["formula"] == "H2O"
     assert metadata["numbers"] == [8, 1, 1]
@@ -64,9 +70,9 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_the_file_needs_torch_only(tmp_path: Path) -> None:
-    potential = ValencePotential.water(2)
-    potential.save_torchscript(tmp_path / "water.pt")
-    np.save(tmp_path / "x.npy", distorted(potential).reshape(-1, 3) * BOHR)
+    bound = waters(2)
+    bound.save_torchscript(tmp_path / "water.pt")
+    np.save(tmp_path / "x.npy", distorted(bound).reshape(-1, 3) * BOHR)
     program = (
         "import sys; sys.modules['densnet_core'] = None\n"
         "import torch, numpy\n"
@@ -79,7 +85,7 @@ def test_the_file_needs_torch_only(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
     )
-    expected = potential.energy_and_forces(distorted(potential))[0].sum() * HARTREE
+    expected = bound.energy_and_forces(distorted(bound))[0].sum() * HARTREE
     assert float(done.stdout) == pytest.approx(expected, rel=1e-12)
 
 

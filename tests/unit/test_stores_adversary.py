@@ -77,7 +77,7 @@ def test_claimed_sizes_take_no_memory(path: Path) -> None:
         if file.exists():
             change(file, lambda node: node["shape"].__setitem__(0, huge + ("offsets" in str(file))))  # noqa: B023
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    refused(path, "claims 100000000000000 rows, but its files hold")
+    refused(path, r"claims 10000000000000\d rows, but its files hold")
     with pytest.raises(DataError, match="claims"):
         repair(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024

@@ -13,7 +13,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from densnet_core.errors import DataError, InputError
-from densnet_core.stores.extxyz import Keys, read_extxyz, write_extxyz
+from densnet_core.stores.extxyz import read_extxyz, write_extxyz
+from densnet_core.stores.file_units import Keys
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.structures import Structure
 
@@ -166,10 +167,17 @@ def test_units_of_other_quantities_and_charges_of_atoms_are_left_alone(tmp_path:
     header = f'{COLUMNS} energy=-1 time=3 time_unit=fs mulliken_charges="0 0" pbc="0 0 0" Lattice="9 0 0 0 9 0 0 0 9"'
     imported = read(tmp_path, text(header))
     assert imported.ignored == ("mulliken_charges", "time", "time_unit")
-    partial = {"energy": -1.0, "forces": np.zeros((2, 3)), "quadrupole": np.zeros((3, 3))}
+    moments = np.arange(9.0).reshape(3, 3)
+    partial = {"energy": -1.0, "forces": np.zeros((2, 3)), "quadrupole": moments}
     with (tmp_path / "out.xyz").open("w") as out:
         write_extxyz(out, [(Structure(np.array([1, 1]), np.eye(2, 3)), partial_result(partial))])
-    assert read_extxyz(tmp_path / "out.xyz").ignored == ("quadrupole", "quadrupole_unit")
+    imported = read_extxyz(tmp_path / "out.xyz")
+    assert imported.ignored == ()
+    assert np.array_equal(imported.records[0][1].quadrupole, moments)
+    written = (tmp_path / "out.xyz").read_text()
+    assert read(tmp_path, written.replace("quadrupole_unit=e*bohr^2", "")).ignored == ("quadrupole",)
+    with pytest.raises(DataError, match=r"quadrupole is in 'buckingham'; it is read in 'e\*bohr\^2'"):
+        read(tmp_path, written.replace("e*bohr^2", "buckingham"))
 
 
 def test_files_that_are_not_whole_are_refused_with_the_line(tmp_path: Path) -> None:

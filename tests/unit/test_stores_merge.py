@@ -167,7 +167,7 @@ def test_a_store_whose_split_was_lost_is_not_merged(tmp_path: Path) -> None:
 def test_fits_that_cannot_be_joined_are_left_out_with_the_reason(tmp_path: Path) -> None:
     first, second = reference_store(tmp_path / "a.zarr", range(3)), reference_store(tmp_path / "b.zarr", range(3, 6))
     with ReferenceStore.open(second, writable=True) as store:
-        store.create_fit("g", BASIS, "coulomb", {}, True).append([coefficients(3)])
+        store.create_fit("g", BASIS, "coulomb", {}, ("charge", "dipole")).append([coefficients(3)])
         store.append([labelled(20)])
     report = merge_stores(tmp_path / "m.zarr", [first, second])
     assert report.fits == []

@@ -203,7 +203,7 @@ def test_a_failure_is_a_record_and_never_a_label(store: ReferenceStore) -> None:
 def test_fits_keep_coefficients_with_their_own_count(store: ReferenceStore) -> None:
     store.set_orbital_basis(CARBON)
     store.append([frame(0), frame(1, METHANE), frame(2)])
-    fit = store.create_fit("den.coulomb", DENSITY, "coulomb", {"1": [0.1, 0.2]}, constrained=True)
+    fit = store.create_fit("den.coulomb", DENSITY, "coulomb", {"1": [0.1, 0.2]}, constraints=("charge", "dipole"))
     vectors = [np.random.default_rng(i).normal(size=DENSITY.n_functions(store.numbers(i))) for i in range(3)]
     fit.append(vectors[:1])
     fit.append(vectors[1:2])
@@ -219,14 +219,14 @@ def test_fits_keep_coefficients_with_their_own_count(store: ReferenceStore) -> N
     assert len(read) == 2
     assert [read.coefficients(i).tobytes() for i in range(2)] == [v.tobytes() for v in vectors[:2]]
     assert read.basis.to_dict() == DENSITY.to_dict()
-    assert (read.metric, read.prior, read.constrained) == ("coulomb", {"1": [0.1, 0.2]}, True)
+    assert (read.metric, read.prior, read.constraints) == ("coulomb", {"1": [0.1, 0.2]}, ("charge", "dipole"))
     assert store.fit("den.coulomb") is fit
     with pytest.raises(InputError, match="already"):
-        store.create_fit("den.coulomb", DENSITY, "overlap", {}, False)
+        store.create_fit("den.coulomb", DENSITY, "overlap", {}, ())
     with pytest.raises(InputError, match="coulomb, overlap"):
-        store.create_fit("other", DENSITY, "euclid", {}, False)  # type: ignore[arg-type]
+        store.create_fit("other", DENSITY, "euclid", {}, ())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot name"):
-        store.create_fit("../outside", DENSITY, "coulomb", {}, False)
+        store.create_fit("../outside", DENSITY, "coulomb", {}, ())
     with pytest.raises(DataError, match=r"no fit 'x'; it has: den\.coulomb"):
         store.fit("x")
     assert verify(store.path) == []
@@ -302,7 +302,9 @@ def test_ten_thousand_frames_are_quick_to_open_and_to_draw_from(tmp_path: Path) 
                     for r, f in zip(positions, forces, strict=True)
                 ]
             )
-        store.create_fit("fit", basis, "coulomb", {}, True).append(list(values.normal(size=(n_frames, n_functions))))
+        store.create_fit("fit", basis, "coulomb", {}, ("charge", "dipole")).append(
+            list(values.normal(size=(n_frames, n_functions)))
+        )
     begun = time.perf_counter()
     store = ReferenceStore.open(path)
     fit = store.fit("fit")

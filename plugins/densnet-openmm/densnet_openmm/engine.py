@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import openmm
 import torch
 
 from densnet_core.errors import DenSNetError, InputError, PluginError
-from densnet_core.md.base import MDEngine
+from densnet_core.md.base import MDEngine, Recording
 from densnet_core.potentials.base import Potential
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
-from densnet_core.structures import Array
+from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
 from densnet_openmm.system import (
     ENERGY_UNIT,
@@ -37,7 +38,7 @@ from densnet_openmm.system import (
 
 
 class OpenMMEngine(MDEngine):
-    """Integrates replicas of a molecule with OpenMM, in vacuum and without constraints.
+    """Integrates replicas of a molecule, of which isotopes may differ, with OpenMM, in vacuum and without constraints.
 
     NVT is OpenMM's Langevin middle integrator, NVE velocity Verlet. Positions and velocities are double precision on
     the platforms Reference and CPU. A restarted NVE run continues the same trajectory; a restarted NVT run
@@ -58,54 +59,63 @@ class OpenMMEngine(MDEngine):
         self.precision: str = getattr(options, "precision", "mixed")
         if self.force not in ("torchforce", "python"):
             raise InputError(f'force is "torchforce" or "python", not {self.force!r}.')
-        self._files: weakref.WeakKeyDictionary[Potential, tempfile.TemporaryDirectory[str]]
+        self._files: weakref.WeakKeyDictionary[BoundPotential, tempfile.TemporaryDirectory[str]]
         self._files = weakref.WeakKeyDictionary()
 
     def run(
         self,
         potential: Potential,
+        structures: Sequence[Structure],
         stage: MDStage,
         start: MDState,
-        block_frames: int,
-        progress: Callable[[int], None] | None = None,
+        recording: Recording | None = None,
     ) -> Iterator[MDFrames]:
         """See ``MDEngine.run``; ``progress`` gets the number of steps done at every recorded frame."""
-        _check(potential, stage, start, block_frames)
+        recording = recording or Recording()
+        bound = self.bind(potential, structures)
+        _check(bound, stage, start, recording.block_frames)
         if start.step == stage.n_steps:
             return
         with _torch_threads(self.threads):
-            dynamics = _Dynamics(self, potential, stage, start)
+            dynamics = _Dynamics(self, bound, structures, stage, start)
             first = dynamics.first_frame()  # also on a restart: the force works and the state is sound
         frames = [first] if start.step == 0 else []
         for step in range(start.step, stage.n_steps + 1, stage.record_every):
             if step > start.step:
                 with _torch_threads(self.threads):  # not across the yield: the caller has threads of its own
                     frames.append(dynamics.advance())
-            if progress is not None:
-                progress(step)
-            if len(frames) == block_frames or (step == stage.n_steps and frames):
+            if recording.progress is not None:
+                recording.progress(step)
+            if len(frames) == recording.block_frames or (step == stage.n_steps and frames):
                 yield _block(frames)
                 frames = []
 
-    def context(self, potential: Potential, stage: MDStage, start: MDState, caught: list[BaseException]) -> Any:
+    def context(
+        self,
+        bound: BoundPotential,
+        structures: Sequence[Structure],
+        stage: MDStage,
+        start: MDState,
+        caught: list[BaseException],
+    ) -> Any:
         """The OpenMM Context of a run, for those who want more of OpenMM than ``run`` gives.
 
-        What the Python route raises inside OpenMM is put in ``caught``. Never serialise its System to XML: a
-        PythonForce is pickled there.
+        ``bound`` comes from ``bind``, the masses are those of ``structures``. What the Python route raises inside
+        OpenMM is put in ``caught``. Never serialise its System to XML: a PythonForce is pickled there.
         """
         python = self.force == "python"
-        force = python_force(potential, caught) if python else torch_force(self._torchscript(potential))
+        force = python_force(bound, caught) if python else torch_force(self._torchscript(bound))
         integrator = make_integrator(stage, _noise_seed(stage.seed, start.step))
         platform = find_platform(self.platform, self.threads, self.precision)
-        return make_context(make_system(potential, force), integrator, platform, start)
+        return make_context(make_system(structures, force), integrator, platform, start)
 
-    def _torchscript(self, potential: Potential) -> Path:
-        """The potential's TorchScript file, written once and removed with the engine or the potential."""
-        if potential not in self._files:
+    def _torchscript(self, bound: BoundPotential) -> Path:
+        """The TorchScript file, written once and removed with the engine or the potential."""
+        if bound not in self._files:
             folder = tempfile.TemporaryDirectory(prefix="densnet-openmm-")
-            potential.save_torchscript(Path(folder.name) / "potential.pt")
-            self._files[potential] = folder
-        return Path(self._files[potential].name) / "potential.pt"
+            bound.save_torchscript(Path(folder.name) / "potential.pt")
+            self._files[bound] = folder
+        return Path(self._files[bound].name) / "potential.pt"
 
 
 class _Frame:
@@ -122,15 +132,22 @@ class _Frame:
 class _Dynamics:
     """A context that advances from one recorded frame to the next."""
 
-    def __init__(self, engine: OpenMMEngine, potential: Potential, stage: MDStage, start: MDState) -> None:
+    def __init__(
+        self,
+        engine: OpenMMEngine,
+        bound: BoundPotential,
+        structures: Sequence[Structure],
+        stage: MDStage,
+        start: MDState,
+    ) -> None:
         self.stage = stage
         self.step = start.step
         self.shape = start.positions.shape
         self.route = engine.force
-        self.masses = potential.structure.masses[:, None] * DALTON_TO_ELECTRON_MASS
+        self.masses = np.array([structure.masses for structure in structures])[..., None] * DALTON_TO_ELECTRON_MASS
         self.caught: list[BaseException] = []
         try:
-            self.context = engine.context(potential, stage, start, self.caught)
+            self.context = engine.context(bound, structures, stage, start, self.caught)
         except openmm.OpenMMException as error:
             raise self._route_error(error) from error
         self.integrator = self.context.getIntegrator()
@@ -256,7 +273,7 @@ def _noise_seed(seed: int, step: int) -> int:
     return 1 + int(np.random.SeedSequence([seed % 2**63, step]).generate_state(1)[0]) % (2**31 - 1)
 
 
-def _check(potential: Potential, stage: MDStage, start: MDState, block_frames: int) -> None:
+def _check(bound: BoundPotential, stage: MDStage, start: MDState, block_frames: int) -> None:
     if stage.ensemble not in ("nvt", "nve"):
         raise InputError(f'The ensemble is "nvt" or "nve", not {stage.ensemble!r}.')
     if stage.n_steps < 1 or stage.record_every < 1 or block_frames < 1:
@@ -280,7 +297,7 @@ def _check(potential: Potential, stage: MDStage, start: MDState, block_frames: i
             f"The start is at step {start.step}; a stage of {stage.n_steps} steps recorded every "
             f"{stage.record_every} can only continue at one of its recorded steps."
         )
-    expected = (potential.n_replicas, potential.structure.n_atoms, 3)
+    expected = bound.shape
     if start.positions.shape != expected or start.velocities.shape != expected:
         raise InputError(
             f"Positions and velocities must have shape {expected}, not {start.positions.shape} and "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +17,9 @@ import numpy as np
 import openmm
 
 from densnet_core.errors import InputError, PluginError
-from densnet_core.potentials.base import Potential
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.stores.dynamics import MDStage, MDState
-from densnet_core.structures import Array
+from densnet_core.structures import Array, Structure
 from densnet_core.units import (
     ATOMIC_TIME_TO_FEMTOSECOND,
     BOHR_TO_NANOMETER,
@@ -41,17 +41,17 @@ TORCH_OF_OPENMMTORCH: Final = {"1.5": "2.9"}
 PYTHON_ROUTE: Final = 'or set force = "python", which works with every torch'
 
 
-def make_system(potential: Potential, force: Any) -> Any:
-    """A System of free particles, replica by replica, with one force and nothing else."""
+def make_system(structures: Sequence[Structure], force: Any) -> Any:
+    """A System of free particles, molecule by molecule, with one force and nothing else."""
     system = openmm.System()
-    for mass in np.tile(potential.structure.masses, potential.n_replicas):
+    for mass in np.concatenate([structure.masses for structure in structures]):
         system.addParticle(float(mass))
     system.addForce(force)
     return system
 
 
-def python_force(potential: Potential, caught: list[BaseException]) -> Any:
-    """``openmm.PythonForce`` that calls the potential.
+def python_force(bound: BoundPotential, caught: list[BaseException]) -> Any:
+    """``openmm.PythonForce`` that calls the bound potential.
 
     OpenMM passes on only the text of an exception, so the exception itself is put in ``caught``.
     """
@@ -60,12 +60,12 @@ def python_force(potential: Potential, caught: list[BaseException]) -> Any:
             f"OpenMM {openmm.version.version} has no PythonForce; install openmm 8.4 or later, "
             'or set force = "torchforce".'
         )
-    shape = (potential.n_replicas, potential.structure.n_atoms, 3)
+    shape = bound.shape
 
     def compute(state: Any) -> tuple[float, Array]:
         try:
             positions = state.getPositions(asNumpy=True).value_in_unit(LENGTH_UNIT)
-            energies, forces = potential.energy_and_forces(positions.reshape(shape) / BOHR_TO_NANOMETER)
+            energies, forces = bound.energy_and_forces(positions.reshape(shape) / BOHR_TO_NANOMETER)
         except BaseException as error:
             caught.append(error)
             raise
@@ -77,7 +77,7 @@ def python_force(potential: Potential, caught: list[BaseException]) -> Any:
 
 
 def torch_force(path: Path) -> Any:
-    """``openmmtorch.TorchForce`` on a file of ``Potential.save_torchscript``."""
+    """``openmmtorch.TorchForce`` on a file of ``BoundPotential.save_torchscript``."""
     torch_force_class = import_torch_force()
     force = torch_force_class(str(path))
     force.setOutputsForces(True)
