@@ -11,24 +11,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from measuring import head, interleave, structures, table
-from networks import build, default_choices, water_config
+from networks import atoms, build, default_choices, water_config
 
 from densnet_core.config import select
-from densnet_core.potentials.densnet import network_choices
-from densnet_core.potentials.replicas import ModelPotential
+from densnet_core.potentials.bound import BoundPotential
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.trace import n_operators
-from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_NANOMETER
+from densnet_core.workflow.learning import network_choices
 
 REPLICAS = (1, 4, 16)
 ROUNDS = 9
 
 
-def rows_of(size: str, molecule: str, potential: ModelPotential, folder: Path) -> list[list[object]]:
+def rows_of(size: str, molecule: str, potential: BoundPotential, folder: Path) -> list[list[object]]:
     """Timings of the three ways, the same answer checked first."""
-    structure: Structure = potential.structure
-    noise = np.random.default_rng(0).normal(scale=0.05, size=(potential.n_replicas, structure.n_atoms, 3))
-    positions = structure.positions + noise
+    noise = np.random.default_rng(0).normal(scale=0.05, size=potential.shape)
+    positions = potential.structure.positions + noise
     bohr = torch.tensor(positions)
     nanometer = bohr.reshape(-1, 3) * BOHR_TO_NANOMETER
     potential.save_torchscript(folder / "potential.pt")
@@ -47,7 +46,7 @@ def rows_of(size: str, molecule: str, potential: ModelPotential, folder: Path) -
         "TorchScript file": from_file,
     }
     timings = interleave(sides, ROUNDS, warm_up=3)
-    count = potential.n_replicas
+    count = potential.shape[0]
     result: list[list[object]] = []
     for name, timing in timings.items():
         median = 1e3 * timing.median
@@ -67,9 +66,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for size, choices in {"example": network_choices(select(water_config())), "default": default_choices()}.items():
             for molecule, structure in molecules.items():
-                density, energy = build(choices, structure.numbers)
+                model = DenSNet(*build(choices, structure.numbers), atoms(structure.numbers), *choices, {})
                 for replicas in REPLICAS:
-                    potential = ModelPotential(density, energy, structure, replicas)
+                    potential = BoundPotential(model, [structure] * replicas)
                     rows += rows_of(size, molecule, potential, Path(folder))
     columns = ["networks, molecule, way", "replicas", "median ms", "min ms", "ms per replica", "gain", "operators"]
     table(columns, rows)

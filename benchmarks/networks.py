@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import torch
 from measuring import ROOT
 
-from densnet_core.basis.base import GaussianBasis
+from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.config.load import load_config
 from densnet_core.config.schema import Config
+from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
@@ -26,6 +27,12 @@ def basis(elements: Iterable[int]) -> GaussianBasis:
     """The example's density basis; carbon, which it lacks, is given oxygen's shells."""
     known = water_config().basis.build((1, 8))
     return GaussianBasis("benchmark", {z: known.shells(8 if z == 6 else z) for z in sorted(set(elements))})
+
+
+def atoms(elements: Iterable[int]) -> AtomicPrior:
+    """A prior of one Gaussian per atom; no energy depends on it."""
+    shells = {z: [Shell(0, (0.5 * z,), (1.0,))] for z in sorted({int(z) for z in elements})}
+    return AtomicPrior(GaussianBasis("atoms", shells))
 
 
 def default_choices() -> tuple[NetworkChoice, NetworkChoice]:

@@ -13,7 +13,7 @@ torch.jit.load(sys.argv[1], _extra_files=extra)
 molecule = json.loads(extra["densnet.json"])
 
 system = openmm.System()
-for mass in molecule["masses_dalton"] * molecule["n_replicas"]:
+for mass in molecule["masses_dalton"]:
     system.addParticle(mass)
 force = openmmtorch.TorchForce(sys.argv[1])
 force.setOutputsForces(True)
@@ -21,7 +21,7 @@ system.addForce(force)
 
 integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.0005)  # kelvin, 1/ps, ps
 context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"))
-context.setPositions(molecule["positions_nanometer"] * molecule["n_replicas"])
+context.setPositions(molecule["positions_nanometer"])
 context.setVelocitiesToTemperature(300.0, 1)
 print(f"{molecule['formula']}, {molecule['n_replicas']} replicas; step, potential and kinetic energy:")
 for step in range(100, 1001, 100):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from densnet_core.cli.output import print_json, print_table
-from densnet_core.errors import InputError, PluginError
+from densnet_core.errors import InputError, PluginError, nearest
 from densnet_core.plugins.component import Component
 from densnet_core.plugins.manager import Manager, get_manager
 
@@ -86,9 +86,13 @@ def named(manager: Manager, name: str, kind: str) -> Component:
     if len(found) > 1:
         kinds = " or ".join(f"--kind {component.kind}" for component in found)
         raise InputError(f"Several components are called {name!r}; say which: {kinds}.")
-    known = [row.kind for row in manager.status() if row.name == name]
-    # With a kind, the manager says what is wrong with a component that cannot be used.
-    return found[0] if found else manager.find(known[0] if known else "component", name)
+    if found:
+        return found[0]
+    rows = manager.status()
+    for row in rows:
+        if row.name == name:
+            return manager.find(row.kind, name)  # which says what is wrong with it
+    raise InputError(f"There is no component {name!r}. {nearest(name, (row.name for row in rows))}")
 
 
 def table_of(texts: Sequence[str]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def densnet_kinds() -> list[KindDescription]:
             Kind.MD_ENGINE,
             "densnet_core.md.base:MDEngine",
             "Integrator of molecular dynamics",
+            suite="densnet_core.testing.md:MDEngineTests",
         ),
         KindDescription(
             Kind.SAMPLER,

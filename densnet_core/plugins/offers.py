@@ -108,5 +108,5 @@ def _unusable(family: str, name: str, offers: Mapping[Key, Offers]) -> str | Non
         return None
     if offer.usable:
         return f"its {family} {name!r} is offered by {offer.who}"
-    known = [other for (of_family, other), one in offers.items() if of_family == family and one.usable]
+    known = [str(other) for (of_family, other), one in offers.items() if of_family == family and one.usable]
     return f"its {family} {name!r} is unknown. {nearest(name, known)}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.potentials.base import Potential
-from densnet_core.potentials.torchscript import export_torchscript, structure_metadata
+from densnet_core.potentials.torchscript import export_torchscript, replica_metadata
 from densnet_core.potentials.trace import flatten
 from densnet_core.structures import Array, Structure
 
@@ -97,6 +97,6 @@ class BoundPotential:
 
     def save_torchscript(self, path: Path) -> None:
         """Write a TorchScript file for openmm-torch, see ``export_torchscript``; it needs torch only."""
-        metadata = {**structure_metadata(self.structure), **self.potential.metadata()}
+        metadata = {**replica_metadata(self.structures), **self.potential.metadata()}
         n_replicas, n_atoms, _ = self.shape
         export_torchscript(self.function, n_replicas, n_atoms, path, metadata, self.structure.positions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_NANOMETER, HARTREE_TO_KJ_PER_MOL, KJ_PER_MOL_NANOMETER
 
 METADATA_FILE: Final = "densnet.json"
-FORMAT: Final = "densnet-torchscript-1"
+FORMAT: Final = "densnet-torchscript-2"
 EnergyAndForces = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -62,7 +62,7 @@ def export_torchscript(
     metadata: Mapping[str, Any],
     example: Array | None = None,
 ) -> None:
-    """Write the file that ``Potential.save_torchscript`` promises.
+    """Write the file that ``BoundPotential.save_torchscript`` promises.
 
     The first two calls of a loaded file are slow (0.2 s in all at 800 operators), because TorchScript's profiling
     executor compiles in them; no other warm-up is needed.
@@ -78,7 +78,7 @@ def export_torchscript(
     path : path
         Written completely or not at all.
     metadata : mapping
-        JSON data kept in the file as ``densnet.json``; see ``structure_metadata``. Format, units, shapes and versions
+        JSON data kept in the file as ``densnet.json``; see ``replica_metadata``. Format, units, shapes and versions
         are added.
     example : (n_atoms, 3), optional
         Positions in bohr to trace at; by default points on a grid of 2 bohr.
@@ -108,15 +108,22 @@ def export_torchscript(
         partial.unlink(missing_ok=True)
 
 
-def structure_metadata(structure: Structure) -> dict[str, Any]:
-    """What an OpenMM script needs to know of the molecule: formula, numbers, masses, positions, charge, spin."""
+def replica_metadata(structures: Sequence[Structure]) -> dict[str, Any]:
+    """What an OpenMM script needs to know of replicas of a molecule.
+
+    Formula, numbers, charge and multiplicity are those of one replica, ``masses_dalton`` and ``positions_nanometer``
+    those of every particle, because replicas may be of different isotopes.
+    """
+    first = structures[0]
     return {
-        "formula": structure.formula,
-        "numbers": structure.numbers.tolist(),
-        "masses_dalton": structure.masses.tolist(),
-        "positions_nanometer": (structure.positions * BOHR_TO_NANOMETER).tolist(),
-        "charge": structure.charge,
-        "multiplicity": structure.multiplicity,
+        "formula": first.formula,
+        "numbers": first.numbers.tolist(),
+        "charge": first.charge,
+        "multiplicity": first.multiplicity,
+        "masses_dalton": np.concatenate([structure.masses for structure in structures]).tolist(),
+        "positions_nanometer": (
+            np.concatenate([structure.positions for structure in structures]) * BOHR_TO_NANOMETER
+        ).tolist(),
     }
 
 

@@ -76,7 +76,7 @@ class ExecutorTests(ConformanceSuite):
     def test_a_process_that_is_killed_costs_its_own_task_only(self) -> None:
         parent = os.getpid()
         faults = ["", "", "death", "", "", ""]
-        tasks = [Task(i, 0.05, fault, parent) for i, fault in enumerate(faults)]
+        tasks = [Task(i, seconds=0.05, fault=fault, parent=parent) for i, fault in enumerate(faults)]
         outcomes = {outcome.index: outcome for outcome in self.outcomes(tasks)}
         assert sorted(outcomes) == list(range(len(faults)))
         assert isinstance(outcomes[2].error, ResourceError)

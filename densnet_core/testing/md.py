@@ -3,16 +3,17 @@
 A plugin's test subclasses ``MDEngineTests`` and says how to make the engine::
 
     class TestMyEngine(MDEngineTests):
-        def make_engine(self) -> MDEngine:
-            return MyEngine()
+        def make_engine(self, **options: object) -> MDEngine:
+            return MyEngine(MyOptions(**options))
 """
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from densnet_core.potentials.bound import BoundPotential
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.testing.potentials import ValencePotential
+from densnet_core.testing.suites import ConformanceSuite
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, DALTON_TO_ELECTRON_MASS
 
 FEMTOSECOND = 1.0 / ATOMIC_TIME_TO_FEMTOSECOND
@@ -89,11 +91,13 @@ NVE = MDStage("nve", 100, 0.25 * FEMTOSECOND, 0.0, 0.0, 1, 1)
 NVT = MDStage("nvt", 100, 0.5 * FEMTOSECOND, 400.0, 0.05 / FEMTOSECOND, 1, 1)
 
 
-class MDEngineTests(ABC):
+class MDEngineTests(ConformanceSuite):
     """What every engine must do. Subclasses give ``make_engine``; pytest finds the rest."""
 
+    maker = "make_engine"
+
     @abstractmethod
-    def make_engine(self) -> MDEngine:
+    def make_engine(self, **options: Any) -> MDEngine:
         """A new engine with the options under test."""
 
     def trajectory(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import itertools
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
@@ -44,6 +44,7 @@ from densnet_core.testing.geometry import (
     stranger,
     transformed,
 )
+from densnet_core.testing.suites import ConformanceSuite
 from densnet_core.units import BOHR_TO_NANOMETER, HARTREE_TO_KJ_PER_MOL, KJ_PER_MOL_NANOMETER
 
 RANKS = {"energy": 0, "forces": 1, "dipole": 1, "polarizability": 2}
@@ -52,9 +53,10 @@ FIELD = np.array([0.004, -0.007, 0.005])
 """On every molecule where the potential takes a field, hartree/(e bohr)."""
 
 
-class PotentialTests(ABC):
+class PotentialTests(ConformanceSuite):
     """What every potential must do. Subclasses give ``make_potential`` and ``structures``; pytest finds the rest."""
 
+    maker = "make_potential"
     tolerance: ClassVar[float] = 1e-9
     """Largest difference between results that should be equal, atomic units: rounding errors only."""
     gradient_tolerance: ClassVar[float] = 1e-8

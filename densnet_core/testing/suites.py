@@ -6,6 +6,7 @@ runs it without one. Which suite a kind has is said by its ``KindDescription``.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from abc import ABC
 from collections.abc import Callable, Mapping
@@ -102,7 +103,9 @@ def running() -> type[ConformanceSuite]:
     return _RUNNING[-1]
 
 
-def run_suite(suite: type[ConformanceSuite], on_finding: Callable[[Finding], None] = lambda _: None) -> list[Finding]:
+def run_suite(
+    suite: type[ConformanceSuite], on_finding: Callable[[Finding], None] = lambda _: None, test: str = ""
+) -> list[Finding]:
     """Run the tests of a suite in this process.
 
     Parameters
@@ -111,6 +114,8 @@ def run_suite(suite: type[ConformanceSuite], on_finding: Callable[[Finding], Non
         With the method that makes the object under test.
     on_finding : callable
         Told each finding as it comes.
+    test : str
+        Name of the only test to run, with its parameters in brackets; empty: all.
 
     Raises
     ------
@@ -121,16 +126,21 @@ def run_suite(suite: type[ConformanceSuite], on_finding: Callable[[Finding], Non
     if missing:
         raise InputError(f"The suite {suite.__name__} lacks {' and '.join(sorted(missing))}.")
     collector = _Collector(on_finding)
-    _RUNNING.append(suite)
-    try:
-        with tempfile.TemporaryDirectory(prefix="densnet-check-") as folder:
-            file = Path(folder, "test_suite.py")
-            file.write_text(_MODULE, encoding="utf-8")
-            Path(folder, "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-            quiet = ["-p", "no:terminal", "-p", "no:cacheprovider", "--import-mode=importlib"]
-            pytest.main([*quiet, "-c", str(Path(folder, "pytest.ini")), str(file)], plugins=[collector])
-    finally:
-        _RUNNING.pop()
+    with tempfile.TemporaryDirectory(prefix="densnet_check_") as folder:
+        file = Path(folder, f"test_{Path(folder).name}.py")  # another name every time: modules are kept by theirs
+        file.write_text(_MODULE, encoding="utf-8")
+        settings = Path(folder, "pytest.ini")
+        settings.write_text("[pytest]\n", encoding="utf-8")
+        quiet = ["-p", "no:terminal", "-p", "no:cacheprovider", "--import-mode=importlib"]
+        _RUNNING.append(suite)
+        try:
+            pytest.main(
+                [*quiet, "-c", str(settings), f"{file}::TestSuite" + (f"::{test}" if test else "")],
+                plugins=[collector],
+            )
+        finally:
+            _RUNNING.pop()
+            sys.modules.pop(file.stem, None)
     if not collector.findings:
         raise InputError(f"pytest found no test in the suite {suite.__name__}.")
     return collector.findings

@@ -10,7 +10,7 @@ from typing import Any
 
 from densnet_core.errors import InputError
 
-_PATIENCE = 60.0  # seconds
+_PATIENCE = 30.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Task:
     seconds : float
         Before that.
     file : str
-        If given, what has to be there before it goes on; it waits a minute at most.
+        If given, what has to be there before it goes on; it waits half a minute at most.
     fault : {"", "refusal", "defect", "death"}
         Raises ``InputError``, raises ``ZeroDivisionError``, kills its process.
     parent : int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from typing import Any
 
+from densnet_openmm.config import OpenMMOptions
 from densnet_openmm.engine import OpenMMEngine
 
 from densnet_core.md.base import MDEngine
@@ -13,8 +14,8 @@ from densnet_core.testing.md import MDEngineTests
 class _OnTheCPU(MDEngineTests):
     force: str
 
-    def make_engine(self) -> MDEngine:
-        return OpenMMEngine(SimpleNamespace(force=self.force, platform="CPU", threads=1))
+    def make_engine(self, **options: Any) -> MDEngine:
+        return OpenMMEngine(OpenMMOptions(force=self.force, **options))
 
 
 class TestTorchForce(_OnTheCPU):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.graph import graph_of
-from densnet_core.models.equivariant_density import EquivariantDensityModel
-from densnet_core.models.equivariant_energy import EquivariantEnergyModel
-from densnet_core.potentials.forces import energies_and_forces
-from densnet_core.potentials.replicas import ModelPotential
+from densnet_core.potentials.bound import BoundPotential
+from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.outputs import energy_outputs
 from densnet_core.structures import Array, Structure
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -26,27 +29,29 @@ import network_examples as example
 RANDOM = np.random.default_rng(23)
 # One layer: what takes time here is tracing, and it grows with the number of operations.
 SMALL = example.OPTIONS.model_copy(update={"layers": 1})
-Models = tuple[EquivariantDensityModel, EquivariantEnergyModel]
 
 
 @cache
-def models(dtype: torch.dtype = torch.float64) -> Models:
-    return example.make_models(dtype, options=SMALL)
+def model(dtype: torch.dtype = torch.float64) -> DenSNet:
+    shells = {z: [Shell(0, (0.5 * z,), (1.0,))] for z in example.ELEMENTS}
+    choice = NetworkChoice("equivariant", "e3nn")
+    density, energy = example.make_models(dtype, options=SMALL)
+    return DenSNet(density, energy, AtomicPrior(GaussianBasis("atoms", shells)), choice, choice, {"name": "a test"})
 
 
 @cache
-def potential_of(structure: Structure, n_replicas: int, dtype: torch.dtype = torch.float64) -> ModelPotential:
-    return ModelPotential(*models(dtype), structure, n_replicas)
+def potential_of(structure: Structure, n_replicas: int, dtype: torch.dtype = torch.float64) -> BoundPotential:
+    return BoundPotential(model(dtype), [structure] * n_replicas)
 
 
 def displaced(structure: Structure, n: int) -> Array:
     return structure.positions + RANDOM.normal(scale=0.15, size=(n, structure.n_atoms, 3))
 
 
-def eager(pair: Models, structure: Structure, positions: Array) -> tuple[Array, Array]:
+def eager(structure: Structure, positions: Array, dtype: torch.dtype = torch.float64) -> tuple[Array, Array]:
     graph = graph_of([structure.with_positions(one) for one in positions])
-    energies, forces = energies_and_forces(*pair, graph)
-    return energies.numpy(), forces.reshape(positions.shape).numpy()
+    found, _ = energy_outputs(model(dtype).density, model(dtype).energy, graph)
+    return found["energy"].numpy(), found["forces"].reshape(positions.shape).numpy()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,7 @@ def test_the_flat_graph_equals_the_networks(structure: Structure, dtype: torch.d
     for _ in range(2):  # the first call traces; the second is at another geometry
         positions = displaced(structure, 2)
         energies, forces = potential.energy_and_forces(positions)
-        expected = eager(models(dtype), structure, positions)
+        expected = eager(structure, positions, dtype)
         np.testing.assert_allclose(energies, expected[0], rtol=0, atol=tolerance)
         np.testing.assert_allclose(forces, expected[1], rtol=0, atol=tolerance)
         assert energies.shape == (2,)
@@ -72,7 +77,7 @@ def test_the_flat_graph_equals_the_networks(structure: Structure, dtype: torch.d
 
 
 def test_replicas_do_not_feel_each_other() -> None:
-    potential = ModelPotential(*models(), example.WATER, n_replicas=3)
+    potential = potential_of(example.WATER, 3)
     positions = displaced(example.WATER, 3)
     energies, forces = potential.energy_and_forces(positions)
     moved = positions.copy()
@@ -103,7 +108,28 @@ def test_a_replica_that_breaks_down_is_named() -> None:
 def test_an_element_that_the_model_does_not_know_is_refused_before_dynamics() -> None:
     ammonia = Structure(np.array([7, 1, 1, 1]), np.eye(4, 3) * 2.0)
     with pytest.raises(InputError, match="does not know N"):
-        ModelPotential(*models(), ammonia).energy_and_forces(ammonia.positions[None])
+        BoundPotential(model(), [ammonia])
+
+
+def test_a_state_that_the_model_does_not_know_is_refused_before_dynamics() -> None:
+    with pytest.raises(InputError, match="charge 3"):
+        BoundPotential(model(), [Structure(example.WATER.numbers, example.WATER.positions, 3, 2)])
+
+
+def test_molecules_that_differ_are_refused() -> None:
+    exchanged = Structure(example.WATER.numbers[::-1], example.WATER.positions[::-1])
+    with pytest.raises(InputError, match="differ"):
+        BoundPotential(model(), [example.WATER, exchanged])
+    with pytest.raises(InputError, match="at least one"):
+        BoundPotential(model(), [])
+
+
+def test_isotopes_of_one_molecule_go_together() -> None:
+    heavy = replace(example.WATER, isotope_masses=np.array([15.999, 2.014, 2.014]))
+    energies, _ = BoundPotential(model(), [example.WATER, heavy]).energy_and_forces(
+        np.array([example.WATER.positions] * 2)
+    )
+    assert energies[0] == energies[1]
 
 
 PROGRAM = """
@@ -120,11 +146,11 @@ print(json.dumps([energy.item(), forces.tolist()]))
 def test_the_torchscript_file_gives_the_same_without_densnet(tmp_path: Path) -> None:
     """Nanometer in, kJ/mol out: the factors are typed in here, from CODATA 2018."""
     nanometer, kilojoule = 0.0529177210903, 2625.4996394799
-    potential = ModelPotential(*models(), example.FORMALDEHYDE, n_replicas=2)
+    potential = potential_of(example.FORMALDEHYDE, 2)
     path = tmp_path / "potential.pt"
     potential.save_torchscript(path)
     positions = displaced(example.FORMALDEHYDE, 2)
-    energies, forces = eager(models(), example.FORMALDEHYDE, positions)
+    energies, forces = eager(example.FORMALDEHYDE, positions)
     argument = json.dumps((positions.reshape(-1, 3) * nanometer).tolist())
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path), argument], capture_output=True, text=True, check=True, timeout=120

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +58,15 @@ def test_the_forces_in_the_file_are_the_gradient_of_its_energy(tmp_path: Path) -
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
-    bound = waters(3)
-    bound.save_torchscript(tmp_path / "water.pt")
+    light = waters(1).structure
+    heavy = replace(light, isotope_masses=np.array([15.999, 2.014, 2.014])).with_positions(light.positions + 1.0)
+    BoundPotential(ValencePotential.water(), [light, heavy, light]).save_torchscript(tmp_path / "water.pt")
     metadata = read_metadata(tmp_path / "water.pt")
     assert metadata["formula"] == "H2O"
     assert metadata["numbers"] == [8, 1, 1]
-    assert metadata["masses_dalton"] == [15.999, 1.008, 1.008]
+    assert metadata["masses_dalton"] == [15.999, 1.008, 1.008, 15.999, 2.014, 2.014, 15.999, 1.008, 1.008]
+    assert metadata["positions_nanometer"][4] == pytest.approx([2.43 * BOHR, 2.11 * BOHR, BOHR])
+    assert len(metadata["positions_nanometer"]) == 9
     assert (metadata["n_replicas"], metadata["n_atoms"]) == (3, 3)
     assert metadata["units"] == {"positions": "nanometer", "energy": "kJ/mol", "forces": "kJ/(mol nm)"}
     assert metadata["versions"]["torch"] == torch.__version__

@@ -44,6 +44,18 @@ def test_no_momentum_and_no_angular_momentum_is_left(masses, molecule):
     assert np.abs(velocities).max() > 1e-5
 
 
+def test_replicas_of_different_isotopes_have_masses_of_their_own():
+    masses = np.array([WATER_MASSES, [15.999, 2.014, 2.014], [15.999, 1.008, 2.014]])
+    positions = turned(WATER, 3)
+    velocities = thermal_velocities(masses, positions, 300.0, seed=7)
+    for own, position, velocity in zip(masses, positions, velocities, strict=True):
+        linear, angular = momenta(velocity[None], own, position[None])
+        assert max(np.abs(linear).max(), np.abs(angular).max()) < 1e-12
+    alone = kinetic_energy(velocities[1], masses[1])
+    assert kinetic_energy(velocities, masses)[1] == pytest.approx(alone)
+    assert remove_overall_motion(velocities, masses, positions) == pytest.approx(velocities)
+
+
 def test_a_spinning_drifting_molecule_comes_to_rest():
     positions = turned(WATER, 1)
     spin = np.cross([0.1, -0.4, 0.2], positions[0] - WATER_MASSES @ positions[0] / WATER_MASSES.sum())
@@ -101,6 +113,7 @@ def test_an_atom_only_moves():
     [
         (WATER_MASSES, WATER, "n_replicas, n_atoms, 3"),
         (WATER_MASSES[:2], WATER[None], "n_replicas, n_atoms, 3"),
+        (np.array([WATER_MASSES, WATER_MASSES]), WATER[None], "n_replicas, n_atoms, 3"),
         (-WATER_MASSES, WATER[None], "must be positive"),
     ],
 )

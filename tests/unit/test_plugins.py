@@ -87,7 +87,7 @@ def test_a_plugin_offers_a_component(install_distribution):
         ("import acme_is_not_there", "ModuleNotFoundError: No module named 'acme_is_not_there'"),
         ("def densnet_components(:", "SyntaxError"),
         ("raise SystemExit('I quit')", "SystemExit: I quit"),
-        ("answer = 42", "it implements none of the hooks densnet_components and densnet_commands"),
+        ("answer = 42", "none of the hooks densnet_components, densnet_kinds, densnet_quantities, densnet_commands"),
         ("def densnet_components(): return []", "densnet_components is not marked; put @hookimpl"),
         (
             "from densnet_core.plugins import hookimpl\n@hookimpl\ndef densnet_component(): return []",
@@ -112,11 +112,13 @@ def test_a_plugin_offers_a_component(install_distribution):
         ),
         (good("sampler('two words')"), "name 'two words' is not a plain word"),
         (good("sampler('grid', target='Grid.Sampler')"), "is not of the form package.module:Class"),
-        (good("sampler('grid', api='one')"), "api 'one' is not of the form '1.0'"),
+        (good("sampler('grid', api='one')"), "api 'one' is not of the form '2.0'"),
         (
-            good("Component('sample', 'grid', 'a:B', 'a:C', '', '')"),
-            "kind 'sample' is unknown. Did you mean 'sampler'?",
+            "from densnet_core.plugins import hookimpl\n@hookimpl\ndef densnet_components(): pass",
+            "densnet_components returned None; expected a list of records",
         ),
+        (good("sampler('grid', requires='numpy')"), "requires 'numpy' is not a tuple of strings"),
+        (good("Component('Two Words', 'grid', 'a:B', 'a:C', '', '')"), "kind 'Two Words' is not a word"),
     ],
 )
 def test_a_broken_plugin_is_reported_and_harms_no_other(install_distribution, source, says):
@@ -168,10 +170,10 @@ def test_entry_points_of_one_name_in_two_distributions_both_load(install_distrib
 
 
 def test_another_major_version_of_the_interface_is_refused_naming_both(install_distribution):
-    install_distribution("acme-grid", good("sampler('old', api='2.0'), sampler('new', api='1.7')"), version="3.1")
+    install_distribution("acme-grid", good("sampler('old', api='1.0'), sampler('new', api='2.7')"), version="3.1")
     found = manager()
-    assert found.find(Kind.SAMPLER, "new").api == "1.7"
-    with pytest.raises(PluginError, match=r"acme-grid 3\.1 was made for version 2\.0 .* this core has 1\.0"):
+    assert found.find(Kind.SAMPLER, "new").api == "2.7"
+    with pytest.raises(PluginError, match=r"acme-grid 3\.1 was made for version 1\.0 .* this core has 2\.0"):
         found.find(Kind.SAMPLER, "old")
     assert states(found)["old"].startswith("refused: ")
 
@@ -183,7 +185,7 @@ kind = "reference"
 name = "orca"
 distribution = "acme-orca"
 install = "pip install acme-orca"
-api = ">=1.0,<2"
+api = ">=2.0,<3"
 stability = "beta"
 summary = "ORCA"
 """
@@ -262,7 +264,10 @@ def test_loading_a_component_names_what_it_lacks(install_distribution):
         load("module")
     with pytest.raises(PluginError, match=r"needs the program acme-program"):
         load("program")
-    with pytest.raises(PluginError, match=r"NoSampler is not a subclass of densnet_core\.sampling\.base:Sampler"):
+    with pytest.raises(
+        PluginError,
+        match=r"of acme-grid 1\.0 is broken: acme_grid:NoSampler is not a subclass of densnet_core\.sampling",
+    ):
         load("class")
     with pytest.raises(PluginError, match=r"acme_grid:Gone cannot be imported: AttributeError"):
         load("gone")
@@ -297,6 +302,6 @@ def test_the_manager_of_the_process_is_made_once():
 
 def test_a_component_record_is_immutable_and_names_the_interface_it_was_written_for():
     component = Component(Kind.SAMPLER, "grid", "a:B", "a:C", "A grid", "pip install it")
-    assert component.api == "1.0"
+    assert component.api == "2.0"
     with pytest.raises(AttributeError):
         component.name = "other"  # type: ignore[misc]

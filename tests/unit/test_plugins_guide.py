@@ -13,7 +13,9 @@ import pytest
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.hookspecs import ENTRY_POINT_GROUP, HOOKS
 from densnet_core.plugins.manager import Manager
+from densnet_core.sampling.base import SamplingContext
 from densnet_core.structures import Structure
+from densnet_core.testing.suites import run_suite, suite_of
 from densnet_core.units import BOHR_TO_ANGSTROM
 
 GUIDE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -57,11 +59,26 @@ def test_the_guides_plugin_is_found_validated_and_does_what_it_says():
     assert steps.shape == (400, 3, 3)
     assert steps.std() * BOHR_TO_ANGSTROM == pytest.approx(0.03, rel=0.05)  # 3600 draws: standard error 1.2 %
 
+    other = sampler.sample(start, SamplingContext(stream=1))
+    assert not np.allclose(other[0].positions, start.positions + steps[0])
+
+
+@pytest.mark.usefixtures("guide_plugin")
+def test_the_guides_plugin_passes_the_suite_of_samplers_and_its_own_test_of_it():
+    manager = Manager(environment={})
+    suite = suite_of(manager, manager.find(Kind.SAMPLER, "rattle"))
+    assert [finding for finding in run_suite(suite) if finding.outcome != "passed"] == []
+    shown = re.search(r"```python\n(from densnet_core\.testing\.sampler.*?)```", GUIDE, re.DOTALL)
+    names: dict[str, type] = {}
+    exec(shown[1], names)
+    assert [finding for finding in run_suite(names["TestRattle"]) if finding.outcome != "passed"] == []
+
 
 def test_the_guide_names_every_hook_and_every_interface():
     for hook in HOOKS:
         assert hook in GUIDE
     interfaces = re.findall(r"`(?:densnet_core\.)?(\w+\.\w+)\.([A-Z]\w+)`", GUIDE)
-    assert len(interfaces) == len(Kind)
+    described = {kind.interface.replace(":", ".") for kind in Manager(environment={}).kinds().values()}
+    assert {f"densnet_core.{module}.{name}" for module, name in interfaces} == described
     for module, name in interfaces:
         assert hasattr(importlib.import_module(f"densnet_core.{module}"), name)
