@@ -7,7 +7,7 @@ with small ones::
         def make_backbone(self, shape: BackboneShape) -> Backbone:
             return MyBackbone(shape, MyOptions())
 
-The tests take no fixtures, so ``densnet_core.testing.networks.failures(TestMyBackbone())`` runs them without pytest.
+The tests take no fixtures, so ``densnet_core.testing.comparisons.failures(TestMyBackbone())`` runs them without pytest.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ from torch import Tensor
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.models.backbone import Backbone, BackboneShape, cast_parameters
 from densnet_core.structures import Array, Structure
+from densnet_core.testing.comparisons import (
+    TOLERANCE,
+    assert_close,
+    assert_exportable,
+    assert_learnable,
+    assert_slope,
+    assert_smooth_at_cutoff,
+    assert_that,
+    gradient,
+)
 from densnet_core.testing.network_data import (
     AMMONIA,
     ELEMENTS,
@@ -36,24 +46,16 @@ from densnet_core.testing.network_data import (
     moved,
     renumbered,
     together,
-    transformed_data,
     turned,
 )
 from densnet_core.testing.networks import (
     SINGLE,
-    TOLERANCE,
     TRANSFORMATIONS,
     as_after_training,
-    assert_close,
-    assert_exportable,
-    assert_slope,
-    assert_smooth_at_cutoff,
-    assert_that,
-    buffers_of,
+    assert_statistics,
     far_shift,
     feature_rotation,
     frozen,
-    gradient,
     on_a_grid,
     tensors_of,
 )
@@ -186,7 +188,7 @@ class BackboneTests(ABC):
         for shape in self.shapes:
             backbone, graph = self.backbone(shape), graph_of([FORMALDEHYDE])
             entry, scalar = input_features(backbone, graph), scalar_of(backbone, graph)
-            assert_slope(partial(scalar, entry=entry), graph.positions, f"The gradient in positions for {shape}")
+            assert_slope(of_positions(scalar, entry), graph.positions, f"The gradient in positions for {shape}")
             if entry is not None:
                 of_entry = partial(scalar, graph.positions)
                 assert_slope(of_entry, entry, f"The gradient in input features for {shape}")
@@ -196,41 +198,21 @@ class BackboneTests(ABC):
         for shape in self.shapes:
             backbone, graph = self.backbone(shape), graph_of([AMMONIA])
             entry, scalar = input_features(backbone, graph), scalar_of(backbone, graph)
-            parameters = [p for p in backbone.parameters() if p.requires_grad]
-            directions = [torch.randn(p.shape, generator=generator(4), dtype=p.dtype) for p in parameters]
 
             def loss(scalar: Scalar = scalar, graph: Graph = graph, entry: Tensor | None = entry) -> Tensor:
                 positions = graph.positions.clone().requires_grad_()
                 (forces,) = torch.autograd.grad(scalar(positions, entry), positions, create_graph=True)
                 return (forces**2).sum()
 
-            slopes = torch.autograd.grad(loss(), parameters, allow_unused=True)
-            found = sum((s * d).sum() for s, d in zip(slopes, directions, strict=True) if s is not None)
-            values = []
-            for step in (-2, 1, 1, 1, 1):
-                for parameter, direction in zip(parameters, directions, strict=True):
-                    parameter.data += step * 1e-4 * direction
-                values.append(loss().detach())
-            expected = (8.0 * (values[3] - values[1]) - (values[4] - values[0])) / 12e-4
-            assert_close(torch.as_tensor(found), expected, 1e-5, f"The gradient of a loss of forces for {shape}")
+            what = f"The gradient of a loss of forces in the parameters for {shape}"
+            assert_learnable(loss, list(backbone.parameters()), what)
 
     def test_statistics_do_not_depend_on_how_the_data_are_given(self) -> None:
         data = example_data(example_specification())
         for shape in self.shapes:
             torch.manual_seed(0)
             backbone = self.make_backbone(shape)
-            before = {name: p.detach().clone() for name, p in backbone.named_parameters()}
-            backbone.fit_statistics(data)
-            first = buffers_of(backbone)
-            backbone.fit_statistics(data)
-            for name, value in buffers_of(backbone).items():
-                assert_close(value.double(), first[name].double(), 0.0, f"Buffer {name} fitted again")
-            backbone.fit_statistics(transformed_data(data, example_specification()))
-            for name, value in buffers_of(backbone).items():
-                what = f"Buffer {name} from turned, moved and renumbered molecules"
-                assert_close(value.double(), first[name].double(), self.tolerance, what)
-            for name, parameter in backbone.named_parameters():
-                assert_that(bool((parameter == before[name]).all()), f"fit_statistics changes the parameter {name}.")
+            assert_statistics(backbone, backbone.fit_statistics, data, example_specification(), self.tolerance)
 
     def test_features_have_a_sane_size(self) -> None:
         for shape in self.shapes:
@@ -251,7 +233,7 @@ class BackboneTests(ABC):
             assert_that(bool(torch.isfinite(found).all()), f"Features of a lone atom for {shape} are not finite.")
             assert_that(not bool(found[1:].any()), f"A lone atom has features of l > 0 for {shape}.")
             entry, scalar = input_features(backbone, graph), scalar_of(backbone, graph)
-            force = gradient(partial(scalar, entry=entry), graph.positions)
+            force = gradient(of_positions(scalar, entry), graph.positions)
             assert_that(not bool(force.any()), f"A lone atom feels a force: {force.tolist()}.")
 
     def test_elements_are_told_apart(self) -> None:
@@ -354,6 +336,11 @@ def scalar_of(backbone: Backbone, graph: Graph) -> Scalar:
     return scalar
 
 
+def of_positions(scalar: Scalar, entry: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """The scalar as a function of the positions alone."""
+    return lambda positions: scalar(positions, entry)
+
+
 def of_distance(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     """From a distance to four projections of the features of a pair of atoms."""
     graph = graph_of([Structure(np.array([8, 6]), np.array([[0.0, 0.0, 0.0], [0.6, 0.0, 0.8]]))])
@@ -362,7 +349,8 @@ def of_distance(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     def function(distance: Tensor) -> Tensor:
         features = backbone(graph.with_positions(graph.positions * distance), species, entry).flatten()
         directions = torch.randn(4, len(features), generator=generator(6), dtype=features.dtype)
-        return directions @ features / len(features) ** 0.5
+        result: Tensor = directions @ features / len(features) ** 0.5
+        return result
 
     return function
 

@@ -7,7 +7,7 @@ density model of the suites unless it reads others::
         def make_model(self, specification: DensitySpecification) -> EnergyModel:
             return MyModel(specification, MyOptions(), NeighbourBackbone)
 
-The tests take no fixtures, so ``densnet_core.testing.networks.failures(TestMyModel())`` runs them without pytest.
+The tests take no fixtures, so ``densnet_core.testing.comparisons.failures(TestMyModel())`` runs them without pytest.
 """
 
 from __future__ import annotations
@@ -30,11 +30,19 @@ from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.models.backbone import cast_parameters
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
-from densnet_core.models.inputs import check_graph, check_specification
 from densnet_core.models.statistics import energy_unit
 from densnet_core.potentials.outputs import common_cutoff, energy_outputs
 from densnet_core.structures import Structure
-from densnet_core.testing.density_model import Declared, densities_of, in_state
+from densnet_core.testing.comparisons import (
+    TOLERANCE,
+    assert_close,
+    assert_exportable,
+    assert_learnable,
+    assert_slope,
+    assert_smooth_at_cutoff,
+    assert_that,
+    slope,
+)
 from densnet_core.testing.neighbours import NeighbourDensityModel
 from densnet_core.testing.network_data import (
     CATION,
@@ -49,27 +57,22 @@ from densnet_core.testing.network_data import (
     renumbered,
     states_for,
     together,
-    transformed_data,
     turned,
 )
 from densnet_core.testing.networks import (
     SINGLE,
-    TOLERANCE,
     TRANSFORMATIONS,
     as_after_training,
-    assert_close,
-    assert_exportable,
-    assert_refused,
-    assert_slope,
-    assert_smooth_at_cutoff,
-    assert_that,
-    buffers_of,
+    assert_loss_falls,
+    assert_optional_inputs,
+    assert_states_declared,
+    assert_statistics,
+    densities_of,
     energies_and_forces,
     far_shift,
     frozen,
-    losses_of_training,
+    in_state,
     on_a_grid,
-    slope,
     tensors_of,
 )
 
@@ -262,23 +265,12 @@ class EnergyModelTests(ABC):
         """The gradient in the parameters of a loss of forces, against differences."""
         density, energy = self.models()
         graph = graph_of([WATER])
-        parameters = list(energy.parameters())
-        random = torch.Generator().manual_seed(4)
-        directions = [torch.randn(p.shape, generator=random, dtype=p.dtype) for p in parameters]
 
         def loss() -> Tensor:
             found, _ = energy_outputs(density, energy, graph, training=True)
             return (found["forces"] ** 2).sum()
 
-        slopes = torch.autograd.grad(loss(), parameters, allow_unused=True)
-        found = sum((s * d).sum() for s, d in zip(slopes, directions, strict=True) if s is not None)
-        values = []
-        for step in (-2, 1, 1, 1, 1):
-            for parameter, direction in zip(parameters, directions, strict=True):
-                parameter.data += step * 1e-4 * direction
-            values.append(loss().detach())
-        expected = (8.0 * (values[3] - values[1]) - (values[4] - values[0])) / 12e-4
-        assert_close(torch.as_tensor(found), expected, 1e-5, "The gradient of a loss of forces in the parameters")
+        assert_learnable(loss, list(energy.parameters()), "The gradient of a loss of forces in the parameters")
 
     def test_a_lone_atom_feels_no_force(self) -> None:
         energies, forces = energies_and_forces(*self.models(), graph_of([CARBON]))
@@ -318,43 +310,17 @@ class EnergyModelTests(ABC):
 
     def test_states_that_are_not_declared_are_refused(self) -> None:
         """By the core, from ``inputs``: what varies within the training data must be used."""
-        _, energy = self.models()
-        declared = Declared(energy.inputs, example_specification(states_for(frozenset({"charge", "multiplicity"}))))
-        missing = {"charge", "multiplicity"} - energy.inputs
-        if missing:
-            assert_refused(lambda: check_specification(declared), f"Training data in which {missing} differ")
-        else:
-            check_specification(declared)
+        assert_states_declared(self.models()[1].inputs)
 
     def test_optional_parts_of_a_graph_are_declared(self) -> None:
         density, energy = self.models()
-        plain = graph_of([WATER])
-        extended = {
-            "field": replace(plain, field=torch.tensor([[0.01, 0.0, 0.02]], dtype=torch.float64)),
-            "level": replace(plain, level=torch.tensor([0])),
-            "cell": replace(plain, cell=60.0 * torch.eye(3, dtype=torch.float64)[None]),
-        }
-        for name, graph in extended.items():
-            if name not in energy.inputs:
-                assert_refused(partial(check_graph, [energy], graph), f"A graph with {name}")
-        if "field" in energy.inputs:
-            held = densities_of(density, plain)
-            one, two = (float(total_energy(energy, g, held).detach()) for g in (plain, extended["field"]))
-            assert_that(one != two, "A field is declared as an input and changes nothing.")
+        held = densities_of(density, graph_of([WATER]))
+        assert_optional_inputs(energy, lambda graph: total_energy(energy, graph, held).detach())
 
     def test_statistics_do_not_depend_on_how_the_data_are_given(self) -> None:
         density, energy, data = self.untrained()
-        parameters = {name: p.detach().clone() for name, p in energy.named_parameters()}
-        first = buffers_of(energy)
-        energy.fit_statistics(transformed_data(data, energy.specification), density)
-        for name, value in buffers_of(energy).items():
-            what = f"Buffer {name} from turned, moved and renumbered molecules"
-            assert_close(value.double(), first[name].double(), 100 * self.tolerance, what)
-        energy.fit_statistics(data, density)
-        for name, value in buffers_of(energy).items():
-            assert_close(value.double(), first[name].double(), 1e-14, f"Buffer {name} fitted again")
-        for name, parameter in energy.named_parameters():
-            assert_that(bool((parameter == parameters[name]).all()), f"fit_statistics changes the parameter {name}.")
+        fit = partial(energy.fit_statistics, density_model=density)
+        assert_statistics(energy, fit, data, energy.specification, 100 * self.tolerance)
 
     def test_statistics_need_no_reference_densities(self) -> None:
         """A data set of energies and forces alone is enough: predicted densities are at hand."""
@@ -414,13 +380,7 @@ class EnergyModelTests(ABC):
             return ((per_atom / unit) ** 2).mean() + (((found["forces"] - forces) / unit) ** 2).mean()
 
         with frozen(density):
-            told = losses_of_training([energy], loss)
-        idle = [name for name, parameter in energy.named_parameters() if parameter.grad is None]
-        assert_that(not idle, f"Parameters without a gradient: {', '.join(idle)}.")
-        assert_that(
-            told[-1] < 0.9 * told[0],
-            f"Twenty steps of Adam take the loss from {told[0]:.3g} to {told[-1]:.3g}; it should fall.",
-        )
+            assert_loss_falls(energy, loss)
 
 
 def total_energy(energy: EnergyModel, graph: Graph, densities: Mapping[str, Expansion]) -> Tensor:

@@ -115,7 +115,7 @@ class NeighbourDensityModel(DensityModel):
         self.cutoff = CUTOFF
         self.layout = layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
         self.n_elements = n = len(specification.elements)
-        self.radial = nn.Parameter(0.5 * torch.randn(n * n, N_RADIAL, (layout.l_max + 1) * layout.width))
+        self.radial = nn.Parameter(0.1 * torch.randn(n * n, N_RADIAL, (layout.l_max + 1) * layout.width))
         self.potentials = nn.Parameter(torch.randn(n, N_RADIAL))
         self.scale: Tensor
         self.offset: Tensor
@@ -151,5 +151,5 @@ class NeighbourDensityModel(DensityModel):
         """(n_atoms,) equal shares of the fragment's charge, and flows that leave one atom as they enter another."""
         shares = graph.charge / graph.sum_over_fragments(torch.ones(graph.n_atoms, dtype=torch.float64))
         steps = self.potentials[species[graph.senders]] - self.potentials[species[graph.receivers]]
-        flows = 0.1 * (radial * steps).sum(-1).to(torch.float64)
+        flows = 0.02 * (radial * steps).sum(-1).to(torch.float64)
         return shares[graph.fragment].index_add(0, graph.receivers, flows)

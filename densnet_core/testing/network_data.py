@@ -172,7 +172,7 @@ def turned(structure: Structure, matrix: Array) -> Structure:
     return structure.with_positions(structure.positions @ matrix.T)
 
 
-def moved(structure: Structure, shift: Sequence[float]) -> Structure:
+def moved(structure: Structure, shift: Sequence[float] | Array) -> Structure:
     """The molecule elsewhere; ``shift`` in bohr."""
     return structure.with_positions(structure.positions + np.asarray(shift))
 

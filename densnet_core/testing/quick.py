@@ -16,22 +16,20 @@ from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.structures import Structure
+from densnet_core.testing.comparisons import assert_exportable, difference, slope
 from densnet_core.testing.network_data import labelled, moved, turned
 from densnet_core.testing.networks import (
     SINGLE,
     TRANSFORMATIONS,
     as_after_training,
-    assert_exportable,
     coefficient_rotation,
     degrees_of,
-    difference,
     electron_counts,
     energies_and_forces,
     far_shift,
     frozen,
     in_double_precision,
     on_a_grid,
-    slope,
 )
 
 TOLERANCE = 1e-6

@@ -12,8 +12,8 @@ from densnet_core.models.backbone import Backbone
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.testing.backbone import BackboneTests
+from densnet_core.testing.comparisons import failures
 from densnet_core.testing.network_data import WATER, example_specification
-from densnet_core.testing.networks import failures
 from densnet_core.testing.quick import quick_check
 
 sys.path.insert(0, str(Path(__file__).parent / "broken"))
@@ -48,7 +48,10 @@ def test_what_the_faults_are_made_from_has_none() -> None:
         (broken.density_suite(broken.Equivariant), broken.DENSITY_MODELS),
         (broken.energy_suite(broken.EquivariantEnergy), broken.ENERGY_MODELS),
     ):
-        for name in {*table.values()} - {"test_a_response_turns_as_a_vector_and_may_be_symmetric"}:
+        for name in {*table.values()} - {
+            "test_a_response_turns_as_a_vector_and_may_be_symmetric",
+            "test_it_can_be_exported",
+        }:
             getattr(suite, name)()
 
 
@@ -90,11 +93,11 @@ def test_the_quick_check_passes_and_leaves_the_networks_alone() -> None:
          r"wrong order"),
         (broken.LostElectrons, broken.EquivariantEnergy, r"LostElectrons gives H2O holds .* electrons; expected 0"),
         (broken.DensityWithNoise, broken.EquivariantEnergy, r"random numbers are drawn"),
-        (broken.DensityWithDecision, broken.EquivariantEnergy, r"DensityWithDecision.* cannot be exported.*torch.where"),
+        (broken.DensityWithDecision, broken.EquivariantEnergy, r"DensityWithDecision.* cannot be exported"),
         (broken.Undeclared, broken.EquivariantEnergy, r"Undeclared returns density, but declares"),
         (broken.Equivariant, broken.DetachedDensity, r"DetachedDensity and Equivariant is .* by autograd and"),
         (broken.Equivariant, broken.EnergyOfPlaces, r"EnergyOfPlaces gives H2O moved far away differs by"),
-        (broken.Equivariant, broken.SummedInSinglePrecision, r"SummedInSinglePrecision returns energy \(1,\) torch.float"),
+        (broken.Equivariant, broken.SummedInSinglePrecision, r"SummedInSinglePrecision returns energy \(1,\) "),
     ],
     ids=lambda one: one.__name__ if isinstance(one, type) else "",
 )  # fmt: skip

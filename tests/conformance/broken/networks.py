@@ -283,6 +283,13 @@ class OrientedScale(Equivariant):
         self.scale *= float(np.mean(z))
 
 
+class FarFromData(Equivariant):
+    """Statistics that nobody took."""
+
+    def fit_statistics(self, dataset: Dataset) -> None:
+        self.scale *= 1e4
+
+
 class WithoutTraining(Equivariant):
     """The head is not connected: nothing is learned."""
 
@@ -314,6 +321,7 @@ DENSITY_MODELS: Final[dict[type[DensityModel], str]] = {
     Undeclared: "test_it_returns_the_densities_that_it_declares",
     SinglePrecision: "test_it_returns_the_densities_that_it_declares",
     OrientedScale: "test_statistics_do_not_depend_on_how_the_data_are_given",
+    FarFromData: "test_training_starts_near_the_data",
     WithoutTraining: "test_training_lowers_the_loss",
     WrongResponse: "test_a_response_turns_as_a_vector_and_may_be_symmetric",
 }
