@@ -145,8 +145,8 @@ def _density(structure: Structure, specification: DensitySpecification) -> tuple
     functions = MolecularBasis(specification.label_basis, structure.numbers)
     metric = two_center(specification.metric, functions, positions)
     projection = two_center(specification.metric, functions, positions, sources, centres)
-    constraints = moment_constraints(functions, positions, -float(structure.charge))
-    fit = fit_density(metric, projection @ (electrons / sources.electron_counts()), constraints)
+    charge = moment_constraints(functions, positions, -float(structure.charge))
+    fit = fit_density(metric, projection @ (electrons / sources.electron_counts()), charge)
     return fit.coefficients, np.asarray(-(torch.tensor(fit.coefficients) @ functions.dipoles(positions)).numpy())
 
 
