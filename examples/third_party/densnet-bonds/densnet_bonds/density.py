@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
+from densnet_bonds.config import BondsOptions
+from densnet_bonds.features import BondFeatures, Bonds, in_layout_order
+from densnet_bonds.flow import BondFlow, gains
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
@@ -13,11 +18,6 @@ from densnet_core.models.backbone import MakeBackbone
 from densnet_core.models.density import DensityModel
 from densnet_core.models.layout import CoefficientLayout
 from densnet_core.models.statistics import amplitude_statistics, charge_scale, training_amplitudes
-from torch import Tensor, nn
-
-from densnet_bonds.config import BondsOptions
-from densnet_bonds.features import BondFeatures, Bonds, in_layout_order
-from densnet_bonds.flow import BondFlow, gains
 
 
 class BondsDensityModel(DensityModel):
@@ -73,16 +73,16 @@ class BondsDensityModel(DensityModel):
         species = self.layout.species(graph.numbers)
         return {"density": self.density(graph, species, *self.features(graph, species))}
 
-    def density(
-        self, graph: Graph, species: Tensor, bonds: Bonds, scalars: Tensor, tensors: list[Tensor]
-    ) -> Expansion:
+    def density(self, graph: Graph, species: Tensor, bonds: Bonds, scalars: Tensor, tensors: list[Tensor]) -> Expansion:
         """The difference to the superposed atoms; from the heads on in float64, whatever the network's precision."""
         weights = self.head[species]
         raw = [torch.einsum("amc,acw->amw", tensors[l_], weights[:, l_]) for l_ in range(self.layout.l_max + 1)]
         amplitudes = in_layout_order(raw).to(torch.float64) * per_component(self.layout, self.scale[species])
         s = amplitudes[0] + self.offset[species]
         atoms = graph.sum_over_fragments(torch.ones_like(graph.positions[:, 0]))
-        electrons = gains(graph, self.flow.sent(graph, species, bonds, scalars)) - (graph.charge / atoms)[graph.fragment]
+        electrons = (
+            gains(graph, self.flow.sent(graph, species, bonds, scalars)) - (graph.charge / atoms)[graph.fragment]
+        )
         s = with_electrons(self.layout, species, s, self.scale[species][:, 0], electrons)
         amplitudes = torch.cat([s[None], amplitudes[1:]])
         return Expansion(self.layout.coefficients(amplitudes, species, self.layout.flat_places(species)))

@@ -4,6 +4,7 @@ from densnet_bonds.config import BondsOptions
 from densnet_bonds.density import BondsDensityModel
 from densnet_bonds.energy import BondsEnergyModel
 from densnet_bonds.response import BondsResponseModel
+
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel

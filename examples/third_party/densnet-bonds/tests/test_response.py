@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from densnet_pyscf.backend import PySCFBackend
+
 from densnet_core.graphs.graph import graph_of
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import read_xyz
-from densnet_pyscf.backend import PySCFBackend
 
 EXAMPLES = Path(__file__).parents[1]
 
@@ -35,4 +36,6 @@ def test_the_polarizability_comes_out_of_the_model(tmp_path: Path) -> None:
     errors = np.linalg.norm(found - expected, axis=(1, 2)) / np.linalg.norm(expected, axis=(1, 2))
     assert errors.max() < 0.05, errors
     # Between geometries it varies by more than the errors: the model has learned more than the mean.
-    assert np.sqrt((errors**2).mean()) < 0.5 * np.linalg.norm(expected.std(axis=0)) / np.linalg.norm(expected.mean(axis=0))
+    assert np.sqrt((errors**2).mean()) < 0.5 * np.linalg.norm(expected.std(axis=0)) / np.linalg.norm(
+        expected.mean(axis=0)
+    )
