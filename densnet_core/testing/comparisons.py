@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
-from unittest import SkipTest
 
 import torch
 from torch import Tensor
@@ -50,19 +49,6 @@ def assert_refused(call: Callable[[], object], what: str) -> None:
     except InputError:
         return
     raise AssertionError(f"{what} is not refused; expected an InputError that says why.")
-
-
-def failures(suite: object) -> dict[str, str]:
-    """Run the tests of an instance of a suite without pytest: the names of those that fail, and why."""
-    found = {}
-    for name in sorted(name for name in dir(suite) if name.startswith("test_")):
-        try:
-            getattr(suite, name)()
-        except SkipTest:
-            continue
-        except Exception as error:
-            found[name] = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
-    return found
 
 
 def gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

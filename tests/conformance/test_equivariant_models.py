@@ -1,6 +1,5 @@
 """The models that ship with the core pass the core's suites, on both backbones that are at hand."""
 
-import pytest
 from densnet_e3nn.backbone import E3nnBackbone
 from densnet_e3nn.config import E3nnOptions
 
@@ -18,11 +17,6 @@ from densnet_core.testing.neighbours import NeighbourBackbone, NeighbourDensityM
 SMALL = E3nnOptions(channels=6, layers=2, l_max=2, l_max_edge=2, radial_functions=5, radial_width=8)
 
 
-flows_start_too_large = pytest.mark.xfail(
-    strict=True, reason="ChargeFlow starts with flows of up to 1800 times its unit of charge"
-)
-
-
 def small_backbone(shape: BackboneShape) -> Backbone:
     return E3nnBackbone(shape, SMALL)
 
@@ -33,10 +27,6 @@ class TestEquivariantDensityModel(DensityModelTests):
     def make_model(self, specification: DensitySpecification) -> DensityModel:
         return EquivariantDensityModel(specification, DensityModelOptions(state_channels=4), small_backbone)
 
-    @flows_start_too_large
-    def test_training_starts_near_the_data(self) -> None:
-        super().test_training_starts_near_the_data()
-
 
 class TestMovingExponents(DensityModelTests):
     largest_factor = 1.5
@@ -44,10 +34,6 @@ class TestMovingExponents(DensityModelTests):
 
     def make_model(self, specification: DensitySpecification) -> DensityModel:
         return EquivariantDensityModel(specification, DensityModelOptions(state_channels=4), NeighbourBackbone)
-
-    @flows_start_too_large
-    def test_training_starts_near_the_data(self) -> None:
-        super().test_training_starts_near_the_data()
 
 
 class TestNeighbourDensityModel(DensityModelTests):
