@@ -21,6 +21,7 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import EvenTempered, even_tempered
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets.dataset import Dataset
+from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification, State
 from densnet_core.fragments import Fragment
@@ -144,8 +145,8 @@ def _density(structure: Structure, specification: DensitySpecification) -> tuple
     functions = MolecularBasis(specification.label_basis, structure.numbers)
     metric = two_center(specification.metric, functions, positions)
     projection = two_center(specification.metric, functions, positions, sources, centres)
-    counts = functions.electron_counts()
-    fit = fit_density(metric, projection @ (electrons / sources.electron_counts()), counts, -float(structure.charge))
+    charge = moment_constraints(functions, positions, -float(structure.charge))
+    fit = fit_density(metric, projection @ (electrons / sources.electron_counts()), charge)
     return fit.coefficients, np.asarray(-(torch.tensor(fit.coefficients) @ functions.dipoles(positions)).numpy())
 
 
