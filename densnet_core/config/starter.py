@@ -125,8 +125,13 @@ def _entry(key: str, field: FieldInfo, value: Any) -> Iterator[str]:
         yield from (*_comment(field.description or ""), setting)
 
 
-def _example_tables(header: str, example: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _example_tables(header: str, example: Mapping[str, Any]) -> Iterator[str]:
+    plain = {key: value for key, value in example.items() if not isinstance(value, Mapping)}
+    if plain:
+        yield from (f"# [{header}]", *(f"# {key} = {_toml(value)}" for key, value in plain.items()))
     for key, rows in example.items():
+        if key in plain:
+            continue
         yield f"# [{header}.{key}]"
         for name, row in rows.items():
             yield f"# {name} = {_toml(row)}"

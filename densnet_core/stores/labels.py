@@ -27,11 +27,12 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 
 
 def announced_quantities() -> dict[str, Quantity]:
-    """The quantities that the core and the installed plugins announce, by name."""
+    """The quantities that installed plugins announce, by name; the core's labels have columns of their own."""
+    from densnet_core.plugins.builtin import densnet_quantities
     from densnet_core.plugins.manager import get_manager
 
-    found: dict[str, Quantity] = getattr(get_manager(), "quantities", dict)()
-    return found
+    own = {record.name for record in densnet_quantities()}
+    return {name: quantity for name, quantity in get_manager().quantities().items() if name not in own}
 
 
 class MissingLabelError(DataError, AttributeError):

@@ -17,7 +17,7 @@ def quantities_record(quantities: Mapping[str, Quantity]) -> dict[str, Any]:
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in ("name", "reference", "output")}
+    return {key: value for key, value in record.items() if key not in ("name", "reference", "output", "densities")}
 
 
 def quantities_from(record: Any) -> dict[str, Quantity]:
@@ -44,7 +44,7 @@ def common_quantities(where: str, known: Mapping[str, Quantity], others: Mapping
     merged = dict(known)
     for name, quantity in others.items():
         check_quantity(quantity)
-        plain = replace(quantity, name=name, reference=None, output=None)
+        plain = replace(quantity, name=name, reference=None, output=None, densities=("density",))
         there = merged.setdefault(name, plain)
         for what in ("unit", "per", "rank", "extensive", "depends_on_origin"):
             one, two = getattr(there, what), getattr(plain, what)
