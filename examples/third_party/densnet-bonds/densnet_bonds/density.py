@@ -73,16 +73,16 @@ class BondsDensityModel(DensityModel):
         species = self.layout.species(graph.numbers)
         return {"density": self.density(graph, species, *self.features(graph, species))}
 
-    def density(
-        self, graph: Graph, species: Tensor, bonds: Bonds, scalars: Tensor, tensors: list[Tensor]
-    ) -> Expansion:
+    def density(self, graph: Graph, species: Tensor, bonds: Bonds, scalars: Tensor, tensors: list[Tensor]) -> Expansion:
         """The difference to the superposed atoms; from the heads on in float64, whatever the network's precision."""
         weights = self.head[species]
         raw = [torch.einsum("amc,acw->amw", tensors[l_], weights[:, l_]) for l_ in range(self.layout.l_max + 1)]
         amplitudes = in_layout_order(raw).to(torch.float64) * per_component(self.layout, self.scale[species])
         s = amplitudes[0] + self.offset[species]
         atoms = graph.sum_over_fragments(torch.ones_like(graph.positions[:, 0]))
-        electrons = gains(graph, self.flow.sent(graph, species, bonds, scalars)) - (graph.charge / atoms)[graph.fragment]
+        electrons = (
+            gains(graph, self.flow.sent(graph, species, bonds, scalars)) - (graph.charge / atoms)[graph.fragment]
+        )
         s = with_electrons(self.layout, species, s, self.scale[species][:, 0], electrons)
         amplitudes = torch.cat([s[None], amplitudes[1:]])
         return Expansion(self.layout.coefficients(amplitudes, species, self.layout.flat_places(species)))

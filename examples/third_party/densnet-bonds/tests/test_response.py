@@ -32,7 +32,9 @@ def test_the_polarizability_comes_out_of_the_model(tmp_path: Path) -> None:
     found = model.evaluate(graph_of(frames, model.cutoff), ("polarizability",))["polarizability"].numpy()
     backend = PySCFBackend(LevelOfTheory("HF", "6-31G"))
     expected = np.array([backend.compute(one, ("polarizability",)).polarizability for one in frames])
-    errors = np.linalg.norm(found - expected, axis=(1, 2)) / np.linalg.norm(expected, axis=(1, 2))
+    sizes = np.linalg.norm(expected, axis=(1, 2))
+    errors = np.linalg.norm(found - expected, axis=(1, 2)) / sizes
     assert errors.max() < 0.05, errors
-    # Between geometries it varies by more than the errors: the model has learned more than the mean.
-    assert np.sqrt((errors**2).mean()) < 0.5 * np.linalg.norm(expected.std(axis=0)) / np.linalg.norm(expected.mean(axis=0))
+    # How it changes with the geometry was learned, too. Eigenvalues do not know that the frames are turned.
+    spread = np.linalg.eigvalsh(expected) - np.linalg.eigvalsh(expected).mean(axis=0)
+    assert np.sqrt((errors**2).mean()) < 0.5 * np.sqrt((spread**2).sum(axis=1).mean()) / sizes.mean(), errors
