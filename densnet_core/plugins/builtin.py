@@ -26,16 +26,19 @@ def densnet_kinds() -> list[KindDescription]:
             Kind.BACKBONE,
             "densnet_core.models.backbone:Backbone",
             "Equivariant network that our models stand on",
+            suite="densnet_core.testing.backbone:BackboneTests",
         ),
         KindDescription(
             Kind.DENSITY_MODEL,
             "densnet_core.models.density:DensityModel",
             "Network from geometries to densities",
+            suite="densnet_core.testing.density_model:DensityModelTests",
         ),
         KindDescription(
             Kind.ENERGY_MODEL,
             "densnet_core.models.energy:EnergyModel",
             "Network from geometries and densities to energies",
+            suite="densnet_core.testing.energy_model:EnergyModelTests",
         ),
         KindDescription(
             Kind.MD_ENGINE,

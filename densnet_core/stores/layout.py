@@ -191,6 +191,9 @@ def structure_of(rows: Mapping[str, Any]) -> Structure:
 class FrameTable(Table):
     """The frames of a reference store in the format of today."""
 
+    _presence: list[tuple[str, NDArray[np.bool_]]] | None = None
+    """Optional columns and which frames have them, once asked for."""
+
     def rows(self, column: str, index: int) -> AnyArray:
         """The rows of a frame in an optional column; none if it has none. Not to be modified."""
         return self.value(column, index) if column in self.columns else np.empty(0)
@@ -203,12 +206,18 @@ class FrameTable(Table):
 
     def present(self, index: int) -> tuple[str, ...]:
         """The optional columns of which a frame has rows."""
-        spans = ((name, self.span(name, index)) for name, column in self.columns.items() if column.optional)
-        return tuple(name for name, (start, stop) in spans if stop > start)
+        if self._presence is None:
+            names = (name for name, column in self.columns.items() if column.optional)
+            self._presence = [(name, self.presence(name)) for name in names]
+        return tuple(name for name, there in self._presence if there[index])
 
     def all_rows(self, column: str) -> AnyArray:
         """The rows of all frames in an optional column. Not to be modified."""
         return self.whole(column) if column in self.columns else np.empty(0)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._presence = None
 
     def today(self, frame: Frame) -> Frame:
         """Rows of ``block`` as ``append`` takes them."""

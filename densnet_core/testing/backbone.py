@@ -7,12 +7,12 @@ with small ones::
         def make_backbone(self, shape: BackboneShape) -> Backbone:
             return MyBackbone(shape, MyOptions())
 
-The tests take no fixtures, so ``densnet_core.testing.comparisons.failures(TestMyBackbone())`` runs them without pytest.
+The tests take no fixtures: ``densnet plugins check`` runs them on an installed component.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -59,15 +59,17 @@ from densnet_core.testing.networks import (
     on_a_grid,
     tensors_of,
 )
+from densnet_core.testing.suites import ConformanceSuite
 
 SHAPES: Final = (BackboneShape(ELEMENTS, -1, 0, 3), BackboneShape(ELEMENTS, 2, 5, 2), BackboneShape(ELEMENTS, 2, 5, 0))
 """As density models, later stages and energy models ask for: without and with input features."""
 CARBON: Final = Structure(np.array([6]), np.array([[0.3, -0.2, 0.9]]))
 
 
-class BackboneTests(ABC):
+class BackboneTests(ConformanceSuite):
     """What every backbone must do. Subclasses give ``make_backbone``; pytest finds the rest."""
 
+    maker = "make_backbone"
     shapes: ClassVar[Sequence[BackboneShape]] = SHAPES
     tolerance: ClassVar[float] = TOLERANCE
     """Relative, in float64; raise it only for coupling tables that are less precise."""

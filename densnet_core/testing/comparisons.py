@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
-from unittest import SkipTest
 
 import torch
 from torch import Tensor
@@ -50,19 +49,6 @@ def assert_refused(call: Callable[[], object], what: str) -> None:
     except InputError:
         return
     raise AssertionError(f"{what} is not refused; expected an InputError that says why.")
-
-
-def failures(suite: object) -> dict[str, str]:
-    """Run the tests of an instance of a suite without pytest: the names of those that fail, and why."""
-    found = {}
-    for name in sorted(name for name in dir(suite) if name.startswith("test_")):
-        try:
-            getattr(suite, name)()
-        except SkipTest:
-            continue
-        except Exception as error:
-            found[name] = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
-    return found
 
 
 def gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
@@ -166,3 +152,13 @@ def assert_exportable(
             found = flat(positions)
         for n, (one, other) in enumerate(zip(found, function(positions), strict=True)):
             assert_close(one, other.detach(), TOLERANCE, f"Output {n} of the exported {what} at another geometry")
+
+
+def at_distance(function: Callable[[Tensor], Tensor], places: Tensor, distance: Tensor) -> Tensor:
+    """A function of positions for a pair whose atoms are one bohr apart at the places."""
+    return function(places * distance)
+
+
+def total(function: Callable[[Tensor], Tensor], positions: Tensor) -> Tensor:
+    """Sum of the values of a function."""
+    return function(positions).sum()

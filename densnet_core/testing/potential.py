@@ -32,6 +32,8 @@ from torch import Tensor
 
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import OPTIONAL, Graph, graph_of
+from densnet_core.plugins.manager import get_manager
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
 from densnet_core.structures import Array, Structure
@@ -47,8 +49,6 @@ from densnet_core.testing.geometry import (
 from densnet_core.testing.suites import ConformanceSuite
 from densnet_core.units import BOHR_TO_NANOMETER, HARTREE_TO_KJ_PER_MOL, KJ_PER_MOL_NANOMETER
 
-RANKS = {"energy": 0, "forces": 1, "dipole": 1, "polarizability": 2}
-"""Cartesian axes of the outputs whose behaviour is known here."""
 FIELD = np.array([0.004, -0.007, 0.005])
 """On every molecule where the potential takes a field, hartree/(e bohr)."""
 
@@ -90,9 +90,10 @@ class PotentialTests(ConformanceSuite):
         return sorted(self.potential.outputs)
 
     @cached_property
-    def known(self) -> list[str]:
-        """Outputs of which the behaviour is known here."""
-        return [name for name in self.names if name in RANKS]
+    def known(self) -> dict[str, Quantity]:
+        """Outputs whose behaviour is known, because they are announced: all but those of basis functions."""
+        announced = get_manager().quantities()
+        return {name: announced[name] for name in self.names if name in announced and announced[name].per != "function"}
 
     def graph(self, structures: Sequence[Structure], cutoff: float | None = None, field: Array = FIELD) -> Graph:
         """Graph of molecules, in a field (3,) and at the first level if the potential takes those."""
@@ -126,16 +127,14 @@ class PotentialTests(ConformanceSuite):
         graph = self.graph(structures)
         outputs = self.potential.evaluate(graph, self.names)
         assert set(outputs) == set(self.names)
-        molecules = len(structures)
-        shapes = {"energy": (molecules,), "forces": (graph.n_atoms, 3), "dipole": (molecules, 3)}
-        shapes["polarizability"] = (molecules, 3, 3)
+        count = {"molecule": len(structures), "atom": graph.n_atoms}
         for name, value in outputs.items():
             assert isinstance(value, Tensor), name
             assert value.dtype == torch.float64, f"{name} is {value.dtype}; outputs are float64"
             assert not value.requires_grad, f"{name} carries a gradient"
             assert bool(torch.isfinite(value).all()), name
-            if name in shapes:
-                assert tuple(value.shape) == shapes[name], name
+            if name in self.known:
+                assert tuple(value.shape) == (count[self.known[name].per], *[3] * self.known[name].rank), name
 
     def test_fewer_outputs_have_the_same_numbers(self) -> None:
         graph = self.graph(self.structures())
@@ -208,9 +207,9 @@ class PotentialTests(ConformanceSuite):
             before = self.found(structure)
             for matrix in (rotation(1), rotation(2), -np.eye(3), -rotation(3)):
                 after = self.found(transformed(structure, matrix), field=matrix @ FIELD)
-                for name in self.known:
+                for name, quantity in self.known.items():
                     expected = before[name]
-                    for axis in range(expected.ndim - RANKS[name], expected.ndim):
+                    for axis in range(1, quantity.rank + 1):
                         expected = np.moveaxis(np.tensordot(matrix, expected, (1, axis)), 0, axis)
                     self.close(after[name], expected, f"{name} of {structure.formula}")
 
@@ -222,8 +221,9 @@ class PotentialTests(ConformanceSuite):
             before["energy"] = before["energy"] - pull
             if "dipole" in before:
                 before["dipole"] = before["dipole"] + structure.charge * np.array(shift)
-            for name in self.known:
-                self.close(after[name], before[name], f"{name} of {structure.formula}, moved by {shift}")
+            for name, quantity in self.known.items():
+                if name == "dipole" or not quantity.depends_on_origin:
+                    self.close(after[name], before[name], f"{name} of {structure.formula}, moved by {shift}")
 
     def test_the_order_of_atoms_does_not_matter(self) -> None:
         for structure in self.structures():
@@ -234,9 +234,9 @@ class PotentialTests(ConformanceSuite):
                     same = np.flatnonzero(structure.numbers == number)
                     order[same] = np.roll(same, 1)
             before, after = self.found(structure), self.found(permuted(structure, order))
-            before["forces"] = before["forces"][order]
-            for name in self.known:
-                self.close(after[name], before[name], f"{name} of {structure.formula}")
+            for name, quantity in self.known.items():
+                expected = before[name][order] if quantity.per == "atom" else before[name]
+                self.close(after[name], expected, f"{name} of {structure.formula}")
 
     def test_polarizabilities_are_symmetric(self) -> None:
         if "polarizability" in self.names:
@@ -278,10 +278,12 @@ class PotentialTests(ConformanceSuite):
             alone, apart = (self.found(molecule) for molecule in (one, other))
             for cutoff in (None, self.potential.cutoff):
                 together = self.of_graph(self.graph([both], cutoff))
-                what = f"{one.formula} and {other.formula}"
-                self.close(together["forces"], np.concatenate([alone["forces"], apart["forces"]]), f"forces on {what}")
-                for name in {"energy", "dipole", "polarizability"} & set(self.names):
-                    self.close(together[name], alone[name] + apart[name], f"{name} of {what}")
+                for name, quantity in self.known.items():
+                    what = f"{name} of {one.formula} and {other.formula}"
+                    if quantity.per == "atom":
+                        self.close(together[name], np.concatenate([alone[name], apart[name]]), what)
+                    elif quantity.extensive:
+                        self.close(together[name], alone[name] + apart[name], what)
 
     def test_energy_and_forces_are_smooth_at_the_cutoff(self) -> None:
         if self.potential.cutoff is None:

@@ -42,6 +42,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
+from densnet_core.testing.quick import quick_check
 from densnet_core.training.loop import LoopOptions
 from densnet_core.training.terms import wanted_labels, wanted_objectives
 from densnet_core.workflow.dynamics import (
@@ -116,6 +117,7 @@ class Run:
         self._told: set[str] = set()
         self._incomplete: dict[str, str] = {}
         self._checked = False
+        self._built: list[Any] = []
 
     # What the configuration makes
 
@@ -154,6 +156,7 @@ class Run:
             return
         specification = self._specification(self.given_basis)
         source = self.config.source.name
+        self._built = []
         for section, choice in zip(("density", "energy"), self._networks, strict=True):
             try:
                 with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
@@ -169,7 +172,17 @@ class Run:
                 raise ConfigError(
                     f"{source}: {section}.{min(given)}: the model {choice.model!r} takes no backbone; leave it out."
                 )
+            self._built.append(network)
         self._checked = True
+
+    def _check_symmetry(self) -> None:
+        """Equivariance, gradient and export of both networks, once for each state of their code: before any label."""
+        origins = {slot: one for slot, one in self._origins().items() if slot != "reference"}
+        key = key_of("networks", [choice.to_dict() for choice in self._networks], origins, self.given_basis.to_dict())
+        if not self.folder.is_current("networks", key):
+            density, energy = self._built
+            quick_check(density, energy, self.structure)
+            self.folder.finish("networks", key, 0.0)
 
     @property
     def store_path(self) -> Path:
@@ -191,6 +204,7 @@ class Run:
     @contextmanager
     def _stage(self, name: str, summary: str) -> Iterator[None]:
         self.check()
+        self._check_symmetry()
         self._told.add(name)
         self.reporter.stage_started(name, summary)
         started = time.monotonic()

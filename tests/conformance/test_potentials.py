@@ -17,6 +17,8 @@ from densnet_core.testing.potential import PotentialTests
 from densnet_core.testing.potentials import PairPotential, ValencePotential
 
 sys.path.insert(0, str(Path(__file__).parent / "broken"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+import network_examples as example
 import potentials as broken
 
 TESTS = [name for name in vars(PotentialTests) if name.startswith("test_")]
@@ -58,6 +60,14 @@ class TestPairs(PotentialTests):
 
     def structures(self) -> Sequence[Structure]:
         return broken.STRUCTURES
+
+
+class TestDenSNet(PotentialTests):
+    def make_potential(self) -> Potential:
+        return example.make_densnet(options=example.OPTIONS.model_copy(update={"layers": 1}))
+
+    def structures(self) -> Sequence[Structure]:
+        return [example.WATER, example.HYDROXIDE, example.CARBON]
 
 
 def suite(target: type[PairPotential]) -> PotentialTests:

@@ -11,13 +11,13 @@ import pytest
 
 from densnet_core.basis.library import basis_by_name
 from densnet_core.density.electron import ExpandedDensity
-from densnet_core.density.method import MOMENTS, FitMethod
+from densnet_core.density.method import MOMENTS, FitMethod, FitMetric, Moment
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DataError
 from densnet_core.reference.config import LocalExecutorOptions
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.local import LocalExecutor
-from densnet_core.reference.runner import BackendFactory
+from densnet_core.reference.runner import BackendFactory, atomic_densities
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Structure
 from densnet_core.testing.reference import BENT
@@ -45,12 +45,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferenceStore]:
         yield created
 
 
-@pytest.mark.parametrize("metric", ["coulomb", "weighted"])
-@pytest.mark.parametrize("exact", ["charge", "dipole", "quadrupole"])
-def test_prior_and_fit_have_the_moments_of_the_labels(store: ReferenceStore, metric: str, exact: str) -> None:
-    method = FitMethod(metric, exact)  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def prior() -> AtomicPrior:
+    return AtomicPrior.fit(atomic_densities(FACTORY, [1, 8], EXECUTOR))
+
+
+@pytest.mark.parametrize(
+    ("metric", "exact"),
+    [("coulomb", "charge"), ("coulomb", "dipole"), ("coulomb", "quadrupole"), ("weighted", "dipole")],
+)
+def test_prior_and_fit_have_the_moments_of_the_labels(
+    store: ReferenceStore, prior: AtomicPrior, metric: FitMetric, exact: Moment
+) -> None:
+    method = FitMethod(metric, exact)
     told: list[str] = []
-    fit = fit_into(store, FACTORY, BASIS, method, EXECUTOR, note=told.append)
+    fit = fit_into(store, FACTORY, BASIS, method, EXECUTOR, prior, note=told.append)
     assert fit.name == fit_name(BASIS, method)
     assert fit.name.endswith(f"{metric}-difference-" + "+".join(method.constraints))
     assert fit.constraints == method.constraints
@@ -78,12 +87,14 @@ def test_orbitals_give_the_moments_that_a_frame_has_no_labels_of(
         assert reference_moments(store, index, ("charge",)) == (None, None)
 
 
-def test_a_dipole_that_is_not_that_of_the_orbitals_is_refused(store: ReferenceStore, tmp_path: Path) -> None:
+def test_a_dipole_that_is_not_that_of_the_orbitals_is_refused(
+    store: ReferenceStore, prior: AtomicPrior, tmp_path: Path
+) -> None:
     """Of an ion about another origin, as some programs print it."""
     with ReferenceStore.create(tmp_path / "wrong.zarr", LEVEL, "pyscf", {}) as wrong:
         wrong.set_orbital_basis(store.orbital_basis)
         result = store.result(1)
         wrong.append([(ION, replace(result, dipole=result.dipole - ION.positions.mean(0)))])
         with pytest.raises(DataError, match=r"Frame 0 of .* has the dipole .* of an ion about the origin"):
-            fit_into(wrong, FACTORY, BASIS, FitMethod(), EXECUTOR)
+            fit_into(wrong, FACTORY, BASIS, FitMethod(), EXECUTOR, prior)
         assert len(wrong.fit(fit_name(BASIS, FitMethod()))) == 0

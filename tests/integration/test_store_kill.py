@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,17 @@ import pytest
 import torch
 
 from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
+from densnet_core.stores.labels import labels_of
 from densnet_core.stores.merge import merge_stores
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.repair import repair
 from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.stores.upgrade import upgrade
 from densnet_core.stores.verify import verify
 from densnet_core.structures import Structure
 
@@ -117,6 +121,33 @@ def write_merge(path: Path, limit: int, report: int) -> None:
     merge_stores(path, [path.with_name("first.zarr"), path.with_name("second.zarr")])
 
 
+def with_new_label(index: int) -> tuple[Structure, ReferenceResult, dict[str, Quantity]]:
+    """Frame number ``index``, every second with a label that no frame had before."""
+    structure, result = labelled(index)
+    if index % 2:
+        return structure, result, {}
+    name = f"x{index}"
+    more = {name: np.random.default_rng([5, index]).normal(size=(structure.n_atoms, 3))}
+    return structure, replace(result, more=more), {name: Quantity(name, "1", "atom", 1, False, False)}
+
+
+def write_columns(path: Path, limit: int, report: int) -> None:
+    if (path / "zarr.json").exists():
+        store = ReferenceStore.open(path, writable=True)
+    else:
+        store = ReferenceStore.create(path, LevelOfTheory.parse("PBE/def2-SVP"), "test", {"test": "1"})
+    with store:
+        store.set_orbital_basis(ORBITAL_BASIS)
+        while len(store) < limit:
+            structure, result, quantities = with_new_label(len(store))
+            store.append([(structure, result)], quantities)
+            os.write(report, f"{len(store)} {len(store)}\n".encode())
+
+
+def write_upgrade(path: Path, limit: int, report: int) -> None:
+    upgrade(path)
+
+
 def write_repair(path: Path, limit: int, report: int) -> None:
     repair(path)
 
@@ -125,6 +156,8 @@ WRITERS = {
     "reference": write_reference,
     "trajectory": write_trajectory,
     "model": write_model,
+    "columns": write_columns,
+    "upgrade": write_upgrade,
     "merge": write_merge,
     "repair": write_repair,
 }
@@ -149,6 +182,22 @@ def check_reference(path: Path) -> tuple[int, int]:
             for index in range(n_fitted):
                 assert fit.coefficients(index).tobytes() == coefficients(index).tobytes()
         return len(store), n_fitted
+
+
+def check_columns(path: Path) -> tuple[int, int]:
+    """Compare every label that came with a column of its own with what was sent; twice the number of frames."""
+    check_reference(path)
+    with ReferenceStore.open(path) as store:
+        for index in range(len(store)):
+            sent = with_new_label(index)[1].more
+            found = store.result(index).more
+            assert found.keys() == sent.keys()
+            assert all(found[name].tobytes() == sent[name].tobytes() for name in sent)
+        there = {entry.name for entry in (path / "frames").iterdir() if entry.name.startswith("label_")}
+        columns = {f"label_x{index}{end}" for index in range(0, len(store), 2) for end in ("", "_offsets")}
+        assert there >= columns
+        assert there == columns or not store.frame_table.tidy  # the next writer removes what a killed one began
+        return len(store), len(store)
 
 
 def check_trajectory(path: Path) -> tuple[int, int]:
@@ -195,8 +244,8 @@ def is_torn(path: Path) -> bool:
 
 @pytest.mark.parametrize(
     ("kind", "check"),
-    [("reference", check_reference), ("trajectory", check_trajectory)],
-    ids=["reference", "trajectory"],
+    [("reference", check_reference), ("trajectory", check_trajectory), ("columns", check_columns)],
+    ids=["reference", "trajectory", "columns"],
 )
 def test_nothing_committed_is_lost_when_writers_are_killed(kind, check, writers: Workers, tmp_path: Path) -> None:
     path = tmp_path / f"{kind}.zarr"
@@ -350,6 +399,36 @@ def test_a_killed_repair_leaves_the_damaged_store_or_the_repaired_one(writers: W
                 assert store.fit("fit").coefficients(index).tobytes() == coefficients(number).tobytes()
         assert not list(tmp_path.glob(".*.partial"))
     assert killed, "no kill came in time; the test shows nothing"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_killed_upgrade_leaves_the_old_store_or_the_new_one(version: int, writers: Workers, tmp_path: Path) -> None:
+    old = tmp_path / "old.zarr"
+    shutil.unpack_archive(Path(__file__).parents[1] / "data" / f"reference_store_v{version}.zip", old)
+
+    def contents(path: Path) -> list[tuple[object, ...]]:
+        with ReferenceStore.open(path) as store:
+            frames = [(s.positions.tobytes(), r.energy, labels_of(r)) for s, r in store.frames(range(len(store)))]
+            fits = [(n, i, store.fit(n).coefficients(i).tobytes()) for n in store.fit_names() for i in range(1)]
+            return [*frames, *fits, *((name, str(store.read_document(name))) for name in store.document_names())]
+
+    duration = timed(writers, "upgrade", Path(shutil.copytree(old, tmp_path / "first.zarr")))
+    before, moments, seen = contents(old), random.Random("upgrade"), set()
+    for attempt in range(KILLS):
+        if attempt >= KILLS // 4 and (False, 3) in seen:
+            break
+        path = tmp_path / f"a{attempt}" / "s.zarr"
+        shutil.copytree(old, path)
+        writers.start("upgrade", path, 0)
+        time.sleep(moments.uniform(0.0, 1.1 * duration))
+        writers.kill()
+        assert contents(path) == before
+        seen.add((ReferenceStore.open(path).is_current, len(list(path.parent.iterdir()))))
+        upgrade(path)
+        assert contents(path) == before
+        assert verify(path) == []
+        assert [entry.name for entry in path.parent.iterdir() if entry.is_dir()] == ["s.zarr"]
+    assert (False, 3) in seen, "no kill came while the new store was being made; the test shows nothing"
 
 
 def task(write: Callable[[Path, int, int], None]) -> Callable[[str, str], None]:

@@ -8,8 +8,9 @@ from densnet_e3nn.backbone import E3nnBackbone
 from densnet_e3nn.config import E3nnOptions
 from torch import Tensor, nn
 
-from densnet_core.basis.base import GaussianBasis
+from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.library import EvenTempered, even_tempered
+from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification, states_of
 from densnet_core.models.backbone import MakeBackbone, cast_parameters
 from densnet_core.models.config import DensityModelOptions, EnergyModelOptions
@@ -17,6 +18,8 @@ from densnet_core.models.equivariant_density import EquivariantDensityModel
 from densnet_core.models.equivariant_energy import EquivariantEnergyModel
 from densnet_core.models.layout import CoefficientLayout
 from densnet_core.models.statistics import amplitude_statistics
+from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
@@ -87,6 +90,14 @@ def make_models(
         module.backbone.neighbors.fill_(20.0)
         cast_parameters(module, dtype)
     return density, energy
+
+
+def make_densnet(dtype: torch.dtype = torch.float64, options: E3nnOptions = OPTIONS) -> DenSNet:
+    """The whole of such models, with a prior of one Gaussian per atom."""
+    shells = {z: [Shell(0, (0.5 * z,), (1.0,))] for z in ELEMENTS}
+    choice = NetworkChoice("equivariant", "e3nn")
+    prior = AtomicPrior(GaussianBasis("atoms", shells))
+    return DenSNet(*make_models(dtype, options=options), prior, choice, choice, {"name": "an example"})
 
 
 def uneven_statistics(layout: CoefficientLayout, seed: int) -> tuple[Tensor, Tensor]:

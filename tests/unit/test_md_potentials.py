@@ -13,12 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from densnet_core.basis.base import GaussianBasis, Shell
-from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.graph import graph_of
 from densnet_core.potentials.bound import BoundPotential
-from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.outputs import energy_outputs
 from densnet_core.structures import Array, Structure
@@ -33,10 +30,7 @@ SMALL = example.OPTIONS.model_copy(update={"layers": 1})
 
 @cache
 def model(dtype: torch.dtype = torch.float64) -> DenSNet:
-    shells = {z: [Shell(0, (0.5 * z,), (1.0,))] for z in example.ELEMENTS}
-    choice = NetworkChoice("equivariant", "e3nn")
-    density, energy = example.make_models(dtype, options=SMALL)
-    return DenSNet(density, energy, AtomicPrior(GaussianBasis("atoms", shells)), choice, choice, {"name": "a test"})
+    return example.make_densnet(dtype, SMALL)
 
 
 @cache

@@ -1,11 +1,6 @@
 """Stores of older formats: what DenSNet wrote at 7b202d4 (format 2) and e533e04 (format 1) opens, and is upgraded."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -100,36 +95,3 @@ def test_a_damaged_store_is_not_upgraded_but_repaired(old):
     assert repair(old).kept == before - 1
     assert verify(old) == []
     assert ReferenceStore.open(old).is_current
-
-
-def test_an_upgrade_killed_at_any_moment_can_be_started_again(old, tmp_path):
-    before = contents(old)
-    script = (
-        "import sys; from densnet_core.stores.upgrade import upgrade; print('ready', flush=True); upgrade(sys.argv[1])"
-    )
-
-    def started(path):
-        child = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
-        assert child.stdout.readline() == b"ready\n"
-        return child
-
-    whole = shutil.copytree(old, tmp_path / "whole.zarr")
-    begun = time.monotonic()
-    assert started(whole).wait() == 0
-    duration = time.monotonic() - begun
-    killed = set()
-    for attempt in range(6):
-        path = tmp_path / "k" / f"{attempt}.zarr"
-        shutil.copytree(old, path)
-        child = started(path)
-        time.sleep(duration * (attempt + 0.5) / 6)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        assert contents(path) == before
-        killed.add(ReferenceStore.open(path).is_current)
-        upgrade(path)
-        assert contents(path) == before
-        assert verify(path) == []
-        assert os.listdir(path.parent) == [path.name]
-        shutil.rmtree(path)
-    assert False in killed, "no kill came in time; the test shows nothing"

@@ -1,7 +1,8 @@
 """Options of the models, as a configuration spells them; light to import."""
 
-from densnet_core.options import Options
 from pydantic import Field
+
+from densnet_core.options import Options
 
 
 class BondsOptions(Options):
