@@ -9,13 +9,13 @@ from __future__ import annotations
 from math import pi, sqrt
 
 import torch
-from torch import Tensor, nn
-
-from densnet_bonds.config import BondsOptions
 from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import gaunt, solid_harmonics
 from densnet_core.graphs.graph import Graph
 from densnet_core.units import BOHR_TO_ANGSTROM
+from torch import Tensor, nn
+
+from densnet_bonds.config import BondsOptions
 
 
 class Bonds:

@@ -27,7 +27,7 @@ def test_the_polarizability_comes_out_of_the_model(tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     turn = np.linalg.qr(random.normal(size=(3, 3)))[0]  # the training data are all oriented alike
     frames = [
-        water.with_positions((water.positions + random.normal(scale=0.08, size=(3, 3))) @ turn.T) for _ in range(6)
+        water.with_positions((water.positions + random.normal(scale=0.04, size=(3, 3))) @ turn.T) for _ in range(6)
     ]
     found = model.evaluate(graph_of(frames, model.cutoff), ("polarizability",))["polarizability"].numpy()
     backend = PySCFBackend(LevelOfTheory("HF", "6-31G"))
