@@ -68,6 +68,25 @@ def amplitude_statistics(layout: CoefficientLayout, species: Tensor, amplitudes:
     return offset, scale
 
 
+def amplitude_variation(layout: CoefficientLayout, species: Tensor, amplitudes: Tensor) -> float:
+    """Mean over atoms of the squared deviations of amplitudes from what is usual for their element, hartree (Coulomb).
+
+    Usual is the mean of an s amplitude, and the mean length of the 2l + 1 amplitudes of a shell of higher l: lengths do
+    not depend on how a molecule is turned. At least a ten thousandth of the mean square of all amplitudes.
+    """
+    total = 0.0
+    for index in range(len(layout.elements)):
+        chosen = amplitudes[:, species == index]
+        if chosen.shape[1] == 0:
+            continue
+        for l_ in range(layout.l_max + 1):
+            rows = chosen[l_**2 : (l_ + 1) ** 2]
+            values = rows[0] if l_ == 0 else rows.square().sum(0).sqrt()
+            total += float((values - values.mean(0)).square().sum())
+    mean_square = float(amplitudes.square().sum()) / amplitudes.shape[1]
+    return max(total / amplitudes.shape[1], 1e-4 * mean_square, SMALLEST_S_SCALE**2)
+
+
 def charge_scale(layout: CoefficientLayout, species: Tensor, amplitudes: Tensor) -> float:
     """Root mean square of the electrons that the difference density puts on an atom, e."""
     electrons = (amplitudes[0] * layout.electron_counts(species)).sum(-1)

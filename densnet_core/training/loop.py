@@ -44,7 +44,7 @@ class LoopOptions:
     ema_decay: float = 0.99
     checkpoint_every: int = 200
     validate_every: int = 200
-    gradient_clip: float = 10.0
+    gradient_clip: float = 1.0
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""

@@ -20,12 +20,10 @@ from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import PluginError
 from densnet_core.models.layout import CoefficientLayout
-from densnet_core.models.statistics import amplitude_statistics, energy_unit, training_amplitudes
+from densnet_core.models.statistics import amplitude_variation, energy_unit, training_amplitudes
 from densnet_core.plugins.quantity import Objective, Quantity
 from densnet_core.units import AU_TO_DEBYE, EV_PER_ANGSTROM, HARTREE_TO_EV
 
-SMALLEST_DENSITY: Final = 1e-12
-"""hartree per atom (Coulomb metric): unit where the training densities do not vary."""
 SMALLEST_DIPOLE: Final = 3e-3
 """(e bohr)^2 per atom: unit where molecules have no dipole moment."""
 SMALLEST: Final = 1e-12
@@ -149,8 +147,7 @@ class SquaredError(Loss):
 class DensityError(Loss):
     """(rho - rho_hat | M | rho - rho_hat) per atom, in the metric of the specification; two-centre integrals alone.
 
-    The unit is the squared norm that the training densities have per atom, atom by atom and about the mean of each
-    element: a sum over amplitudes, which turn with the molecule.
+    The unit is how much the training densities vary per atom, see ``amplitude_variation``.
     """
 
     def __init__(
@@ -168,19 +165,15 @@ class DensityError(Loss):
         specification = self.specification
         layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
         if self.name == "density":
-            species, amplitudes = training_amplitudes(dataset, specification, layout)
-            offset, _ = amplitude_statistics(layout, species, amplitudes)
-            amplitudes = torch.cat([(amplitudes[0] - offset[species])[None], amplitudes[1:]])
-            return max(float((amplitudes**2).sum() / amplitudes.shape[1]), SMALLEST_DENSITY)
-        total, atoms = 0.0, 0
+            return amplitude_variation(layout, *training_amplitudes(dataset, specification, layout))
+        species, parts = [], []
         for i in dataset.having(self.name):
-            numbers = torch.tensor(dataset.structures[i].numbers)
-            species = layout.species(numbers)
+            own = layout.species(torch.tensor(dataset.structures[i].numbers))
             for row in np.atleast_2d(dataset.value(self.name, i)):
-                amplitudes = layout.amplitudes(torch.tensor(row), species, layout.flat_places(species))
-                total += float((amplitudes**2).sum())
-            atoms += len(numbers)
-        return max(total / max(atoms, 1), SMALLEST_DENSITY)
+                species.append(own)
+                parts.append(layout.amplitudes(torch.tensor(row), own, layout.flat_places(own)))
+        rows = len(np.atleast_2d(dataset.value(self.name, dataset.having(self.name)[0])))
+        return rows * amplitude_variation(layout, torch.cat(species), torch.cat(parts, dim=1))
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         references = dataset.references(self.specification, self.name)

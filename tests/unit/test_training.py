@@ -22,7 +22,7 @@ from densnet_core.datasets.dataset import Dataset, batches
 from densnet_core.density.expansion import Expansion
 from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
-from densnet_core.models.statistics import amplitude_statistics, training_amplitudes
+from densnet_core.models.statistics import training_amplitudes
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.outputs import energy_outputs
 from densnet_core.structures import Structure
@@ -163,8 +163,8 @@ def test_the_teacher_makes_no_error() -> None:
     assert energy.metrics(energy.dataset)["energy_mae_mev_per_atom"] < 1e-6
 
 
-def test_a_loss_of_one_is_a_model_that_knows_what_each_element_has_on_average() -> None:
-    """The unit of the density term, where the functions of different atoms do not overlap."""
+def test_a_loss_of_one_is_a_model_that_knows_what_is_usual_for_each_element() -> None:
+    """The unit of the density term, where atoms do not overlap: right directions, usual sizes."""
     random = np.random.default_rng(5)
     atoms = [Structure(np.array([z]), np.zeros((1, 3)), 0, 2 if z == 1 else 1) for z in (8, 1) * 6]
     functions = {z: MolecularBasis(example.BASIS, [z]) for z in (1, 8)}
@@ -173,18 +173,24 @@ def test_a_loss_of_one_is_a_model_that_knows_what_each_element_has_on_average() 
     objective = DensityObjective(objectives(teacher_frames())[0].model, frames, wanted_objectives("density", {}), 4, 5)
     layout = objective.model.layout
     species, amplitudes = training_amplitudes(frames, objective.model.specification, layout)
-    offset, _ = amplitude_statistics(layout, species, amplitudes)
+    usual = amplitudes.clone()
+    for index in set(species.tolist()):
+        own = species == index
+        usual[0, own] = amplitudes[0, own].mean(0)
+        for l_ in range(1, layout.l_max + 1):
+            rows = amplitudes[l_**2 : (l_ + 1) ** 2, own]
+            lengths = rows.norm(dim=0).clamp(min=1e-30)
+            usual[l_**2 : (l_ + 1) ** 2, own] = rows / lengths * lengths.mean(0)
+    whole = layout.coefficients(usual, species, layout.flat_places(species))
 
-    class MeanOnly(nn.Module):
+    class Usual(nn.Module):
         specification, cutoff, densities = objective.model.specification, None, frozenset({"density"})
 
         def forward(self, graph: Graph) -> dict[str, Expansion]:
-            own = layout.species(graph.numbers)
-            mean = torch.zeros(layout.n_components, graph.n_atoms, layout.width, dtype=torch.float64)
-            mean[0] = offset[own]
-            return {"density": Expansion(layout.coefficients(mean, own, layout.flat_places(own)))}
+            assert graph.n_molecules == len(atoms)
+            return {"density": Expansion(whole)}
 
-    objective.model = MeanOnly()  # type: ignore[assignment]
+    objective.model = Usual()  # type: ignore[assignment]
     assert objective.metrics(frames)["density_rms_error_relative"] == pytest.approx(1.0, rel=1e-10)
 
 
