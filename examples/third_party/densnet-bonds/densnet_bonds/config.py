@@ -1,8 +1,7 @@
 """Options of the models, as a configuration spells them; light to import."""
 
-from pydantic import Field
-
 from densnet_core.options import Options
+from pydantic import Field
 
 
 class BondsOptions(Options):

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-
-from densnet_bonds.config import BondsOptions
-from densnet_bonds.features import BondFeatures, Bonds, in_layout_order
-from densnet_bonds.flow import BondFlow, gains
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
@@ -18,6 +13,11 @@ from densnet_core.models.backbone import MakeBackbone
 from densnet_core.models.density import DensityModel
 from densnet_core.models.layout import CoefficientLayout
 from densnet_core.models.statistics import amplitude_statistics, charge_scale, training_amplitudes
+from torch import Tensor, nn
+
+from densnet_bonds.config import BondsOptions
+from densnet_bonds.features import BondFeatures, Bonds, in_layout_order
+from densnet_bonds.flow import BondFlow, gains
 
 
 class BondsDensityModel(DensityModel):

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
-
-from densnet_bonds.config import BondsOptions
-from densnet_bonds.density import per_component
-from densnet_bonds.features import BondFeatures
 from densnet_core.basis.conventions import from_magnetic_order
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
@@ -20,6 +15,11 @@ from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.layout import CoefficientLayout
 from densnet_core.models.statistics import amplitude_statistics, energy_unit, reference_energies
+from torch import Tensor, nn
+
+from densnet_bonds.config import BondsOptions
+from densnet_bonds.density import per_component
+from densnet_bonds.features import BondFeatures
 
 
 class BondsEnergyModel(EnergyModel):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from math import pi, sqrt
 
 import torch
-from torch import Tensor, nn
-
-from densnet_bonds.config import BondsOptions
 from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import gaunt, solid_harmonics
 from densnet_core.graphs.graph import Graph
 from densnet_core.units import BOHR_TO_ANGSTROM
+from torch import Tensor, nn
+
+from densnet_bonds.config import BondsOptions
 
 
 class Bonds:
@@ -36,7 +36,7 @@ class Bonds:
     directions : (n_pairs, 3)
         Unit vectors from receiver to sender.
     radial : (n_pairs, n_radial)
-        sin(k pi x) / x times an envelope, with x the distance over the cutoff (Gasteiger et al., arXiv 2003.03123).
+        sin(k pi x) times an envelope, with x the distance over the cutoff.
     """
 
     def __init__(self, graph: Graph, cutoff: float, n_radial: int, dtype: torch.dtype) -> None:
@@ -48,7 +48,7 @@ class Bonds:
         x = (distances / cutoff).clamp(max=1.0)
         envelope = 1.0 - 10.0 * x**3 + 15.0 * x**4 - 6.0 * x**5
         waves = torch.arange(1, n_radial + 1, dtype=dtype, device=vectors.device) * pi
-        self.radial = sqrt(2.0) * torch.sin(x * waves) / x * envelope
+        self.radial = sqrt(2.0) * torch.sin(x * waves) * envelope
 
 
 class BondFeatures(nn.Module):
@@ -56,7 +56,8 @@ class BondFeatures(nn.Module):
 
     A_l = sum_B R_l(r_AB) Y_l(direction of B), where R depends on both elements;
     scalars = network of the invariants A_0 and A_l . A_l and of the element;
-    B_0 = g_0(scalars) and B_l = g_l(scalars) (A_l + [A_1 x A_(l-1)]_l): the product has the angles between bonds.
+    B_0 = g_0(scalars) and B_l = g_l(scalars) (A_l + [A_1 x A_(l-1)]_l), with gates g near one at first: the product has
+    the angles between bonds.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ class BondFeatures(nn.Module):
         invariants = torch.cat([sums[0][:, 0], *norms], dim=1)
         hidden = nn.functional.silu(self.first(invariants) + self.element[species])
         scalars = nn.functional.silu(self.second(hidden))
-        gates = torch.split(self.gates(scalars)[:, None], sums[0].shape[-1], dim=-1)
+        gates = torch.split(1.0 + self.gates(scalars)[:, None], sums[0].shape[-1], dim=-1)
         tensors = [gates[0]]
         for l_ in range(1, self.l_max + 1):
             coupling = getattr(self, f"coupling_{l_}").to(dtype)
@@ -109,7 +110,7 @@ class BondFeatures(nn.Module):
         places = graph.receivers * self.n_elements + species[graph.senders]
         weights, result = self.weights[species], []
         for l_, harmonics in enumerate(solid_harmonics(bonds.directions, self.l_max)):
-            terms = bonds.radial[:, :, None] * harmonics[:, None, :]
+            terms = bonds.radial[:, :, None] * harmonics[:, None, :] * sqrt(4.0 * pi)  # components of size one
             sums = terms.new_zeros((graph.n_atoms * self.n_elements, *terms.shape[1:])).index_add(0, places, terms)
             sums = sums.reshape(graph.n_atoms, -1, 2 * l_ + 1)
             result.append(torch.einsum("akm,akc->amc", sums, weights[:, l_]))

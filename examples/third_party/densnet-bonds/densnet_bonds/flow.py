@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from densnet_core.graphs.graph import Graph
 from torch import Tensor, nn
 
 from densnet_bonds.features import Bonds
-from densnet_core.graphs.graph import Graph
 
 
 class BondFlow(nn.Module):

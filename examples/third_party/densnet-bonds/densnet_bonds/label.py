@@ -10,9 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from densnet_core.basis.moments import quadrupoles
 from densnet_core.density.electron import OrbitalDensity
 from densnet_core.density.expansion import Expansion, functions_of, scaled_functions
@@ -20,6 +17,8 @@ from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.structures import Structure
+from numpy.typing import NDArray
+from torch import Tensor
 
 
 def from_calculation(structure: Structure, result: ReferenceResult, density: OrbitalDensity) -> NDArray[np.float64]:

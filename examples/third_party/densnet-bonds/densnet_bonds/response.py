@@ -5,12 +5,6 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
-from torch import Tensor, nn
-
-from densnet_bonds.config import BondsOptions
-from densnet_bonds.density import BondsDensityModel, per_component, with_electrons
-from densnet_bonds.features import Bonds, in_layout_order
-from densnet_bonds.flow import BondFlow, gains
 from densnet_core.basis.harmonics import gaunt
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
@@ -18,6 +12,12 @@ from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.backbone import MakeBackbone
 from densnet_core.models.statistics import amplitude_statistics, charge_scale
+from torch import Tensor, nn
+
+from densnet_bonds.config import BondsOptions
+from densnet_bonds.density import BondsDensityModel, per_component, with_electrons
+from densnet_bonds.features import Bonds, in_layout_order
+from densnet_bonds.flow import BondFlow, gains
 
 
 class BondsResponseModel(BondsDensityModel):

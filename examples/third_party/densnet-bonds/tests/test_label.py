@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from densnet_bonds.label import from_calculation, from_densities
-from densnet_pyscf.backend import PySCFBackend
-
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.density.electron import OrbitalDensity
 from densnet_core.density.expansion import Expansion, functions_of
@@ -14,6 +11,9 @@ from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import graph_of
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
+from densnet_pyscf.backend import PySCFBackend
+
+from densnet_bonds.label import from_calculation, from_densities
 
 WATER = Structure(np.array([8, 1, 1]), np.array([[0.1, 0.0, 0.2], [1.5, 0.3, 1.2], [-1.3, 0.2, 1.4]]))
 HYDROXIDE = Structure(np.array([8, 1]), np.array([[0.0, 0.2, 0.0], [0.3, 0.1, 1.8]]), charge=-1)
