@@ -30,17 +30,22 @@ FIRST_TOLERANCES: Final = (1e-5, 1e-3)
 MARGIN: Final = 0.3
 """Orbital gradient of the corrected coarse solutions, in units of what is asked for on the fine grid."""
 MAX_CORRECTIONS: Final = 6
+LINEAR: Final = 1e-3
+"""Bohr, off a common line."""
 MEMORY_SHARE: Final = 0.25
 """Of the memory allowed, for function values on the coarse grid, and for density-fitting integrals."""
 
 
 def applies(solver: Any) -> bool:
-    """True for functionals with density fitting on a grid that is not the coarse one.
+    """True for functionals with density fitting on a grid that is not the coarse one, except open shells on a line.
 
-    Without density fitting most of a cycle goes into exact two-electron integrals, and coarse cycles cost as much.
+    Without density fitting most of a cycle goes into exact two-electron integrals, and coarse cycles cost as much. The
+    open shell of an atom or a linear molecule, such as hydroxyl, may be degenerate: then nothing but the grid says which
+    way its orbitals point (at a cost of 1e-7 hartree), and that must be the fine one from the start.
     """
     fitted = getattr(solver, "with_df", None) is not None
-    return fitted and isinstance(solver, dft.rks.KohnShamDFT) and solver.grids.level > COARSE_LEVEL
+    finer = fitted and isinstance(solver, dft.rks.KohnShamDFT) and solver.grids.level > COARSE_LEVEL
+    return finer and (solver.mol.spin == 0 or not _is_linear(solver.mol.atom_coords()))
 
 
 def converge(solver: Any, density_matrix: Array | None) -> bool:
@@ -75,6 +80,11 @@ def converge(solver: Any, density_matrix: Array | None) -> bool:
             return True
         coarse.correct(density_matrix, potential)
     return False
+
+
+def _is_linear(positions: Array) -> bool:
+    """True for one atom, two, or all of them on a line."""
+    return int(np.linalg.matrix_rank(positions - positions[0], tol=LINEAR)) < 2
 
 
 class _Coarse:
