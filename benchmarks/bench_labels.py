@@ -1,8 +1,8 @@
 """CPU seconds of one label, energy and forces of a frame, by plain PySCF and by the backend with its defaults.
 
 Ethanol and ethanethiol, PBE/aug-cc-pVDZ with density fitting, one thread. Plain PySCF does the same calculation: the
-same grid in every cycle, the same convergence, the gradient with the response of the grid. Beside the times stand what
-the two results differ by: energy, largest and mean force component, and the density as NMAE (integral |difference| / N).
+same grid in every cycle, the same convergence, the gradient with the response of the grid. Beside the times stands what
+the two results differ by: energy, largest and mean force component, and the density (integral |difference| / N).
 
 One frame each by default, in less than two minutes. More frames, from archives with the same keys, and what other grids
 would give up against the default one:
@@ -59,7 +59,9 @@ def main() -> None:
         after, seconds = _timed(backend, structure)
         summed += [seconds_before, seconds]
         rows.append([name, seconds_before, seconds, seconds / seconds_before, *_differences(before, after)])
-        print(f"{name}: {seconds_before:.1f} s plain, {seconds:.1f} s backend, {seconds / seconds_before:.2f}", flush=True)
+        print(
+            f"{name}: {seconds_before:.1f} s plain, {seconds:.1f} s backend, {seconds / seconds_before:.2f}", flush=True
+        )
         for level, errors in grids.items():
             other, seconds_there = _timed(lambda frame, level=level: backend(frame, level), structure)
             errors.append(other[1] - after[1])

@@ -50,7 +50,7 @@ def replace_exchange_correlation(gradient: Any) -> None:
 
 
 def exchange_correlation_gradient(solver: Any, density_matrix: Any) -> Array:
-    """(n_atoms, 3) derivative of the energy of the grid by the nuclei, with the orbital coefficients fixed, hartree/bohr.
+    """(n_atoms, 3) derivative of the grid's energy by the nuclei, with the orbital coefficients fixed, hartree/bohr.
 
     Three things move: the functions with their atom, the points with theirs, and the weights with all of them
     (Johnson, Gill and Pople, J. Chem. Phys. 98, 5612, 1993).
@@ -63,9 +63,7 @@ def exchange_correlation_gradient(solver: Any, density_matrix: Any) -> Array:
         screening = dft.gen_grid.make_mask(molecule, points, cutoff=grids.cutoff)
         moved = np.zeros((molecule.nao_nr(), 3))
         energies = np.empty(len(points))
-        for some, kept, functions in function_blocks(
-            molecule, points, DERIVATIVES[kind] + 1, screening, grids.cutoff
-        ):
+        for some, kept, functions in function_blocks(molecule, points, DERIVATIVES[kind] + 1, screening, grids.cutoff):
             orbitals = [(coefficients[kept], occupations) for coefficients, occupations in spins]
             parts = [density_components(kind, functions, *spin) for spin in orbitals]
             densities = np.stack([components for _, components in parts])

@@ -1,13 +1,14 @@
 """Self-consistency at the cost of a coarse integration grid, with the result of the fine one.
 
-The iterations run on a coarse grid of a few thousand points. Where they have converged, the fine grid is evaluated once,
-and from then on the coarse energy is corrected by what it was wrong by there, to first order in the density matrix:
+The iterations run on a coarse grid of a few thousand points. Where they have converged, the fine grid is evaluated
+once, and from then on the coarse energy is corrected by what it was wrong by there, to first order in the density
+matrix:
 
     E(D) = E_coarse(D) + [E_fine(D_0) - E_coarse(D_0)] + tr [F_fine(D_0) - F_coarse(D_0)] (D - D_0).
 
-Energy and gradient are those of the fine grid at D_0; the next solution is wrong only by how the two grids differ in the
-*change* of the potential, so each correction leaves about 1/300 of the error. Convergence is judged on the fine grid
-alone: nothing of the coarse one is left in the result.
+Energy and gradient are those of the fine grid at D_0; the next solution is wrong only by how the two grids differ in
+the *change* of the potential, so each correction leaves about 1/300 of the error. Convergence is judged on the fine
+grid alone: nothing of the coarse one is left in the result.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ FIRST_TOLERANCES: Final = (1e-5, 1e-3)
 """Energy (hartree) and orbital gradient of the uncorrected coarse solution, whose gradient on the fine grid is 2e-2."""
 MARGIN: Final = 0.3
 """Orbital gradient of the corrected coarse solutions, in units of what is asked for on the fine grid."""
+GRADIENT_PER_ENERGY: Final = 1e3
+"""1/hartree. ``conv_tol`` asks PySCF's cycles for the energy gained in the last step, from which they come out with an
+orbital gradient of about this times it. No step is left here to be judged, so the gradient itself is asked for."""
+SMALLEST_GRADIENT: Final = 1e-8
+ROUNDING: Final = 1e-11
+"""Hartree; smaller changes of an energy mean nothing."""
 MAX_CORRECTIONS: Final = 6
 LINEAR: Final = 1e-3
 """Bohr, off a common line."""
@@ -40,8 +47,8 @@ def applies(solver: Any) -> bool:
     """True for functionals with density fitting on a grid that is not the coarse one, except open shells on a line.
 
     Without density fitting most of a cycle goes into exact two-electron integrals, and coarse cycles cost as much. The
-    open shell of an atom or a linear molecule, such as hydroxyl, may be degenerate: then nothing but the grid says which
-    way its orbitals point (at a cost of 1e-7 hartree), and that must be the fine one from the start.
+    open shell of an atom or a linear molecule, such as hydroxyl, may be degenerate: then nothing but the grid says
+    which way its orbitals point (at a cost of 1e-7 hartree), and that must be the fine one from the start.
     """
     fitted = getattr(solver, "with_df", None) is not None
     finer = fitted and isinstance(solver, dft.rks.KohnShamDFT) and solver.grids.level > COARSE_LEVEL
@@ -60,7 +67,9 @@ def converge(solver: Any, density_matrix: Array | None) -> bool:
     """
     molecule, core, overlap = solver.mol, solver.get_hcore(), solver.get_ovlp()
     _keep_integrals(solver)
-    coarse = _Coarse(solver)
+    energy_tolerance = max(solver.conv_tol, ROUNDING)
+    tolerance = min(solver.conv_tol_grad, max(GRADIENT_PER_ENERGY * solver.conv_tol, SMALLEST_GRADIENT))
+    coarse = _Coarse(solver, (energy_tolerance, MARGIN * tolerance))
     for rung in (_on_level(solver, solver.grids.level - BETWEEN), *[solver] * MAX_CORRECTIONS):
         if rung is None:
             continue
@@ -73,7 +82,7 @@ def converge(solver: Any, density_matrix: Array | None) -> bool:
         fock = rung.get_fock(core, overlap, potential, density_matrix)
         gradient = np.linalg.norm(rung.get_grad(solution.mo_coeff, solution.mo_occ, fock))
         change = abs(energy - solution.e_tot)
-        if rung is solver and gradient < solver.conv_tol_grad and change < solver.conv_tol:
+        if rung is solver and change < energy_tolerance and gradient < tolerance:
             solver.mo_energy, solver.mo_coeff = solver.canonicalize(solution.mo_coeff, solution.mo_occ, fock)
             solver.mo_occ, solver.e_tot = solution.mo_occ, energy
             solver.converged, solver.cycles = True, coarse.cycles
@@ -88,13 +97,20 @@ def _is_linear(positions: Array) -> bool:
 
 
 class _Coarse:
-    """The coarse-grid copy of a mean-field object, with its correction."""
+    """The coarse-grid copy of a mean-field object, with its correction.
 
-    def __init__(self, solver: Any) -> None:
+    Parameters
+    ----------
+    solver : RKS or UKS object
+    tolerances : (float, float)
+        Energy (hartree) and orbital gradient at which a corrected solution counts as converged.
+    """
+
+    def __init__(self, solver: Any, tolerances: tuple[float, float]) -> None:
         self.solver = _on_level(solver, COARSE_LEVEL)
         self.solver._numint = Integrator(MEMORY_SHARE * solver.max_memory)
         self.solver.check_convergence, self.solver.conv_check = None, False
-        self._tolerances = solver.conv_tol, MARGIN * solver.conv_tol_grad
+        self._tolerances = tolerances
         self.solver.conv_tol, self.solver.conv_tol_grad = FIRST_TOLERANCES
         self._bare = self.solver.get_veff
         self._reference: tuple[Array, Array, float] | None = None
@@ -102,6 +118,7 @@ class _Coarse:
         self.solver.get_veff = self._potential  # PySCF takes another energy as the replacement of a method
 
     def solve(self, density_matrix: Array | None) -> bool:
+        """Converge on the coarse grid, as corrected so far."""
         self.solver.kernel(dm0=density_matrix)
         self.cycles += self.solver.cycles
         return bool(self.solver.converged) and bool(np.isfinite(self.solver.e_tot))
