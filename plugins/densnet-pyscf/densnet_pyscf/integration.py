@@ -28,7 +28,7 @@ EMPTY: Final = 1e-14
 """Occupations below this are left out of a density matrix that comes without its orbitals."""
 
 
-class Integrator(dft.numint.NumInt):
+class Integrator(dft.numint.NumInt):  # type: ignore[misc] # PySCF has no types
     """PySCF's numerical integration, with its energy and potential of a ground state replaced by faster ones.
 
     Parameters
