@@ -48,7 +48,7 @@ def unsolved(structure: Structure, level: LevelOfTheory = PBE, grid_level: int =
 @cache
 def solved(structure: Structure, level: LevelOfTheory = PBE) -> Any:
     solver = unsolved(structure, level)
-    mean_field.solve(solver, "reference")
+    mean_field.solve(solver, "reference", coarse_grid=False)
     return solver
 
 
@@ -69,7 +69,7 @@ def fitted(structure: Structure, level: LevelOfTheory = PBE, basis_name: str = "
 def test_the_scf_takes_fewer_iterations_to_the_same_energy(structure: Structure, method: str, at_most: float) -> None:
     level = LevelOfTheory(method, "def2-SVP")
     default, solver = solved(structure, level), unsolved(structure, level)
-    mean_field.solve(solver, "from the guess", scf_guess(solver, fitted(structure, level)))
+    mean_field.solve(solver, "from the guess", scf_guess(solver, fitted(structure, level)), coarse_grid=False)
     assert solver.cycles <= at_most * default.cycles
     assert solver.e_tot == pytest.approx(default.e_tot, abs=3e-9)
 

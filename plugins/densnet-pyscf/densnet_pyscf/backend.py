@@ -94,7 +94,7 @@ class PySCFBackend(ReferenceBackend):
         solver = mean_field.make_solver(molecule, self.level.method, self.options)
         if field is not None:
             add_field(solver, field)
-        mean_field.solve(solver, label)
+        mean_field.solve(solver, label, coarse_grid=self.options.coarse_grid)
         return solver
 
     def _result(self, solver: Any) -> ReferenceResult:

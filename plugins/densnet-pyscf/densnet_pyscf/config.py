@@ -22,6 +22,10 @@ class PySCFOptions(Options):
         examples=[[0.0, 0.0, 0.001]],
     )
     grid_level: int = Field(default=4, ge=0, le=9, description="Fineness of the integration grid, PySCF's 0 to 9.")
+    coarse_grid: bool = Field(
+        default=True,
+        description="Iterate on a coarse integration grid, corrected by the fine one: the same result for less time.",
+    )
     conv_tol: float = Field(default=1e-9, gt=0, description="Change of the energy at which the SCF ends, hartree.")
     gradient_tol: float = Field(default=1e-6, gt=0, description="Norm of the orbital gradient at which the SCF ends.")
     max_cycle: int = Field(default=100, ge=1, description="SCF cycles after which a calculation counts as failed.")

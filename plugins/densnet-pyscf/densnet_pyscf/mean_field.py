@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from pyscf import dft, gto, scf
 
 from densnet_core.errors import ConvergenceError, InputError, ResourceError
+from densnet_pyscf import gradient as exchange_correlation
+from densnet_pyscf import two_grids
 from densnet_pyscf.field import position_integrals
 from densnet_pyscf.functional import is_hartree_fock
+from densnet_pyscf.integration import Integrator
 from densnet_pyscf.properties import total_density_matrix
 
 Array = NDArray[np.float64]
@@ -23,7 +26,7 @@ def make_solver(molecule: gto.Mole, method: str, options: Any) -> Any:
         solver = (scf.RHF if restricted else scf.UHF)(molecule)
     else:
         solver = (dft.RKS if restricted else dft.UKS)(molecule)
-        solver.xc = method
+        solver.xc, solver._numint = method, Integrator()
         solver.grids.level = options.grid_level
     solver.conv_tol, solver.max_cycle = options.conv_tol, options.max_cycle
     solver.conv_tol_grad = min(options.gradient_tol, options.conv_tol**0.5)
@@ -63,7 +66,7 @@ class _Convergence:
         return self.met
 
 
-def solve(solver: Any, label: str, density_matrix: Array | None = None) -> None:
+def solve(solver: Any, label: str, density_matrix: Array | None = None, coarse_grid: bool = True) -> None:
     """Converge ``solver`` in place, if need be with a second-order method from where DIIS stopped.
 
     Parameters
@@ -73,6 +76,8 @@ def solve(solver: Any, label: str, density_matrix: Array | None = None) -> None:
         Names the calculation in errors.
     density_matrix : (n_basis, n_basis) or (2, n_basis, n_basis), optional
         To start from (``densnet_pyscf.guess.scf_guess``); PySCF's own guess if omitted.
+    coarse_grid : bool
+        Try first on two grids (``densnet_pyscf.two_grids``), where that applies.
 
     Raises
     ------
@@ -82,7 +87,8 @@ def solve(solver: Any, label: str, density_matrix: Array | None = None) -> None:
         Out of memory.
     """
     try:
-        solver.kernel(dm0=density_matrix)
+        if not (coarse_grid and two_grids.applies(solver) and two_grids.converge(solver, density_matrix)):
+            solver.kernel(dm0=density_matrix)
         if not _is_converged(solver):
             _second_order(solver)
     except MemoryError:
@@ -120,6 +126,8 @@ def forces(solver: Any, label: str) -> Array:
     """
     gradient = solver.nuc_grad_method()
     gradient.grid_response = True
+    if exchange_correlation.applies(solver):
+        exchange_correlation.replace_exchange_correlation(gradient)
     try:
         return -np.asarray(gradient.kernel(), dtype=np.float64)
     except NotImplementedError as error:
