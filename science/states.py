@@ -28,6 +28,7 @@ from densnet_core.structures import Structure
 from densnet_core.training.loop import LoopOptions
 from densnet_core.training.terms import wanted_objectives
 from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
+from densnet_core.workflow.folder import key_of
 from densnet_core.workflow.labels import fit_into, label_into, open_store
 from densnet_core.workflow.learning import TrainingTask, train_density, train_energy
 from densnet_core.workflow.reporter import Reporter
@@ -37,8 +38,8 @@ LEVEL = LevelOfTheory.parse("PBE/def2-SVP")
 STATES = {
     "OH": ((-1, 1), (0, 2), (1, 3), (1, 1)),
     "NH2": ((-1, 1), (0, 2), (1, 3), (1, 1)),
-    # The labels of CN+ are not one surface: of the singlet one SCF in 16 ends 1.6 eV above its neighbours and one does not
-    # converge, and in the triplet two states cross.
+    # The labels of CN+ are not one surface: of the singlet one SCF in 16 ends 1.6 eV above its neighbours and one does
+    # not converge, and in the triplet two states cross.
     "CN": ((-1, 1), (0, 2)),
 }
 CHOICE = NetworkChoice("equivariant", "e3nn", {}, {"channels": 24, "layers": 2, "l_max_edge": 3})
@@ -92,8 +93,9 @@ def datasets(folder: Path) -> tuple[Dataset, Dataset, DensitySpecification]:
 def errors(folder: Path, seed: int) -> dict[tuple[str, int, int], dict[str, float]]:
     """Errors of held-out frames by molecule, charge and multiplicity."""
     train, test, specification = datasets(folder)
+    data = key_of(sorted(s.content_hash().hex() for s in train.structures))
     tasks = [
-        TrainingTask(name, f"states-{seed}", LoopOptions(STEPS[name], 5e-3), wanted_objectives(name, {}), 16, seed)
+        TrainingTask(name, f"{data}-{seed}", LoopOptions(STEPS[name], 5e-3), wanted_objectives(name, {}), 16, seed)
         for name in ("density", "energy")
     ]
     runs = folder / f"seed{seed}"

@@ -23,6 +23,7 @@ from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.fitting import fit_density
 from densnet_core.errors import InputError
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.dynamics import MDStage
 from densnet_core.stores.reference import ReferenceStore
@@ -211,14 +212,15 @@ def test_exported_file_runs_in_plain_openmm(finished_run: FinishedRun, tmp_path:
 def test_both_routes_into_openmm_give_the_forces_of_the_model(finished_run: FinishedRun) -> None:
     model = DenSNet.load(finished_run.model)
     structure = read_xyz(finished_run.folder / "water.xyz")[0]
-    potential = model.potential(structure, 2)
-    start = thermal_start(potential, 300.0, 3)
+    molecules = [structure, structure]
+    bound = BoundPotential(model, molecules)
+    start = thermal_start(molecules, 300.0, 3)
     stage = MDStage("nve", 20, 10.0, 300.0, 1e-4, 2, 1)
     ends = {}
     for route in ("torchforce", "python"):
         engine = OpenMMEngine(OpenMMOptions(force=route))
-        (block,) = engine.run(potential, stage, start, 100)
-        ends[route] = potential.energy_and_forces(block.end.positions)[1]
+        (block,) = engine.run(model, molecules, stage, start)
+        ends[route] = bound.energy_and_forces(block.end.positions)[1]
     scale = np.abs(ends["python"]).max()
     np.testing.assert_allclose(ends["torchforce"], ends["python"], rtol=0, atol=1e-5 * scale)
 

@@ -47,7 +47,7 @@ class Counting(PySCFBackend):
 @hookimpl
 def densnet_components():
     return [Component(kind=Kind.REFERENCE, name="counting", target="counting:Counting", summary="PySCF, counted",
-                      config="densnet_pyscf.config:PySCFOptions", install="pip install counting", api="1.0")]
+                      config="densnet_pyscf.config:PySCFOptions", install="pip install counting", api="2.0")]
 """
 
 
