@@ -46,7 +46,7 @@ class ComponentLinear(nn.Module):
         self.register_buffer("l_of_component", _components(l_max), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.bmm(features, self.weight[self.l_of_component])
+        return torch.bmm(features, self.weight.index_select(0, self.l_of_component))
 
 
 class RowLinear(nn.Module):
@@ -69,7 +69,7 @@ class RowLinear(nn.Module):
         self.register_buffer("gather", gather, persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        mixed = torch.bmm(rows.transpose(0, 1), self.weight[self.path_of_row])
+        mixed = torch.bmm(rows.transpose(0, 1), self.weight.index_select(0, self.path_of_row))
         summed = torch.matmul(self.gather.to(mixed.dtype), mixed.flatten(1))
         return summed.reshape(-1, *mixed.shape[1:])
 
@@ -98,11 +98,11 @@ class EdgeProduct(nn.Module):
         self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor, neighbors: Tensor
     ) -> Tensor:
         n_edges, n_components, channels = edge.shape[0], features.shape[0], features.shape[2]
-        hidden = nn.functional.silu(self.first(radial)) * self.pair[pair]
+        hidden = nn.functional.silu(self.first(radial)) * self.pair.index_select(0, pair)
         weights = self.second(hidden).reshape(n_edges, self.n_paths, channels)
         coupling = (edge @ self.coupling.to(edge.dtype)).reshape(n_edges, self.n_rows, n_components)
-        sent = features.transpose(0, 1)[graph.senders]
-        rows = torch.bmm(coupling, sent) * weights[:, self.path_of_row]
+        sent = features.transpose(0, 1).index_select(0, graph.senders)
+        rows = torch.bmm(coupling, sent) * weights.index_select(1, self.path_of_row)
         received = rows.new_zeros((graph.n_atoms, self.n_rows, channels)).index_add(0, graph.receivers, rows)
         result: Tensor = self.mix(received / torch.sqrt(neighbors).to(received.dtype))
         return result
@@ -155,7 +155,7 @@ class Layer(nn.Module):
         if self.gates is None:
             return nn.functional.silu(scalars)
         gates = torch.sigmoid(self.gates(scalars[0])).reshape(mixed.shape[1], -1, mixed.shape[2])
-        gated = mixed[1:] * gates.transpose(0, 1)[self.l_of_component]
+        gated = mixed[1:] * gates.transpose(0, 1).index_select(0, self.l_of_component)
         return torch.cat([nn.functional.silu(scalars), gated])
 
 
@@ -229,7 +229,7 @@ class E3nnBackbone(Backbone):
         harmonics = solid_harmonics(vectors / distances[:, None], self.options.l_max_edge)
         edge = torch.cat(harmonics, dim=-1)[:, self.order] * sqrt(4.0 * pi)
         pair = species[graph.receivers] * self.n_elements + species[graph.senders]
-        scalars = self.embedding[species][None]
+        scalars = self.embedding.index_select(0, species)[None]
         if self.entry is None or features is None:
             state = scalars
         else:
