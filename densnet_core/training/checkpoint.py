@@ -84,7 +84,7 @@ def read_state(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Any]] | 
 
 def random_state() -> dict[str, Any]:
     """States of torch's random numbers, of this process and of every CUDA device it uses."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 

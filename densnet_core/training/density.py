@@ -58,8 +58,13 @@ class DensityObjective:
         self.batches = Batches(dataset, batch_size, seed)
         self.graphs = Graphs(dataset, model.cutoff, self.device)
         self._derived = derived_quantities(model.densities, manager or get_manager())
-        available = [*model.densities, *self._derived]
-        self.terms: list[Term] = make_terms(wanted, available, model.specification, dataset, manager)
+        self._manager = manager
+        self.want(wanted)
+
+    def want(self, wanted: Sequence[Wanted]) -> None:
+        """Take other terms, as a second stage does."""
+        available = [*self.model.densities, *self._derived]
+        self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
 
     @property

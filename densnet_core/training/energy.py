@@ -68,8 +68,13 @@ class EnergyObjective:
         self.graphs = Graphs(dataset, common_cutoff(density, model), self.device)
         self._many = pays(density, dataset, steps * batch_size / len(dataset))
         self._linearised: LinearisedDensities | None = None
-        available = [*model.outputs, "forces"]
-        self.terms: list[Term] = make_terms(wanted, available, model.specification, dataset, manager)
+        self._manager = manager
+        self.want(wanted)
+
+    def want(self, wanted: Sequence[Wanted]) -> None:
+        """Take other terms, as a second stage does."""
+        available = [*self.model.outputs, "forces"]
+        self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
 
     @property
