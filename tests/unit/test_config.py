@@ -86,7 +86,7 @@ def test_what_the_backend_cannot_do_is_refused_before_anything_is_computed(write
     with pytest.raises(ConfigError, match=r"reference\.properties: the spin density of a singlet is zero"):
         check_inputs(load_config(write(asked)))
     [problem] = refusal(write(asked.replace("polarizability", "hyperpolarizability")))
-    assert problem.startswith("run.toml: reference.properties[1]: input should be 'quadrupole', 'polarizability'")
+    assert problem.startswith("run.toml: reference.properties: there is no property 'hyperpolarizability'.")
     with pytest.raises(ConfigError, match="'pyscf' does not compute 'polarizability'; it has: spin_density"):
         load_config(write(asked), SpinOnly())
     unknown = MINIMAL.replace('method = "PBE"', 'method = "SVWN"\ndispersion = "d4"')
