@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi, sqrt
 
 import torch
@@ -78,15 +79,18 @@ class RowLinear(nn.Module):
         return {"weight": (self.triples, channels, channels)}
 
     def forward(self, rows: Tensor) -> Tensor:
-        n_atoms, channels = rows.shape[0], rows.shape[2]
-        parts = torch.split(rows, [n * (2 * l_ + 1) for l_, n in enumerate(self.n_paths)], dim=1)
+        return self.of_degrees(torch.split(rows, [n * (2 * l_ + 1) for l_, n in enumerate(self.n_paths)], dim=1))
+
+    def of_degrees(self, parts: Sequence[Tensor]) -> Tensor:
+        """The same from the rows (n_atoms, rows, channels) of each l of the output."""
+        n_atoms, channels = parts[0].shape[0], self.weight.shape[1]
         found = []
         for l_, (n, part, weight) in enumerate(
             zip(self.n_paths, parts, torch.split(self.weight, self.n_paths), strict=True)
         ):
             size = 2 * l_ + 1
             if n == 0:
-                found.append(rows.new_zeros((size, n_atoms, channels)))
+                found.append(part.new_zeros((size, n_atoms, channels)))
                 continue
             by_component = part.reshape(n_atoms, n, size, channels).permute(2, 0, 1, 3)
             found.append(by_component.reshape(size, n_atoms, n * channels) @ weight.reshape(n * channels, channels))
@@ -122,18 +126,20 @@ class EdgeProduct(nn.Module):
         weights = self.second(hidden).reshape(n_edges, self.n_paths, channels)
         coupling = (edge @ self.coupling.to(edge.dtype)).reshape(n_edges, self.n_rows, n_components)
         sent = features.transpose(0, 1).index_select(0, graph.senders)
-        rows = self._weighted(torch.bmm(coupling, sent), weights)
-        received = rows.new_zeros((graph.n_atoms, self.n_rows, channels)).index_add(0, graph.receivers, rows)
-        result: Tensor = self.mix(received / torch.sqrt(neighbors).to(received.dtype))
-        return result
+        received = self._received(torch.bmm(coupling, sent), weights, graph)
+        scale = torch.sqrt(neighbors).to(edge.dtype)
+        return self.mix.of_degrees([part / scale for part in received])
 
     def named_axes(self) -> dict[str, Axes]:
         """See ``densnet_core.models.adoption``."""
         width, channels = range(self.pair.shape[1]), range(self.mix.weight.shape[1])
         return {"pair": (self.elements, self.elements, width), "second.weight": (self.triples, channels, width)}
 
-    def _weighted(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """Rows (n_edges, rows, channels) times the weight of their path, without a copy of the weights for each row."""
+    def _received(self, rows: Tensor, weights: Tensor, graph: Graph) -> list[Tensor]:
+        """Sums over neighbours of rows (n_edges, rows, channels) times the weight of their path; for each l.
+
+        The rows of an edge are most of the bytes of a step: neither they nor the weights are copied to other layouts.
+        """
         parts = []
         for l_, (n, part, own) in enumerate(
             zip(
@@ -143,10 +149,11 @@ class EdgeProduct(nn.Module):
                 strict=True,
             )
         ):
-            if n:
-                by_path = part.reshape(part.shape[0], n, 2 * l_ + 1, part.shape[2])
-                parts.append((by_path * own[:, :, None, :]).flatten(1, 2))
-        return torch.cat(parts, dim=1)
+            n_edges, n_rows, channels = part.shape
+            weighted = part.reshape(n_edges, n, 2 * l_ + 1, channels) * own[:, :, None, :]
+            received = part.new_zeros((graph.n_atoms, n_rows, channels))
+            parts.append(received.index_add(0, graph.receivers, weighted.reshape(n_edges, n_rows, channels)))
+        return parts
 
 
 class AtomProduct(nn.Module):
