@@ -1,90 +1,104 @@
-"""One training step of the water example's networks: loss, gradient, optimiser and moving average; one thread.
+"""Training steps of both stages per second: ethanol in densnet-m, standard networks, batch 5, one thread.
 
-Labels are the energies and forces of tests/data/water5.npz, the five frames taken twice to fill a batch of ten, and
-coefficients drawn at random: what a step costs does not depend on them.
+    python benchmarks/bench_training.py [--before FOLDER] [--frames N] [--batch N]
+
+``--before`` is a checkout of an earlier commit; both sides take turns in one run, so that a load that comes and goes
+falls on both alike. Frames per second from the median step, of wall time and of processor time; the start-up of the
+energy stage, where densities are linearised, is the first row's "start-up".
 """
 
 from __future__ import annotations
 
-import tempfile
+import argparse
+import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-from measuring import DATA, Timing, head, structures, table
-from networks import build, water_config
-from torch import Tensor, nn
+from measuring import ROOT, head, table
 
-from densnet_core.config import select
-from densnet_core.datasets.dataset import Dataset
-from densnet_core.training.density import DensityObjective
-from densnet_core.training.energy import EnergyObjective
-from densnet_core.training.loop import LoopOptions, TrainingLoop
-from densnet_core.training.terms import wanted_objectives
-from densnet_core.units import BOHR_TO_ANGSTROM
-from densnet_core.workflow.learning import network_choices
-
-STEPS = 30
+PLUGINS = ("densnet-pyscf", "densnet-e3nn", "densnet-openmm")
+ROUNDS, STEPS = 12, 5
 
 
-def labelled(n_functions: int, batch_size: int) -> Dataset:
-    """Enough frames for one batch."""
-    frames = structures("water5")
-    with np.load(DATA / "water5.npz", allow_pickle=False) as file:
-        energies, forces = file["energy_hartree"], file["forces_hartree_per_angstrom"] * BOHR_TO_ANGSTROM
-    random = np.random.default_rng(0)
-    coefficients = [random.normal(scale=0.01, size=n_functions) for _ in frames]
-    labels = {
-        "density": coefficients,
-        "energy": list(energies),
-        "forces": list(forces),
-        "dipole": [np.zeros(3) for _ in frames],
-    }
-    every = Dataset(frames, labels)
-    return every.subset(np.arange(batch_size) % len(frames))
+class Side:
+    """A process that takes steps with the core of one checkout."""
 
+    def __init__(self, name: str, tree: Path, frames: int, batch: int) -> None:
+        self.name = name
+        paths = [str(tree), *(str(tree / "plugins" / plugin) for plugin in PLUGINS)]
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "benchmarks" / "training_steps.py"), str(frames), str(batch)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer()
 
-def steps_of(module: nn.Module, step: Callable[[int], tuple[Tensor, dict[str, float]]], name: str) -> Timing:
-    """Seconds of each step of the real loop, without validation and checkpoints."""
-    started = [time.perf_counter()]
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"The process of {self.name} ended.")
+        return line
 
-    def counted(number: int) -> tuple[Tensor, dict[str, float]]:
-        started.append(time.perf_counter())
-        return step(number)
+    def ask(self, what: str, count: int) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{what} {count}\n")
+        self.process.stdin.flush()
+        return self._answer()
 
-    with tempfile.TemporaryDirectory() as folder:
-        options = LoopOptions(STEPS, 1e-3, checkpoint_every=STEPS, validate_every=STEPS)
-        TrainingLoop(name, module, counted, dict, options, Path(folder), "benchmark").run()
-    # From the start of one step to that of the next; the first ones fill caches.
-    return Timing(tuple(np.diff(started)[3:]))
+    def steps(self, stage: str, count: int) -> list[list[float]]:
+        answer: list[list[float]] = json.loads(self.ask(stage, count))
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, help="checkout of an earlier commit")
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--batch", type=int, default=5)
+    chosen = parser.parse_args()
     head("densnet-e3nn", "e3nn", "torch")
-    config = water_config()
-    training = config.training
-    density, energy = build(network_choices(select(config)), (1, 8))
-    frames = labelled(density.specification.basis.n_functions((8, 1, 1)), training.batch_size)
-    wanted = [wanted_objectives(stage, {}) for stage in ("density", "energy")]
-    first = DensityObjective(density, frames, wanted[0], training.batch_size, training.seed)
-    first.prepare()
+    trees = {"this": ROOT, **({"before": chosen.before.resolve()} if chosen.before else {})}
+    sides = [Side(name, tree, chosen.frames, chosen.batch) for name, tree in trees.items()]
     rows: list[list[object]] = []
-
-    def add(name: str, module: nn.Module, step: Callable[[int], tuple[Tensor, dict[str, float]]], steps: int) -> None:
-        timing = steps_of(module, step, name)
-        parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        median, minimum = 1e3 * timing.median, 1e3 * timing.minimum
-        rows.append([name, parameters, median, minimum, median / training.batch_size, steps, median * steps / 1e3])
-
-    add("density", density, first.step, training.density.steps)
-    second = EnergyObjective(energy, density, frames, wanted[1], training.batch_size, training.seed)
-    second.prepare()
-    add("energy and forces", energy, second.step, training.energy.steps)
-    columns = ["step", "parameters", "median ms", "min ms", "ms per frame", "steps of the example", "seconds in all"]
-    table(columns, rows)
+    for stage in ("density", "energy"):
+        start_up, seconds = {}, {side.name: [] for side in sides}
+        for side in sides:
+            started = time.perf_counter()
+            side.steps(stage, 1)
+            start_up[side.name] = time.perf_counter() - started
+            side.steps(stage, 2)
+        for _ in range(ROUNDS):
+            for side in sides:
+                seconds[side.name] += side.steps(stage, STEPS)
+        for side in sides:
+            wall, processor = np.median(np.array(seconds[side.name]), axis=0)
+            memory = int(side.ask("memory", 0))
+            rows.append(
+                [
+                    f"{stage}, {side.name}",
+                    1e3 * wall,
+                    chosen.batch / wall,
+                    1e3 * processor,
+                    chosen.batch / processor,
+                    start_up[side.name],
+                    memory,
+                ]  # fmt: skip
+            )
+    for side in sides:
+        side.close()
+    table(["stage", "wall ms", "frames/s", "processor ms", "frames/s", "start-up s", "MB so far"], rows)
 
 
 if __name__ == "__main__":

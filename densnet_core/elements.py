@@ -34,6 +34,13 @@ RADII: Final[tuple[float, ...]] = (
     *(1.75, 1.70, 1.62, 1.51, 1.44, 1.41, 1.36, 1.36, 1.32, 1.45, 1.46, 1.48, 1.40, 1.50, 1.50),
 )
 
+# Spin multiplicities of the ground states of neutral atoms, H to Xe: NIST Atomic Spectra Database, ground levels.
+MULTIPLICITIES: Final[tuple[int, ...]] = (
+    *(0, 2, 1, 2, 1, 2, 3, 4, 3, 2, 1, 2, 1, 2, 3, 4, 3, 2, 1, 2, 1),
+    *(2, 3, 4, 7, 6, 5, 4, 3, 2, 1, 2, 3, 4, 3, 2, 1, 2, 1),
+    *(2, 3, 6, 7, 6, 5, 4, 1, 2, 1, 2, 3, 4, 3, 2, 1),
+)
+
 
 # Isotopes of hydrogen that geometry files name, dalton: Atomic Mass Evaluation 2012, Wang et al., Chin. Phys. C 36
 # (2012) 1603, as in NIST's table of atomic weights and isotopic compositions.
@@ -82,3 +89,11 @@ def covalent_radius(number: int) -> float:
     """Covalent radius in bohr."""
     symbol(number)
     return RADII[number] / BOHR_TO_ANGSTROM
+
+
+def ground_multiplicity(number: int) -> int:
+    """Spin multiplicity 2S+1 of the ground state of the neutral atom; ``InputError`` beyond xenon."""
+    name = symbol(number)
+    if number >= len(MULTIPLICITIES):
+        raise InputError(f"The ground state of {name} is not in the table (H to Xe); give the energy of the atom.")
+    return MULTIPLICITIES[number]

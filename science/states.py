@@ -20,18 +20,14 @@ from densnet_core.basis.library import basis_by_name
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.method import FitMethod
+from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.potentials.choice import NetworkChoice
-from densnet_core.potentials.outputs import common_cutoff, energy_outputs
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
-from densnet_core.training.loop import LoopOptions
-from densnet_core.training.terms import wanted_objectives
+from densnet_core.training import LoopOptions, Plan, Stage, train_model
 from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
-from densnet_core.workflow.folder import key_of
 from densnet_core.workflow.labels import fit_into, label_into, open_store
-from densnet_core.workflow.learning import TrainingTask, train_density, train_energy
-from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stores import backend_factory, default_executor
 
 LEVEL = LevelOfTheory.parse("PBE/def2-SVP")
@@ -71,7 +67,7 @@ def structures() -> list[tuple[str, int, Structure]]:
     return found
 
 
-def datasets(folder: Path) -> tuple[Dataset, Dataset, DensitySpecification]:
+def datasets(folder: Path) -> tuple[Dataset, Dataset, DensitySpecification, AtomicPrior]:
     """Training and held-out frames, labelled and fitted in WORK_FOLDER."""
     basis = basis_by_name("densnet-s", (1, 6, 7, 8))
     factory, executor = backend_factory("pyscf", LEVEL), default_executor()
@@ -87,22 +83,17 @@ def datasets(folder: Path) -> tuple[Dataset, Dataset, DensitySpecification]:
         ]
         labels = ("density", "dipole", "energy", "forces")
         train, test = (dataset_of(store, hashes, labels, {"density": fit}) for hashes in parts)
-    return train, test, DensitySpecification(basis, "coulomb", basis.elements, states=train.states)
+        prior = AtomicPrior.from_dict(fit.prior)
+    return train, test, DensitySpecification(basis, "coulomb", basis.elements, states=train.states), prior
 
 
 def errors(folder: Path, seed: int) -> dict[tuple[str, int, int], dict[str, float]]:
     """Errors of held-out frames by molecule, charge and multiplicity."""
-    train, test, specification = datasets(folder)
-    data = key_of(sorted(s.content_hash().hex() for s in train.structures))
-    tasks = [
-        TrainingTask(name, f"{data}-{seed}", LoopOptions(STEPS[name], 5e-3), wanted_objectives(name, {}), 16, seed)
-        for name in ("density", "energy")
-    ]
-    runs = folder / f"seed{seed}"
-    density = train_density(tasks[0], CHOICE, specification, train, test, runs, Reporter())
-    energy = train_energy(tasks[1], CHOICE, density, train, test, runs, Reporter())
-    graph = test.graph(range(len(test)), common_cutoff(density, energy))
-    outputs, _ = energy_outputs(density.eval(), energy.eval(), graph)
+    train, test, specification, prior = datasets(folder)
+    stages = {name: [Stage(LoopOptions(steps, 5e-3))] for name, steps in STEPS.items()}
+    plan = Plan(**stages, batch_size=16, seed=seed)
+    model = train_model(train, test, specification, prior, plan, (CHOICE, CHOICE), folder=folder / f"seed{seed}")
+    outputs = model.evaluate(test.graph(range(len(test)), model.cutoff), ("energy", "forces"))
     found = outputs["energy"].numpy()
     wanted = np.array([float(test.value("energy", i)) for i in range(len(test))])
     forces = torch.split(outputs["forces"], [s.n_atoms for s in test.structures])

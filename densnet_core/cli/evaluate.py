@@ -28,6 +28,9 @@ def evaluate(
     frames: Annotated[
         Part, typer.Option("--frames", help="Held-out frames, or all; auto: held-out ones if the store has a split.")
     ] = Part.AUTO,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw energies and forces against the reference, a PNG file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the errors as JSON on stdout.")] = False,
 ) -> None:
     """Errors of a model on a store; frames it was trained on are always left out."""
@@ -43,7 +46,7 @@ def evaluate(
             indices, left_out = frames_to_evaluate(trained, opened, frames.value)
             if left_out:
                 reporter.note(f"{left_out} frames that the model was trained on are left out.")
-            record = evaluate(trained, opened, fit, indices, reporter.task("evaluating", len(indices)))
+            record = evaluate(trained, opened, fit, indices, reporter.task("evaluating", len(indices)), picture)
     if as_json:
         print_json(record)
     else:

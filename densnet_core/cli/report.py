@@ -9,18 +9,40 @@ from densnet_core.cli.output import print_table
 
 
 def show_errors(record: Mapping[str, Any]) -> None:
-    """Errors of a model, from the record of ``densnet evaluate --json``."""
-    density = record["density"]
+    """Errors of a model, from the record of ``densnet evaluate --json``, each with the frame where it is largest."""
+    density, dipole, energy, forces = (record[name] for name in ("density", "dipole", "energy", "forces"))
+    worst = {name: f"{record[name]['worst']['frame'][:12]}" for name in ("density", "dipole", "energy", "forces")}
+    unit = "meV/\u00c5"
     rows = [
-        ["density NMAE, fit floor", f"{density['nmae_fit_floor_percent']:.3f} %"],
-        ["density NMAE, model vs fit", f"{density['nmae_model_vs_fit_percent']:.3f} %"],
-        ["density NMAE, model vs reference", f"{density['nmae_model_vs_reference_percent']:.3f} %"],
-        ["electron count, largest error", f"{density['electron_count_max_error']:.1e}"],
-        ["dipole MAE", f"{record['dipole']['mae_debye']:.4f} D"],
-        ["energy MAE", f"{record['energy']['mae_mev']:.2f} meV"],
-        ["force MAE", f"{record['forces']['mae_mev_per_angstrom']:.2f} meV/\u00c5"],
+        ["density NMAE, fit floor", f"{density['nmae_fit_floor_percent']:.3f} %", "", ""],
+        ["density NMAE, model vs fit", f"{density['nmae_model_vs_fit_percent']:.3f} %", "", ""],
+        [
+            "density NMAE, model vs reference",
+            f"{density['nmae_model_vs_reference_percent']:.3f} %",
+            "",
+            f"{density['worst']['nmae_percent']:.3f} % in {worst['density']}",
+        ],
+        ["electron count, largest error", f"{density['electron_count_max_error']:.1e}", "", ""],
+        [
+            "dipole",
+            f"{dipole['mae_debye']:.4f} D",
+            f"{dipole['rmse_debye']:.4f} D",
+            f"{dipole['worst']['debye']:.4f} D in {worst['dipole']}",
+        ],
+        [
+            "energy",
+            f"{energy['mae_mev']:.2f} meV",
+            f"{energy['rmse_mev']:.2f} meV",
+            f"{energy['worst']['error_mev']:+.2f} meV in {worst['energy']}",
+        ],
+        [
+            "forces",
+            f"{forces['mae_mev_per_angstrom']:.2f} {unit}",
+            f"{forces['rmse_mev_per_angstrom']:.2f} {unit}",
+            f"{forces['worst']['rmse_mev_per_angstrom']:.2f} {unit} in {worst['forces']}",
+        ],
     ]
-    print_table([f"errors on {record['frames']} frames", "value"], rows)
+    print_table([f"errors on {record['frames']} frames", "mean", "RMSE", "worst frame"], rows)
     print()
 
 

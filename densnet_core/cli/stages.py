@@ -26,11 +26,18 @@ def _application(help_text: str, carry_out: Callable[[Any], Any], show: Callable
     ) -> None:
         read = load_config(config)
         from densnet_core.cli.progress import RichReporter
+        from densnet_core.training import parallel
+        from densnet_core.workflow.learning import finish, follow
         from densnet_core.workflow.run import Run
 
-        with RichReporter() as reporter:
-            run = Run(read, reporter)
-            result = carry_out(run)
+        with parallel.process_group():
+            if parallel.rank() > 0:  # of torchrun: the first process does everything but its part of the batches
+                follow()
+                return
+            with RichReporter() as reporter:
+                run = Run(read, reporter)
+                result = carry_out(run)
+            finish()
         if as_json:
             print_json(_record(run, result))
         else:

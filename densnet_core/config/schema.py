@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from densnet_core.config.basis import BasisSection
+from densnet_core.elements import atomic_number
 from densnet_core.options import FilePath, Options
 from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 
@@ -136,19 +137,53 @@ class EnergySection(_ModelSection):
     """The network from electron density to energy."""
 
 
+Weights = dict[str, Annotated[float, Field(ge=0)]]
+
+
+class ThenSection(Options):
+    """A second stage of a training, from the best model of the first, with weights and learning rate of its own."""
+
+    steps: int = Field(ge=1, description="Optimisation steps.", examples=[1000])
+    learning_rate: float = Field(gt=0, description="Largest learning rate.", examples=[1e-3])
+    weights: Weights = Field(
+        default={}, description="Weights of the terms, as for the first stage.", examples=[{"energy": 10.0}]
+    )
+
+
 class _StageSection(Options):
     steps: int = Field(default=5000, ge=1, description="Optimisation steps.")
     learning_rate: float = Field(default=5e-3, gt=0, description="Largest learning rate.")
+    schedule: Literal["cosine", "plateau", "constant"] = Field(
+        default="cosine",
+        description="Learning rate after the warm-up: half a cosine down to 1 %; halved after five validations without "
+        "a better one; or constant.",
+    )
+    warm_up: int | None = Field(
+        default=None,
+        ge=0,
+        description="Steps over which the learning rate rises from zero; absent: 2 % of all.",
+        examples=[100],
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Validations in a row without a better one after which the training ends; absent: it does not.",
+        examples=[20],
+    )
     ema_decay: float = Field(
         default=0.99, ge=0, lt=1, description="Decay per step of the moving average of the weights; 0 switches it off."
     )
+    validate_every: int = Field(
+        default=200, ge=1, description="Steps between validations; the model of the best one is the result."
+    )
     checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints.")
-    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    weights: Weights = Field(
         default={},
         description="Weights of the terms of the loss by the name of the objective; 0 leaves one out. What is not "
         "named has its own default, 1 for those of the core.",
         examples=[{"dipole": 1.0}],
     )
+    then: ThenSection | None = None
 
 
 class DensityTrainingSection(_StageSection):
@@ -157,6 +192,27 @@ class DensityTrainingSection(_StageSection):
 
 class EnergyTrainingSection(_StageSection):
     """Training of the energy network."""
+
+    atoms: Literal["fit", "reference"] | dict[str, float] = Field(
+        default="fit",
+        description="Energies of isolated atoms that the energy stands on: a least-squares fit to the training "
+        "energies, computed by the reference backend (atoms in their ground multiplicity), or a table in hartree.",
+        examples=[{"H": -0.4999, "O": -75.01}],
+    )
+
+    @field_validator("atoms")
+    @classmethod
+    def _elements(cls, atoms: str | dict[str, float]) -> str | dict[str, float]:
+        if isinstance(atoms, dict):
+            for name in atoms:
+                atomic_number(name)
+        return atoms
+
+
+class JointTrainingSection(_StageSection):
+    """Fine-tuning of both networks together, on the terms of both."""
+
+    learning_rate: float = Field(default=5e-4, gt=0, description="Largest learning rate.")
 
 
 class TrainingSection(Options):
@@ -169,8 +225,26 @@ class TrainingSection(Options):
     )
     test: int = Field(default=10, ge=1, description="Frames held out for the final errors.")
     batch_size: int = Field(default=10, ge=1, description="Frames per optimisation step.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the networks train; auto: on a CUDA device if there is one."
+    )
+    precision: Literal["float32", "float64"] = Field(
+        default="float32",
+        description="Precision of the networks; densities and energies are summed in float64 in any case.",
+    )
+    threads: int = Field(
+        default=1, ge=1, description="Threads of the CPU; those of a small molecule have little to share."
+    )
+    start: FilePath | None = Field(
+        default=None,
+        alias="from",
+        description="A finished model (its folder or zip file) of the same networks and basis to start from; it may "
+        "lack elements.",
+        examples=["runs/ethanol/model"],
+    )
     density: DensityTrainingSection = Field(default_factory=DensityTrainingSection)
     energy: EnergyTrainingSection = Field(default_factory=EnergyTrainingSection)
+    joint: JointTrainingSection | None = None
 
     @property
     def frames(self) -> int:

@@ -114,7 +114,7 @@ def _entry(key: str, field: FieldInfo, value: Any) -> Iterator[str]:
     if value is None:
         value = field.examples[0] if field.is_required() and field.examples else field.default
     # TOML has no null: a key whose default is "absent" is shown with an example.
-    absent = value is None
+    absent = value is None or value == {}
     if absent:
         value = field.examples[0] if field.examples else "..."
     setting = f"{'# ' if absent else ''}{key} = {_toml(value)}"
@@ -138,7 +138,11 @@ def _example_tables(header: str, example: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_table(field: FieldInfo) -> bool:
-    return _model(field) is not None or "dict[" in str(field.annotation)
+    if _model(field) is not None:
+        return True
+    example = field.examples[0] if field.examples else {}
+    inline = isinstance(example, Mapping) and example and not any(isinstance(row, Mapping) for row in example.values())
+    return "dict[" in str(field.annotation) and not inline
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:

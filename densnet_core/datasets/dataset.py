@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -116,5 +117,9 @@ def batches(n_frames: int, batch_size: int, step: int, seed: int) -> NDArray[np.
     size = min(batch_size, n_frames)
     per_epoch = n_frames // size
     epoch, position = divmod(step, per_epoch)
-    order = np.random.default_rng((seed, epoch)).permutation(n_frames)
-    return order[position * size : (position + 1) * size]
+    return _order(n_frames, seed, epoch)[position * size : (position + 1) * size]
+
+
+@lru_cache(maxsize=4)
+def _order(n_frames: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(n_frames)

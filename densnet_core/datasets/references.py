@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import log, pi
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from densnet_core.basis.base import MAX_L
 from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.constraints import moment_constraints
-from densnet_core.density.expansion import Expansion, scaled_functions
+from densnet_core.density.expansion import Expansion, functions_of, scaled_functions
 from densnet_core.density.fitting import fit_density
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import InputError
@@ -53,6 +56,12 @@ class ScaledProjection:
         for group in functions.groups:
             self.degrees[group.functions] = group.l
 
+    def to(self, device: torch.device) -> ScaledProjection:
+        """The same on a device."""
+        moved = copy(self)
+        moved.series, moved.atoms, moved.degrees = (t.to(device) for t in (self.series, self.atoms, self.degrees))
+        return moved
+
     @staticmethod
     def nodes(largest_factor: float, n_terms: int = SERIES_TERMS) -> Tensor:
         """(n_terms,) factors at which a series is made."""
@@ -70,30 +79,23 @@ class ScaledProjection:
         return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Integrals:
-    """What the errors of frames of one composition are made of, each with the frames as first dimension.
+class _SquaredNorm(torch.autograd.Function):
+    """c.M c of a symmetric matrix that does not change: one pass over M gives the value and the gradient 2 M c.
 
-    Parameters
-    ----------
-    metric : (b, n, n)
-    held : (b, d, n)
-        Coefficients of what these functions hold of the d reference densities; what follows is of the rest.
-    projection : (b, d, n)
-    norm : (b, d)
-        Squared.
+    The matrices are most of the bytes of a step. Second derivatives are refused rather than wrong.
     """
 
-    metric: Tensor
-    held: Tensor
-    projection: Tensor
-    norm: Tensor
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, metric: Tensor) -> Tensor:
+        response = coefficients @ metric
+        ctx.save_for_backward(response)
+        return (coefficients * response).sum()
 
-    def squared_errors(self, coefficients: Tensor) -> Tensor:
-        """(b,) squared norms of the errors, summed over the d densities, for coefficients (b, d, n)."""
-        change = coefficients - self.held
-        response = torch.einsum("bij,bdj->bdi", self.metric, change) - 2.0 * self.projection
-        return (self.norm + (change * response).sum(-1)).sum(1)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (response,) = ctx.saved_tensors
+        return 2.0 * gradient * response, None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,12 @@ class _Reference:
     projection: ScaledProjection
     norm: Tensor
     dipole: Tensor
+
+    def to(self, device: torch.device) -> _Reference:
+        """The same on a device."""
+        if self.norm.device == device:
+            return self
+        return _Reference(self.projection.to(device), self.norm.to(device), self.dipole.to(device))
 
 
 class ReferenceDensities:
@@ -132,7 +140,7 @@ class ReferenceDensities:
         self.structures, self.labels, self.specification = structures, labels, specification
         self._label_basis = specification.label_basis
         self._functions: dict[bytes, tuple[MolecularBasis, MolecularBasis]] = {}
-        self._metrics: dict[int, Tensor] = {}
+        self._metrics: dict[tuple[int, torch.device], Tensor] = {}
         self._bytes = 0
         self._references: dict[int, _Reference] = {}
         self._unscaled_fits: dict[int, Tensor] = {}
@@ -171,14 +179,16 @@ class ReferenceDensities:
         """(n_atoms, 3), bohr."""
         return torch.tensor(self.structures[index].positions)
 
-    def metric_matrix(self, index: int) -> Tensor:
-        """(n, n) float64 metric of a frame with the exponents of the basis; kept while there is room."""
-        if index in self._metrics:
-            return self._metrics[index]
-        matrix = two_center(self.specification.metric, self.functions(index), self.positions(index))
+    def metric_matrix(self, index: int, device: torch.device | str = "cpu") -> Tensor:
+        """(n, n) float64 metric of a frame with the exponents of the basis; kept on the device while there is room."""
+        key = (index, torch.device(device))
+        if key in self._metrics:
+            return self._metrics[key]
+        functions = functions_of(self.specification.basis, torch.tensor(self.structures[index].numbers, device=device))
+        matrix = two_center(self.specification.metric, functions, self.positions(index).to(device))
         size = matrix.numel() * matrix.element_size()
         if self._bytes + size <= METRIC_CACHE_BYTES:
-            self._metrics[index] = matrix
+            self._metrics[key] = matrix
             self._bytes += size
         return matrix
 
@@ -198,51 +208,48 @@ class ReferenceDensities:
         return self._unscaled_fits[index]
 
     def squared_errors(self, indices: Sequence[int], predicted: Expansion) -> Tensor:
-        """(n,) squared norms of density errors, hartree in the Coulomb metric."""
-        frames = range(len(indices))
+        """(n,) squared norms of density errors, hartree in the Coulomb metric, on the device of the prediction."""
         vectors = torch.split(predicted.coefficients, [self.functions(i).n_functions for i in indices], dim=-1)
-        scales: Sequence[Tensor] | None = None
-        if predicted.scales is not None:
-            scales = torch.split(predicted.scales, [self.functions(i).n_atoms for i in indices])
+        if predicted.scales is None:
+            return torch.stack([self._fixed(i, vector) for i, vector in zip(indices, vectors, strict=True)])
+        scales = torch.split(predicted.scales, [self.functions(i).n_atoms for i in indices])
         groups: dict[bytes, list[int]] = {}
-        for place in frames:
-            groups.setdefault(self.structures[indices[place]].numbers.tobytes(), []).append(place)
-        norms = []
-        for places in groups.values():
-            chosen = [indices[place] for place in places]
-            of_group = None if scales is None else torch.stack([scales[place] for place in places])
-            integrals = self._fixed(chosen) if of_group is None else self._moving(chosen, of_group)
-            norms.append(integrals.squared_errors(torch.stack([_rows(vectors[place]) for place in places])))
+        for place, index in enumerate(indices):
+            groups.setdefault(self.structures[index].numbers.tobytes(), []).append(place)
+        norms = [
+            self._moving(
+                [indices[place] for place in places],
+                torch.stack([vectors[place] for place in places]),
+                torch.stack([scales[place] for place in places]),
+            )
+            for places in groups.values()
+        ]
         order = torch.argsort(torch.tensor([place for places in groups.values() for place in places]))
-        return torch.cat(norms)[order]
+        return torch.cat(norms)[order.to(predicted.coefficients.device)]
 
     def mean_square(self) -> float:
         """Mean squared norm of the reference differences, for exponents that move."""
         norms = [float(self._reference(i).norm) for i, label in enumerate(self.labels) if label is not None]
         return sum(norms) / len(norms)
 
-    def _fixed(self, indices: Sequence[int]) -> _Integrals:
-        """Integrals of frames of one composition with the exponents of the basis: it holds all of the labels."""
-        labels = torch.stack([_rows(self._label(i)) for i in indices])
-        return _Integrals(
-            torch.stack([self.metric_matrix(i) for i in indices]),
-            held=labels,
-            projection=torch.zeros_like(labels),
-            norm=labels.new_zeros(labels.shape[:2]),
-        )
+    def _fixed(self, index: int, coefficients: Tensor) -> Tensor:
+        """Squared error of one frame with the exponents of the basis, which holds all of the label."""
+        device = coefficients.device
+        change = _rows(coefficients - self._label(index).to(device))
+        error: Tensor = _SquaredNorm.apply(change, self.metric_matrix(index, device))  # type: ignore[no-untyped-call]
+        return error
 
-    def _moving(self, indices: Sequence[int], scales: Tensor) -> _Integrals:
-        """The same with the exponents scaled by (n_frames, n_atoms, l_max + 1) factors, differentiable in these."""
-        references = [self._reference(i) for i in indices]
-        positions = torch.stack([self.positions(i) for i in indices])
-        scaled = scaled_functions(self.functions(indices[0]), scales)
-        projection = torch.stack([one.projection(own)[None] for one, own in zip(references, scales, strict=True)])
-        return _Integrals(
-            two_center(self.specification.metric, scaled, positions),
-            held=torch.zeros_like(projection),
-            projection=projection,
-            norm=torch.stack([one.norm[None] for one in references]),
-        )
+    def _moving(self, indices: Sequence[int], coefficients: Tensor, scales: Tensor) -> Tensor:
+        """(b,) the same of frames of one composition with the exponents scaled by (b, n_atoms, l_max + 1) factors."""
+        device = coefficients.device
+        references = [self._reference(i).to(device) for i in indices]
+        positions = torch.stack([self.positions(i) for i in indices]).to(device)
+        numbers = torch.tensor(self.structures[indices[0]].numbers, device=device)
+        scaled = scaled_functions(functions_of(self.specification.basis, numbers), scales)
+        projection = torch.stack([one.projection(own) for one, own in zip(references, scales, strict=True)])
+        metric = two_center(self.specification.metric, scaled, positions)
+        response = torch.einsum("bij,bj->bi", metric, coefficients) - 2.0 * projection
+        return torch.stack([one.norm for one in references]) + (coefficients * response).sum(-1)
 
     def _reference(self, index: int) -> _Reference:
         """What does not change while the functions of a frame move."""

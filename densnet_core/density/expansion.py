@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 
 from densnet_core.basis.base import Basis
@@ -41,10 +42,10 @@ def scaled_functions(functions: MolecularBasis, scales: Tensor | None) -> Molecu
 
 
 def functions_of(basis: Basis, numbers: Tensor) -> MolecularBasis:
-    """The functions of a basis on the atoms of a graph, made once for each list of atomic numbers."""
-    return _functions(basis, tuple(numbers.tolist()))
+    """The functions of a basis on the atoms of a graph and on its device, made once for each list of numbers."""
+    return _functions(basis, tuple(numbers.tolist()), numbers.device)
 
 
 @lru_cache(maxsize=32)
-def _functions(basis: Basis, numbers: tuple[int, ...]) -> MolecularBasis:
-    return MolecularBasis(basis, numbers)
+def _functions(basis: Basis, numbers: tuple[int, ...], device: torch.device) -> MolecularBasis:
+    return MolecularBasis(basis, numbers, device=device)

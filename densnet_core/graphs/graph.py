@@ -91,7 +91,8 @@ class Graph:
     @property
     def pair_vectors(self) -> Tensor:
         """(n_pairs, 3) from receiver to sender, bohr."""
-        vectors = self.positions[self.senders] - self.positions[self.receivers]
+        ends = (self.positions.index_select(0, end) for end in (self.senders, self.receivers))
+        vectors = next(ends) - next(ends)
         if self.cell is None or self.shifts is None:
             return vectors
         cells = self.cell[self.molecule[self.receivers]]
@@ -173,6 +174,41 @@ def graph_of(
         field=None if field is None else _one_each("field", field, (len(structures), 3), torch.float64),
         level=None if level is None else _one_each("level", level, (len(structures),), torch.int64),
     )
+
+
+def concatenated(graphs: Sequence[Graph]) -> Graph:
+    """One graph of the molecules of several, in their order; on their device.
+
+    Raises
+    ------
+    InputError
+        There is none, or an optional part is there in some and not in others.
+    """
+    if not graphs:
+        raise InputError("A graph needs at least one structure.")
+    if len(graphs) == 1:
+        return graphs[0]
+    counts = [(graph.n_atoms, graph.n_molecules, graph.n_fragments) for graph in graphs]
+    starts = np.concatenate([np.zeros((1, 3), dtype=np.int64), np.cumsum(counts, axis=0)])
+    step = {name: place for place, names in enumerate(_COUNTED) for name in names}
+    joined: dict[str, Tensor | None] = {}
+    for entry in fields(Graph):
+        parts = [getattr(graph, entry.name) for graph in graphs]
+        lacking = sum(part is None for part in parts)
+        if lacking == len(parts):
+            joined[entry.name] = None
+            continue
+        if lacking:
+            raise InputError(f"{lacking} of {len(parts)} graphs have no {entry.name}; they cannot become one.")
+        if entry.name in step:
+            column = starts[:, step[entry.name]].tolist()
+            parts = [part + start for part, start in zip(parts, column, strict=False)]
+        joined[entry.name] = torch.cat(parts)
+    return Graph(**joined)  # type: ignore[arg-type]
+
+
+_COUNTED: Final = (("senders", "receivers"), ("molecule", "fragment_molecule"), ("fragment",))
+"""Parts of a graph that are indices of atoms, of molecules and of fragments."""
 
 
 def _one_each(

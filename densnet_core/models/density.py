@@ -12,6 +12,7 @@ from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.adoption import adopt
 from densnet_core.models.backbone import Backbone, BackboneShape, MakeBackbone
 
 DENSITIES: Final = ("density", "spin_density", "density_response")
@@ -70,6 +71,14 @@ class DensityModel(nn.Module, ABC):
 
         They must not depend on how molecules are turned, numbered or where they stand.
         """
+
+    def adopt(self, other: DensityModel) -> None:
+        """Take over what a finished model of the same architecture has learned, after ``fit_statistics``.
+
+        Of elements and states that only one of the two knows nothing is taken, so that their statistics are those of
+        the new data. The default is ``densnet_core.models.adoption.adopt``.
+        """
+        adopt(self, other)
 
     @abstractmethod
     def forward(self, graph: Graph) -> dict[str, Expansion]:

@@ -12,6 +12,7 @@ from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.adoption import adopt
 from densnet_core.models.backbone import MakeBackbone
 from densnet_core.models.density import DensityModel
 
@@ -52,11 +53,32 @@ class EnergyModel(nn.Module, ABC):
         self.specification = specification
 
     @abstractmethod
-    def fit_statistics(self, dataset: Dataset, density_model: DensityModel) -> None:
+    def fit_statistics(
+        self, dataset: Dataset, density_model: DensityModel, atoms: Mapping[int, float] | None = None
+    ) -> None:
         """Take atomic energies, scales and offsets from the training data, before the first step; kept in buffers.
 
         They must not depend on how molecules are turned, numbered or where they stand.
+
+        Parameters
+        ----------
+        atoms : mapping or None
+            Energies of isolated atoms by atomic number, hartree, where they are known; the others are the model's to
+            find.
         """
+
+    @property
+    def element_energies(self) -> dict[int, float]:
+        """Energies of the atoms that the model stands on, by atomic number, hartree; empty if it has none."""
+        return {}
+
+    def adopt(self, other: EnergyModel) -> None:
+        """Take over what a finished model of the same architecture has learned, after ``fit_statistics``.
+
+        Of elements and states that only one of the two knows nothing is taken, so that their statistics are those of
+        the new data. The default is ``densnet_core.models.adoption.adopt``.
+        """
+        adopt(self, other)
 
     @abstractmethod
     def forward(self, graph: Graph, densities: Mapping[str, Expansion]) -> dict[str, Tensor]:

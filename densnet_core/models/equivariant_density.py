@@ -13,6 +13,7 @@ from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import BackboneShape, MakeBackbone
 from densnet_core.models.config import DensityModelOptions
 from densnet_core.models.density import DensityModel, required_backbone
@@ -55,7 +56,9 @@ class EquivariantDensityModel(DensityModel):
                 raise InputError(f"Basis {specification.basis.name!r} needs an s function for {symbol(z)}.")
         n_elements, width, n_l = len(specification.elements), self.layout.width, self.layout.l_max + 1
         many = len(specification.states) > 1
-        self.states = StateEmbedding(specification.states, n_elements, options.state_channels) if many else None
+        self.states = (
+            StateEmbedding(specification.states, specification.elements, options.state_channels) if many else None
+        )
         shape = BackboneShape(
             specification.elements, 0 if many else -1, options.state_channels if many else 0, self.layout.l_max
         )
@@ -68,7 +71,7 @@ class EquivariantDensityModel(DensityModel):
         if specification.adapts_exponents:
             self.exponent_head = nn.Parameter(torch.zeros(channels, n_elements * n_l))
             self.exponent_bias = nn.Parameter(torch.zeros(n_elements, n_l))
-        self.flow = ChargeFlow(channels, n_elements, self.cutoff) if options.charge == "flow" else None
+        self.flow = ChargeFlow(channels, specification.elements, self.cutoff) if options.charge == "flow" else None
         self.scale: Tensor
         self.offset: Tensor
         self.register_buffer("scale", self.layout.present.clone())
@@ -83,6 +86,18 @@ class EquivariantDensityModel(DensityModel):
         if self.flow is not None:
             self.flow.scale.fill_(charge_scale(self.layout, species, amplitudes))
         self.backbone.fit_statistics(dataset)
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        layout, channels = self.layout, range(self.backbone.channels)
+        elements, degrees, width = layout.elements, range(layout.l_max + 1), range(layout.width)
+        return {
+            "head": (degrees, channels, elements, width),
+            "exponent_head": (channels, elements, degrees),
+            "exponent_bias": (elements, degrees),
+            "scale": (elements, degrees, width),
+            "offset": (elements, width),
+        }
 
     def forward(self, graph: Graph) -> dict[str, Expansion]:
         layout = self.layout

@@ -11,6 +11,7 @@ from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import BackboneShape, MakeBackbone
 from densnet_core.models.config import EnergyModelOptions
 from densnet_core.models.density import DensityModel, required_backbone
@@ -52,7 +53,9 @@ class EquivariantEnergyModel(EnergyModel):
         self.backbone = required_backbone(type(self).__name__, shape, make_backbone)
         self.cutoff = self.backbone.cutoff
         many = len(specification.states) > 1
-        self.states = StateEmbedding(specification.states, n_elements, options.channels_in) if many else None
+        self.states = (
+            StateEmbedding(specification.states, specification.elements, options.channels_in) if many else None
+        )
         self.embedding = nn.Parameter(torch.randn(n_elements, self.l_in + 1, width, options.channels_in) * width**-0.5)
         self.hidden = nn.Linear(self.backbone.channels, options.head_width)
         self.output = nn.Linear(options.head_width, 1, bias=False)
@@ -67,13 +70,15 @@ class EquivariantEnergyModel(EnergyModel):
         self.register_buffer("state_energies", torch.zeros(len(specification.states), dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
-    def fit_statistics(self, dataset: Dataset, density_model: DensityModel) -> None:
+    def fit_statistics(
+        self, dataset: Dataset, density_model: DensityModel, atoms: Mapping[int, float] | None = None
+    ) -> None:
         """Spread and mean of the amplitudes, least-squares energies of elements and states, the unit of energy."""
         offset, scale = self._amplitude_statistics(dataset, density_model)
         self.amplitude_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
         self.amplitude_offset.copy_(offset)
         specification = self.specification
-        atomic, of_state = reference_energies(dataset, specification.elements, specification.states)
+        atomic, of_state = reference_energies(dataset, specification.elements, specification.states, atoms)
         self.atomic_energies.copy_(torch.tensor(atomic))
         self.state_energies.copy_(torch.tensor(of_state))
         self.energy_scale.fill_(energy_unit(dataset))
@@ -97,6 +102,23 @@ class EquivariantEnergyModel(EnergyModel):
         if difference.scales is None:
             return layout.amplitudes(difference.coefficients, species, places)
         return layout.projected_amplitudes(difference.coefficients, species, places, difference.scales)
+
+    @property
+    def element_energies(self) -> dict[int, float]:
+        return dict(zip(self.layout.elements, self.atomic_energies.tolist(), strict=True))
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        layout, states = self.layout, self.specification.states
+        elements, width = layout.elements, range(layout.width)
+        channels = range(self.embedding.shape[3])
+        return {
+            "embedding": (elements, range(self.l_in + 1), width, channels),
+            "amplitude_scale": (elements, range(layout.l_max + 1), width),
+            "amplitude_offset": (elements, width),
+            "atomic_energies": (elements,),
+            "state_energies": (states,),
+        }
 
     def forward(self, graph: Graph, densities: Mapping[str, Expansion]) -> dict[str, Tensor]:
         layout, dtype = self.layout, self.hidden.weight.dtype

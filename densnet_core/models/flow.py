@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.adoption import Axes
 
 RADIAL_FUNCTIONS = 8
 
@@ -26,26 +27,30 @@ class ChargeFlow(nn.Module):
     ----------
     channels : int
         Of the scalar features.
-    n_elements : int
+    elements : tuple of int
     cutoff : float
         Bohr.
     width : int
         Number of terms k.
     """
 
-    def __init__(self, channels: int, n_elements: int, cutoff: float, width: int = 16) -> None:
+    def __init__(self, channels: int, elements: tuple[int, ...], cutoff: float, width: int = 16) -> None:
         super().__init__()
-        self.cutoff, self.width = cutoff, width
+        self.cutoff, self.width, self.elements = cutoff, width, elements
         self.ends = nn.Parameter(torch.randn(channels, 2 * width) * channels**-0.5)
-        self.element_ends = nn.Parameter(0.3 * torch.randn(n_elements, 2 * width))
+        self.element_ends = nn.Parameter(0.3 * torch.randn(len(elements), 2 * width))
         self.radial = nn.Parameter(torch.randn(RADIAL_FUNCTIONS, width) * (RADIAL_FUNCTIONS * width) ** -0.5)
         self.share = nn.Parameter(torch.zeros(channels))
-        self.element_share = nn.Parameter(torch.zeros(n_elements))
+        self.element_share = nn.Parameter(torch.zeros(len(elements)))
         self.scale: Tensor
         self.frequencies: Tensor
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         frequencies = torch.arange(1, RADIAL_FUNCTIONS + 1, dtype=torch.float64) * pi
         self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        return {"element_ends": (self.elements, range(2 * self.width)), "element_share": (self.elements,)}
 
     def forward(self, graph: Graph, species: Tensor, scalars: Tensor) -> Tensor:
         """Charges (n_atoms,), e, float64; those of each fragment add up to its own plus what flows in.

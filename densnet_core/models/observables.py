@@ -39,6 +39,6 @@ def _first_moments(graph: Graph, expansion: Expansion, specification: DensitySpe
     functions = functions_of(specification.basis, graph.numbers)
     moments = scaled_functions(functions, expansion.scales).dipoles(graph.positions)
     values = expansion.coefficients[..., None] * moments
-    owner = graph.molecule[functions.function_atoms.to(graph.molecule.device)]
+    owner = graph.molecule[functions.function_atoms]
     result = values.new_zeros((*values.shape[:-2], graph.n_molecules, 3))
     return torch.index_add(result, -2, owner, values)

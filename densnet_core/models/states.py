@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from densnet_core.density.specification import State
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.adoption import Axes
 
 
 class StateEmbedding(nn.Module):
@@ -18,14 +19,20 @@ class StateEmbedding(nn.Module):
     Parameters
     ----------
     states : tuple of (charge, multiplicity)
-    n_elements, channels : int
+    elements : tuple of int
+    channels : int
     """
 
-    def __init__(self, states: tuple[State, ...], n_elements: int, channels: int) -> None:
+    def __init__(self, states: tuple[State, ...], elements: tuple[int, ...], channels: int) -> None:
         super().__init__()
-        self.vectors = nn.Parameter(torch.randn(len(states), n_elements, channels))
+        self.known, self.elements = states, elements
+        self.vectors = nn.Parameter(torch.randn(len(states), len(elements), channels))
         self.table: Tensor
         self.register_buffer("table", torch.tensor(states, dtype=torch.float64), persistent=False)
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        return {"vectors": (self.known, self.elements, range(self.vectors.shape[2]))}
 
     def forward(self, graph: Graph, species: Tensor) -> Tensor:
         """(n_atoms, channels) in the dtype of the parameters."""

@@ -6,6 +6,7 @@ Nothing here depends on how molecules are turned, numbered or where they stand.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification, State
+from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.models.layout import CoefficientLayout
 
@@ -94,31 +96,75 @@ def charge_scale(layout: CoefficientLayout, species: Tensor, amplitudes: Tensor)
 
 
 def reference_energies(
-    dataset: Dataset, elements: tuple[int, ...], states: tuple[State, ...]
+    dataset: Dataset,
+    elements: tuple[int, ...],
+    states: tuple[State, ...],
+    atoms: Mapping[int, float] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Energies of the elements (n_elements,) and of the states (n_states,), hartree, by least squares.
 
     The sum over atoms and fragments is closest to the training energies; of minimum norm where the compositions do not
     determine it. One state of the training data has no energy of its own: the neutral singlet, or the most common one.
+
+    Parameters
+    ----------
+    atoms : mapping or None
+        Energies by atomic number that are known and not fitted.
     """
-    indices = dataset.having("energy")
+    given = {z: float(energy) for z, energy in (atoms or {}).items() if z in elements}
+    of_element = np.array([given.get(z, 0.0) for z in elements])
     of_state = np.zeros(len(states))
-    if not indices:
-        return np.zeros(len(elements)), of_state
-    frames = [dataset.structures[i] for i in indices]
+    indices = dataset.having("energy")
+    free = [z for z in elements if z not in given]
+    others, composition = _compositions(dataset, indices, free, states)
+    if not indices or not composition.shape[1]:
+        return of_element, of_state
     energies = np.array([float(dataset.value("energy", i)) for i in indices])
-    atoms = np.array([[np.sum(s.numbers == z) for z in elements] for s in frames], dtype=float)
+    energies -= np.array([sum(given.get(int(z), 0.0) for z in dataset.structures[i].numbers) for i in indices])
+    solution, *_ = np.linalg.lstsq(composition, energies, rcond=1e-8)
+    for z, energy in zip(free, solution[: len(free)], strict=True):
+        of_element[elements.index(z)] = energy
+    for state, energy in zip(others, solution[len(free) :], strict=True):
+        of_state[states.index(state)] = energy
+    return of_element, of_state
+
+
+def undetermined(
+    dataset: Dataset, elements: tuple[int, ...], states: tuple[State, ...], atoms: Mapping[int, float] | None = None
+) -> str | None:
+    """What the fit of atomic energies cannot know, in a sentence; None if the compositions determine all of them."""
+    indices = dataset.having("energy")
+    present = set(dataset.elements)
+    free = [z for z in elements if z not in (atoms or {}) and z in present]
+    others, composition = _compositions(dataset, indices, free, states)
+    if not indices or not free:
+        return None
+    rank = int(np.linalg.matrix_rank(composition, tol=1e-8 * max(composition.max(), 1.0)))
+    if rank == composition.shape[1]:
+        return None
+    names = ", ".join(symbol(z) for z in free)
+    return (
+        f"The energies of the atoms ({names}{', and of charges and spins' if others else ''}) are a fit, and the "
+        f"compositions of the training frames fix {rank} of {composition.shape[1]}: sums for these compositions are "
+        "right, atomization energies and energies of other compositions are not. Compute them ([training.energy] atoms "
+        '= "reference") or give them.'
+    )
+
+
+def _compositions(
+    dataset: Dataset, indices: Sequence[int], elements: Sequence[int], states: tuple[State, ...]
+) -> tuple[list[State], NDArray[np.float64]]:
+    """States with an energy of their own, and the numbers of atoms and of these states in each frame."""
+    frames = [dataset.structures[i] for i in indices]
     found = [Counter((part.charge, part.multiplicity) for part in s.parts) for s in frames]
     total = sum(found, Counter[State]())
-    plain = NEUTRAL_SINGLET if NEUTRAL_SINGLET in total else total.most_common(1)[0][0]
+    plain = NEUTRAL_SINGLET if NEUTRAL_SINGLET in total or not total else total.most_common(1)[0][0]
     others = [state for state in states if state != plain]
-    fragments = np.array([[counts[state] for state in others] for counts in found], dtype=float).reshape(
-        len(frames), -1
-    )
-    solution, *_ = np.linalg.lstsq(np.hstack([atoms, fragments]), energies, rcond=1e-8)
-    for state, energy in zip(others, solution[len(elements) :], strict=True):
-        of_state[states.index(state)] = energy
-    return solution[: len(elements)], of_state
+    rows = [
+        [*(float(np.sum(s.numbers == z)) for z in elements), *(float(counts[state]) for state in others)]
+        for s, counts in zip(frames, found, strict=True)
+    ]
+    return others, np.array(rows, dtype=np.float64).reshape(len(frames), len(elements) + len(others))
 
 
 def energy_unit(dataset: Dataset) -> float:

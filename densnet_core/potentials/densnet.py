@@ -193,7 +193,7 @@ class DenSNet(Potential):
     def evaluate(self, graph: Graph, outputs: Collection[str]) -> dict[str, Tensor]:
         return self._evaluate(graph, outputs)[0]
 
-    def _evaluate(self, graph: Graph, outputs: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Expansion]]:
+    def _evaluate(self, graph: Graph, outputs: Collection[str]) -> tuple[dict[str, Tensor], Mapping[str, Expansion]]:
         """The outputs asked for, and the densities they were made with."""
         self.check_outputs(outputs)
         check_graph((self.density, self.energy), graph)

@@ -16,6 +16,8 @@ from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.manager import Manager
 
 Derive = Callable[[Graph, Mapping[str, Expansion], DensitySpecification], Tensor]
+Densities = Callable[[Graph], Mapping[str, Expansion]]
+"""A density model, or what gives its densities in another way."""
 
 
 def common_cutoff(density: DensityModel, energy: EnergyModel) -> float | None:
@@ -45,8 +47,8 @@ def density_outputs(
 
 
 def energy_outputs(
-    density: DensityModel, energy: EnergyModel, graph: Graph, forces: bool = True, training: bool = False
-) -> tuple[dict[str, Tensor], dict[str, Expansion]]:
+    density: Densities, energy: EnergyModel, graph: Graph, forces: bool = True, training: bool = False
+) -> tuple[dict[str, Tensor], Mapping[str, Expansion]]:
     """What the energy model gives, with "forces" (n_atoms, 3), hartree/bohr, if asked for; and the densities.
 
     Forces are minus the gradient of the energy through the energy model and the density model.

@@ -1,1 +1,6 @@
 """Losses, the training loop, checkpoints and evaluation."""
+
+from densnet_core.training.schedule import LoopOptions
+from densnet_core.training.train import Plan, Stage, train_model
+
+__all__ = ["LoopOptions", "Plan", "Stage", "train_model"]

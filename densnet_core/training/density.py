@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from densnet_core.datasets.dataset import Dataset, batches
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
 from densnet_core.models.inputs import check_specification
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.outputs import density_outputs, derived_quantities
-from densnet_core.training.terms import Term, Wanted, make_terms, term_errors, total_loss
+from densnet_core.training.batches import Batches, Graphs
+from densnet_core.training.terms import Term, Wanted, make_terms, report, total_loss
 
 
 class DensityObjective:
@@ -32,6 +33,8 @@ class DensityObjective:
         See ``densnet_core.training.terms.wanted_objectives``.
     batch_size, seed : int
     manager : Manager or None
+    device : str or torch.device
+        Where the model trains; ``prepare`` moves it there.
 
     Raises
     ------
@@ -48,45 +51,46 @@ class DensityObjective:
         batch_size: int,
         seed: int,
         manager: Manager | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         check_specification(model)
-        self.model, self.dataset, self.batch_size, self.seed = model, dataset, batch_size, seed
+        self.model, self.dataset, self.device = model, dataset, torch.device(device)
+        self.batches = Batches(dataset, batch_size, seed)
+        self.graphs = Graphs(dataset, model.cutoff, self.device)
         self._derived = derived_quantities(model.densities, manager or get_manager())
-        available = [*model.densities, *self._derived]
-        self.terms: list[Term] = make_terms(wanted, available, model.specification, dataset, manager)
+        self._manager = manager
+        self.want(wanted)
+
+    def want(self, wanted: Sequence[Wanted]) -> None:
+        """Take other terms, as a second stage does."""
+        available = [*self.model.densities, *self._derived]
+        self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
 
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+        return self.model
+
     def prepare(self) -> None:
-        """Let the model take its statistics from the training frames."""
-        self.model.fit_statistics(self.dataset)
+        """Let the model take its statistics from the training frames; on the CPU, once."""
+        self.model.cpu().fit_statistics(self.dataset)
+        self.start()
+
+    def start(self) -> None:
+        """Move the model to the device, its statistics being there."""
+        self.model.to(self.device)
 
     def _outputs(self, graph: Graph) -> dict[str, Any]:
         return density_outputs(self.model, graph, self._needed, self._derived)
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
-        """Loss of the batch of a step and its parts."""
-        chosen = batches(len(self.dataset), self.batch_size, number, self.seed)
-        graph = self.dataset.graph(chosen, self.model.cutoff)
-        return total_loss(self.terms, self._outputs(graph), self.dataset, [int(i) for i in chosen], graph)
+        """Loss of the batch of a step, or of this process's part of it, and its parts."""
+        own, whole = self.batches.of_step(number)
+        graph = self.graphs(own)
+        return total_loss(self.terms, self._outputs(graph), self.dataset, own, graph, whole)
 
     def metrics(self, dataset: Dataset) -> dict[str, float]:
-        """Errors of all frames of a data set, in the units of this one."""
+        """Errors of all frames of a data set, in the units of this one, and the weighted loss."""
         with torch.no_grad():
-            return report(self.terms, dataset, self.model.cutoff, self._outputs)
-
-
-def report(terms: Sequence[Term], dataset: Dataset, cutoff: float | None, outputs: Any) -> dict[str, float]:
-    """What every term says of all frames of a data set; ``outputs`` maps a graph to the networks' outputs."""
-    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in terms]
-    for portion in dataset.portions():
-        graph = dataset.graph(portion, cutoff)
-        given = outputs(graph)
-        for term, parts in zip(terms, found, strict=True):
-            errors, sizes = term_errors(term, given, dataset, portion, graph)
-            if errors is not None:
-                parts.append((errors.detach(), sizes))
-    told: dict[str, float] = {}
-    for term, parts in zip(terms, found, strict=True):
-        if parts:
-            told |= term.loss.report(torch.cat([e for e, _ in parts]), torch.cat([s for _, s in parts]))
-    return told
+            return report(self.terms, dataset, Graphs(dataset, self.model.cutoff, self.device), self._outputs)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from densnet_core.datasets.dataset import Dataset, batches
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.inputs import check_specification
 from densnet_core.plugins.manager import Manager
-from densnet_core.potentials.outputs import common_cutoff, energy_outputs
-from densnet_core.training.density import report
-from densnet_core.training.terms import Term, Wanted, make_terms, total_loss
+from densnet_core.potentials.outputs import Densities, common_cutoff, energy_outputs
+from densnet_core.training.batches import Batches, Graphs
+from densnet_core.training.linearised import LinearisedDensities, pays
+from densnet_core.training.terms import Term, Wanted, make_terms, report, total_loss
 
 
 class EnergyObjective:
@@ -31,6 +33,12 @@ class EnergyObjective:
     wanted : sequence of Wanted
     batch_size, seed : int
     manager : Manager or None
+    device : str or torch.device
+        Where the models train; ``prepare`` moves both there.
+    steps : int
+        That are planned: with many for each frame the densities and their derivatives are computed once.
+    atoms : mapping or None
+        Energies of isolated atoms by atomic number, hartree, where they are known.
 
     Raises
     ------
@@ -47,33 +55,63 @@ class EnergyObjective:
         batch_size: int,
         seed: int,
         manager: Manager | None = None,
+        device: str | torch.device = "cpu",
+        steps: int = 0,
+        atoms: Mapping[int, float] | None = None,
     ) -> None:
         check_specification(model)
         check_pair(density, model)
         self.model, self.density, self.dataset = model, density, dataset
-        self.batch_size, self.seed = batch_size, seed
-        self.density.requires_grad_(False)
-        available = [*model.outputs, "forces"]
-        self.terms: list[Term] = make_terms(wanted, available, model.specification, dataset, manager)
+        self.device, self.atoms = torch.device(device), atoms
+        self.density.requires_grad_(False).eval()
+        self.batches = Batches(dataset, batch_size, seed)
+        self.graphs = Graphs(dataset, common_cutoff(density, model), self.device)
+        self._many = pays(density, dataset, steps * batch_size / len(dataset))
+        self._linearised: LinearisedDensities | None = None
+        self._manager = manager
+        self.want(wanted)
+
+    def want(self, wanted: Sequence[Wanted]) -> None:
+        """Take other terms, as a second stage does."""
+        available = [*self.model.outputs, "forces"]
+        self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
 
-    def prepare(self) -> None:
-        """Let the model take its statistics from the training frames."""
-        self.model.fit_statistics(self.dataset, self.density)
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+        return self.model
 
-    def _outputs(self, graph: Graph, training: bool = False) -> dict[str, Any]:
-        return energy_outputs(self.density, self.model, graph, "forces" in self._needed, training)[0]
+    def prepare(self) -> None:
+        """Let the model take its statistics from the training frames; on the CPU, once."""
+        self.model.cpu().fit_statistics(self.dataset, self.density.cpu(), self.atoms)
+        self.start()
+
+    def start(self) -> None:
+        """Move the models to the device, their statistics being there."""
+        self.model.to(self.device)
+        self.density.to(self.device)
+        self._linearised = None
+
+    def _outputs(self, graph: Graph, density: Densities | None = None, training: bool = False) -> dict[str, Any]:
+        return energy_outputs(density or self.density, self.model, graph, "forces" in self._needed, training)[0]
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
-        """Loss of the batch of a step and its parts."""
-        chosen = batches(len(self.dataset), self.batch_size, number, self.seed)
-        graph = self.dataset.graph(chosen, common_cutoff(self.density, self.model))
-        outputs = self._outputs(graph, training=True)
-        return total_loss(self.terms, outputs, self.dataset, [int(i) for i in chosen], graph)
+        """Loss of the batch of a step, or of this process's part of it, and its parts."""
+        own, whole = self.batches.of_step(number)
+        density: Densities | None = None
+        if self._many:
+            if self._linearised is None:
+                self._linearised = LinearisedDensities(self.density, self.graphs)
+            density = self._linearised.at(own)
+        graph = self.graphs(own)
+        outputs = self._outputs(graph, density, training=True)
+        return total_loss(self.terms, outputs, self.dataset, own, graph, whole)
 
     def metrics(self, dataset: Dataset) -> dict[str, float]:
-        """Errors of all frames of a data set, in the units of this one."""
-        return report(self.terms, dataset, common_cutoff(self.density, self.model), self._outputs)
+        """Errors of all frames of a data set, in the units of this one, and the weighted loss."""
+        graphs = Graphs(dataset, common_cutoff(self.density, self.model), self.device)
+        return report(self.terms, dataset, graphs, self._outputs)
 
 
 def check_pair(density: DensityModel, energy: EnergyModel) -> None:

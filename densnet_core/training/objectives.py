@@ -130,8 +130,8 @@ class SquaredError(Loss):
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         per_atom = self.quantity.per == "atom"
-        wanted = dataset.tensor(self.label, indices, concatenated=per_atom)
         found: Tensor = outputs[self.output]
+        wanted = dataset.tensor(self.label, indices, concatenated=per_atom).to(found.device)
         squares = (found.to(torch.float64) - wanted) ** 2
         squares = squares.flatten(1).mean(1) if squares.ndim > 1 else squares
         if not per_atom:
@@ -206,7 +206,7 @@ class DipoleError(SquaredError):
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         dipoles: Tensor = outputs[self.output]
-        return ((dipoles - dataset.tensor(self.label, indices)) ** 2).sum(-1)
+        return ((dipoles - dataset.tensor(self.label, indices).to(dipoles.device)) ** 2).sum(-1)
 
     def report(self, errors: Tensor, sizes: Tensor) -> dict[str, float]:
         return {"dipole_rms_debye": sqrt(float(errors.mean())) * AU_TO_DEBYE}
@@ -220,7 +220,8 @@ class EnergyError(SquaredError):
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         energies: Tensor = outputs[self.output]
-        return ((energies - dataset.tensor(self.label, indices)) / atoms_of(dataset, indices)) ** 2
+        wanted, atoms = dataset.tensor(self.label, indices), atoms_of(dataset, indices)
+        return ((energies - wanted.to(energies.device)) / atoms.to(energies.device)) ** 2
 
     def sizes(self, dataset: Dataset, indices: Sequence[int]) -> Tensor:
         return torch.ones(len(indices), dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,27 +115,48 @@ def make_terms(
 
 
 def total_loss(
-    terms: Sequence[Term], outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int], graph: Graph
+    terms: Sequence[Term],
+    outputs: Mapping[str, Any],
+    dataset: Dataset,
+    indices: Sequence[int],
+    graph: Graph,
+    whole: Sequence[int] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted sum of the terms, each the mean over those frames of a batch that have its labels; and its parts.
+
+    Parameters
+    ----------
+    indices : sequence of int
+        Frames of the graph.
+    whole : sequence of int or None
+        All frames of the batch, if others than these are elsewhere: the losses of the parts then add up to that of the
+        batch.
 
     Raises
     ------
     InputError
         No frame of the batch has any label.
     """
-    loss: Tensor | None = None
+    batch = list(indices if whole is None else whole)
+    loss = torch.zeros((), dtype=torch.float64, device=graph.positions.device)
     told: dict[str, float] = {}
+    n_labels = 0
     for term in terms:
+        count = len(_having(term, dataset, batch))
+        n_labels += count
         errors, sizes = term_errors(term, outputs, dataset, indices, graph)
         if errors is None:
             continue
-        value = term.weight * (errors / sizes).mean() / term.loss.unit
-        loss = value if loss is None else loss + value
+        loss = loss + term.weight * (errors / sizes).sum() / (count * term.loss.unit)
         told |= term.loss.report(errors.detach(), sizes)
-    if loss is None:
+    if not n_labels:
         raise InputError("No frame of a batch has any of the labels; leave frames without labels out.")
     return loss, {"loss": loss.item(), **told}
+
+
+def _having(term: Term, dataset: Dataset, indices: Sequence[int]) -> list[int]:
+    """Places of those frames that have all labels of a term."""
+    return [place for place, i in enumerate(indices) if all(dataset.having(n, [i]) for n in term.objective.labels)]
 
 
 def term_errors(
@@ -143,19 +164,50 @@ def term_errors(
 ) -> tuple[Tensor | None, Tensor]:
     """Squared errors of the frames of a batch that have the term's labels (None if none has), and their sizes."""
     chosen = [int(i) for i in indices]
-    having = [place for place, i in enumerate(chosen) if all(dataset.having(n, [i]) for n in term.objective.labels)]
+    having = _having(term, dataset, chosen)
     if not having:
         return None, torch.ones(0)
     held = [chosen[place] for place in having]
     if len(having) < len(chosen):
         names = term.objective.outputs
         outputs = {name: _of_molecules(name, outputs[name], graph, having, term.loss) for name in names}
-    return term.loss.errors(outputs, dataset, held), term.loss.sizes(dataset, held)
+    errors = term.loss.errors(outputs, dataset, held)
+    return errors, term.loss.sizes(dataset, held).to(errors.device)
+
+
+def report(
+    terms: Sequence[Term], dataset: Dataset, make_graph: Callable[[Sequence[int]], Graph], outputs: Any
+) -> dict[str, float]:
+    """What every term says of all frames of a data set, and the weighted "loss" of all together.
+
+    Parameters
+    ----------
+    make_graph : callable
+        From indices of frames to their graph.
+    outputs : callable
+        From a graph to the networks' outputs.
+    """
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in terms]
+    for portion in dataset.portions():
+        graph = make_graph(portion)
+        given = outputs(graph)
+        for term, parts in zip(terms, found, strict=True):
+            errors, sizes = term_errors(term, given, dataset, portion, graph)
+            if errors is not None:
+                parts.append((errors.detach(), sizes))
+    told: dict[str, float] = {}
+    loss = 0.0
+    for term, parts in zip(terms, found, strict=True):
+        if parts:
+            errors, sizes = torch.cat([e for e, _ in parts]), torch.cat([s for _, s in parts])
+            loss += term.weight * float((errors / sizes).mean()) / term.loss.unit
+            told |= term.loss.report(errors, sizes)
+    return {"loss": loss, **told} if told else {}
 
 
 def _of_molecules(name: str, output: Any, graph: Graph, places: Sequence[int], loss: Loss) -> Any:
     """The part of an output that belongs to some molecules of a graph."""
-    keep = torch.zeros(graph.n_molecules, dtype=torch.bool)
+    keep = torch.zeros(graph.n_molecules, dtype=torch.bool, device=graph.numbers.device)
     keep[list(places)] = True
     atoms = keep[graph.molecule]
     if isinstance(output, Expansion):

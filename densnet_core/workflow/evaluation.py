@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
@@ -55,7 +56,12 @@ def frames_to_evaluate(model: DenSNet, store: ReferenceStore, part: str) -> tupl
 
 
 def evaluate(
-    model: DenSNet, store: ReferenceStore, fit: Fit, indices: Sequence[int], advance: Advance | None = None
+    model: DenSNet,
+    store: ReferenceStore,
+    fit: Fit,
+    indices: Sequence[int],
+    advance: Advance | None = None,
+    picture: Path | None = None,
 ) -> dict[str, Any]:
     """Errors of a model on frames of a store, as ``densnet evaluate --json`` prints them.
 
@@ -65,6 +71,8 @@ def evaluate(
         The store's fit in the basis that the model learned from; its coefficients give the fit floor. Where the
         exponents move that is the large set of the labels: its floor is then that of the reference the model learned,
         and what the model's own functions cannot represent is part of the model's error.
+    picture : Path or None
+        Where to draw energies and forces of the model against those of the reference, a PNG.
 
     Raises
     ------
@@ -96,10 +104,13 @@ def evaluate(
                 reference,
                 fitted,
                 prediction.density,
-                prediction.energy - result.energy,
-                prediction.forces - result.forces,
+                (prediction.energy, result.energy),
+                (prediction.forces, result.forces),
                 dipole,
             )
             if advance is not None:
                 advance(len(summary.density), "frames")
-    return summary.to_dict()
+    record = summary.to_dict()
+    if picture is not None:
+        summary.draw_parity(picture)
+    return record

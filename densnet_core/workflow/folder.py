@@ -57,8 +57,10 @@ class RunFolder:
         self.harmonic = root / "harmonic.json"
         self.basis = root / "basis.json"
         self.training = root / "training"
+        self.atoms = root / "reference" / "atoms.json"
         self.model = root / "model"
         self.evaluation = root / "evaluation.json"
+        self.parity = root / "evaluation.png"
         self.potential = root / "potential.pt"
         self.heating = root / "md" / "nvt.zarr"
         self.production = root / "md" / "nve.zarr"
@@ -73,7 +75,7 @@ class RunFolder:
 
     def training_files(self, network: str) -> tuple[Path, ...]:
         """Checkpoint and logs of the training of a network."""
-        files = (f"{network}.checkpoint", f"{network}.csv", f"tensorboard/{network}")
+        files = (f"{network}.checkpoint", f"{network}.csv", f"{network}.png", f"tensorboard/{network}")
         return tuple(self.training / name for name in files)
 
     @contextmanager

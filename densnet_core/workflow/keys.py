@@ -9,6 +9,7 @@ from typing import Any
 from densnet_core.basis.base import Basis
 from densnet_core.config import Chosen, Config, Selection
 from densnet_core.stores.molecules import structure_record
+from densnet_core.stores.packages import read_package
 from densnet_core.structures import Structure
 from densnet_core.workflow.folder import key_of
 from densnet_core.workflow.labels import fit_name
@@ -37,9 +38,11 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     # Not among what labels depend on, but what moves does.
     isotopes = [] if structure.isotope_masses is None else [structure.isotope_masses.tolist()]
     training = config.training
-    common = [training.seed, training.train, training.validation, training.test, training.batch_size]
+    common: list[Any] = [training.seed, training.train, training.validation, training.test, training.batch_size]
     density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
     energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
+    # Neither the device nor the number of threads or processes: they change the last digits, and a run may move.
+    common += [training.precision, *_contents(training.start)]
     keys = {"harmonic": key_of("harmonic", start, *isotopes)}
     keys["sample"] = key_of("sample", start, *isotopes, _sampler(chosen.sampler), *_pool(config, chosen))
     properties = config.reference.properties
@@ -47,14 +50,16 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     keys["reference"] = key_of("reference", keys["sample"], *fitted)
     labels = fit_name(basis, config.basis.fit_method)
     optimization = config.basis.optimization.model_dump(mode="json")
-    keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), common[:-1], optimization)
+    keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), common[:4], optimization)
     moving: dict[str, list[Any]] = {
         "fixed": [],
         "element": [keys["basis"]],
         "atom": ["atom", config.basis.largest_factor],
     }
     keys["density"] = key_of("density", keys["reference"], labels, common, density, *moving[config.basis.exponents])
-    keys["train"] = key_of("train", keys["density"], energy)
+    keys["energy"] = key_of("energy", keys["density"], energy)
+    joint = [] if training.joint is None else [training.joint.model_dump(mode="json")]
+    keys["joint"] = keys["train"] = key_of("train", keys["energy"], *joint)
     keys["evaluate"] = key_of("evaluate", keys["train"])
     keys["export"] = key_of("export", keys["train"])
     keys["md"] = key_of("md", keys["train"], *isotopes, config.md.model_dump(mode="json"), plain(chosen.engine))
@@ -76,6 +81,11 @@ def _digest(path: Path) -> str:
         if file.is_file():
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _contents(model: Path | None) -> list[str]:
+    """Digest of the weights of a model to start from."""
+    return [] if model is None else [hashlib.sha256(b"".join(read_package(model))).hexdigest()]
 
 
 def _pool(config: Config, chosen: Selection) -> list[Any]:

@@ -15,6 +15,7 @@ from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from densnet_core import __version__
@@ -24,9 +25,9 @@ from densnet_core.config import Config, check_inputs, check_spectrum, select
 from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification, states_of
+from densnet_core.elements import atomic_number, ground_multiplicity, symbol
 from densnet_core.errors import ConfigError, DenSNetError, InputError
 from densnet_core.md.base import MDEngine
-from densnet_core.models.density import DensityModel
 from densnet_core.models.inputs import check_specification
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.bound import BoundPotential
@@ -43,8 +44,8 @@ from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
 from densnet_core.testing.quick import quick_check
-from densnet_core.training.loop import LoopOptions
-from densnet_core.training.terms import wanted_labels, wanted_objectives
+from densnet_core.training.terms import wanted_labels
+from densnet_core.training.train import device_of, stage_name
 from densnet_core.workflow.dynamics import (
     add_dipoles,
     heating_stage,
@@ -68,7 +69,7 @@ from densnet_core.workflow.labels import (
     open_store,
     plugin_label,
 )
-from densnet_core.workflow.learning import TrainingTask, network_choices, train_density, train_energy
+from densnet_core.workflow.learning import network_choices, plan_of, train_together
 from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan, summary
@@ -164,7 +165,6 @@ class Run:
                 check_specification(network)
                 if backbone is not None:
                     backbone.check()
-                wanted_objectives(section, getattr(self.config.training, section).weights, self.manager)
             except InputError as error:
                 raise ConfigError(f"{source}: {section}: {error}") from error
             given = getattr(self.config, section).model_fields_set & {"backbone", "backbone_options"}
@@ -173,6 +173,14 @@ class Run:
                     f"{source}: {section}.{min(given)}: the model {choice.model!r} takes no backbone; leave it out."
                 )
             self._built.append(network)
+        try:
+            plan = plan_of(self.config.training)
+            for name, stages in plan.stages.items():
+                for stage in stages:
+                    plan.wanted(name, stage, self.manager)
+            device_of(plan.device)
+        except InputError as error:
+            raise ConfigError(f"{source}: {error}") from error
         self._checked = True
 
     def _check_symmetry(self) -> None:
@@ -379,28 +387,21 @@ class Run:
                 with open_store(path, self.factory, self.selection.backend.component.name) as store:
                     self._fitted(store)
                     self._split(store)
-                    with _one_thread():
-                        model = self._train(store)
+                    model = self._train(store)
                 model.save(self.folder.model)
         return DenSNet.load(self.folder.model, self.manager)
 
     def _train(self, store: ReferenceStore) -> DenSNet:
-        config = self.config
+        config, plan = self.config, plan_of(self.config.training)
         fit = store.fit(self._fit_name)
         split = store.read_document(SPLIT)
-        tasks = [self._task(name) for name in ("density", "energy")]
-        labels = wanted_labels([*tasks[0].wanted, *tasks[1].wanted])
+        stages = [(name, number, one) for name, own in plan.stages.items() for number, one in enumerate(own)]
+        labels = wanted_labels(one for name, _, stage in stages for one in plan.wanted(name, stage, self.manager))
         fits = {"density": fit, **self._property_fits(store)}
         train, validation = (dataset_of(store, split[part], labels, fits) for part in ("train", "validation"))
-        choices = self._networks
-        folder = self.folder.training
-        for task in tasks:
-            for path in self.folder.training_files(task.name):
-                self._own(path, "density" if task.name == "density" else "train")
-        density: DensityModel = train_density(
-            tasks[0], choices[0], self.specification, train, validation, folder, self.reporter, self.manager
-        )
-        energy = train_energy(tasks[1], choices[1], density, train, validation, folder, self.reporter, self.manager)
+        for name, number, _ in stages:
+            for path in self.folder.training_files(stage_name(name, number)):
+                self._own(path, name)
         document = {
             "name": self.folder.root.name,
             "level_of_theory": str(self.level),
@@ -414,10 +415,43 @@ class Run:
                 "training_key": self._keys["train"],
                 "made_by": self._origins(),
             },
-            "metrics": {"training_frames": len(train), "validation_frames": len(validation)},
         }
-        prior = AtomicPrior.from_dict(fit.prior)
-        return DenSNet(density, energy, prior, choices[0], choices[1], document, self.manager)
+        return train_together(
+            {
+                "dataset": train,
+                "validation": validation,
+                "specification": self.specification,
+                "prior": AtomicPrior.from_dict(fit.prior),
+                "plan": plan,
+                "choices": self._networks,
+                "start": None if config.training.start is None else DenSNet.load(config.training.start, self.manager),
+                "atoms": self._atoms(),
+                "folder": self.folder.training,
+                "keys": self._keys,
+                "document": document,
+                "listener": self.reporter,
+                "manager": self.manager,
+            }
+        )
+
+    def _atoms(self) -> dict[int, float] | None:
+        """Energies of isolated atoms, hartree, as the configuration has them; None: a fit."""
+        wanted = self.config.training.energy.atoms
+        if isinstance(wanted, dict):
+            return {atomic_number(name): energy for name, energy in wanted.items()}
+        if wanted == "fit":
+            return None
+        path, level, elements = self.folder.atoms, str(self.level), self.given_basis.elements
+        record = read_json(path) if path.exists() else {}
+        known = record.get("hartree", {}) if record.get("level") == level else {}
+        missing = [z for z in elements if symbol(z) not in known]
+        advance = self.reporter.task("energies of atoms", len(missing))
+        for number, z in enumerate(missing):
+            atom = Structure(np.array([z]), np.zeros((1, 3)), 0, ground_multiplicity(z))
+            known[symbol(z)] = float(self.factory.compute(atom).energy)
+            write_json(path, {"level": level, "hartree": known})
+            advance(number + 1, symbol(z))
+        return {z: known[symbol(z)] for z in elements}
 
     def _origins(self) -> dict[str, dict[str, Any]]:
         """Which code made a model: distribution and version (and a hash of the files) of every component."""
@@ -438,22 +472,12 @@ class Run:
         names = {quantity: property_fit_name(basis, metric, quantity) for quantity in FITTED}
         return {quantity: store.fit(name) for quantity, name in names.items() if name in store.fit_names()}
 
-    def _task(self, name: str) -> TrainingTask:
-        training = self.config.training
-        section = training.density if name == "density" else training.energy
-        wanted = wanted_objectives(name, section.weights, self.manager)
-        options = LoopOptions(
-            section.steps, section.learning_rate, section.ema_decay, section.checkpoint_every, section.checkpoint_every
-        )
-        key = self._keys["density" if name == "density" else "train"]
-        return TrainingTask(name, key, options, wanted, training.batch_size, training.seed)
-
     @_alone
     def evaluate(self) -> dict[str, Any]:
         """Errors on the held-out frames."""
-        path = self.folder.evaluation
+        path, picture = self.folder.evaluation, self.folder.parity
         model = self.train()
-        if not self._is_current("evaluate", path):
+        if not self._is_current("evaluate", path, picture):
             with (
                 self._stage("evaluate", "errors on the held-out frames"),
                 ReferenceStore.open(self.store_path) as store,
@@ -462,7 +486,8 @@ class Run:
                 fit = store.fit(self._fit_name)
                 advance = self.reporter.task("evaluating", len(indices))
                 self._own(path, "evaluate")
-                write_json(path, evaluate(model, store, fit, indices, advance))
+                self._own(picture, "evaluate")
+                write_json(path, evaluate(model, store, fit, indices, advance, picture))
         return read_json(path)
 
     @_alone

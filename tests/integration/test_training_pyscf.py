@@ -19,7 +19,8 @@ from densnet_core.reference.level import LevelOfTheory
 from densnet_core.structures import Structure
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
-from densnet_core.training.loop import LoopOptions, TrainingLoop
+from densnet_core.training.loop import TrainingLoop
+from densnet_core.training.schedule import LoopOptions
 from densnet_core.training.terms import wanted_objectives
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
@@ -42,32 +43,37 @@ def labelled_water() -> Dataset:
         structures.append(structure)
         coefficients.append(fit_difference(structure, projection, example.BASIS, prior).coefficients)
         dipoles.append(density.dipole(40, 23))
-    forces = file["forces_hartree_per_angstrom"] * PYSCF_BOHR
-    energies = list(file["energy_hartree"])
-    return Dataset(structures, {"density": coefficients, "energy": energies, "forces": list(forces), "dipole": dipoles})
+    labels = {
+        "density": coefficients,
+        "energy": list(file["energy_hartree"]),
+        "forces": list(file["forces_hartree_per_angstrom"] * PYSCF_BOHR),
+        "dipole": dipoles,
+    }
+    return Dataset(structures, labels)
 
 
 def test_density_then_energy_are_learnt_from_water(tmp_path: Path) -> None:
     """Overfitting four frames: what the networks are able to express, not how well they predict."""
     frames = labelled_water()
-    train, held_out = frames.subset([0, 1, 2, 3]), frames.subset([4])
+    train = frames.subset([0, 1, 2, 3])
     density, energy = example.make_models(torch.float32)
     objective = DensityObjective(density, train, wanted_objectives("density", {}), batch_size=4, seed=0)
     objective.prepare()
     before = objective.metrics(train)
     options = LoopOptions(steps=150, learning_rate=1e-2, validate_every=50, checkpoint_every=50)
-    TrainingLoop("density", density, objective.step, lambda: objective.metrics(held_out), options, tmp_path, "k").run()
+    TrainingLoop("density", density, objective.step, lambda: objective.metrics(train), options, tmp_path, "k").run()
     after = objective.metrics(train)
-    assert after["density_rms_error_relative"] < 0.2 < 1.0 < before["density_rms_error_relative"]
+    assert after["density_rms_error_relative"] < 0.2 * before["density_rms_error_relative"]
     assert after["dipole_rms_debye"] < 0.1 * before["dipole_rms_debye"]
 
-    energies = EnergyObjective(energy, density, train, wanted_objectives("energy", {}), batch_size=4, seed=0)
+    energies = EnergyObjective(
+        energy, density, train, wanted_objectives("energy", {}), batch_size=4, seed=0, steps=options.steps
+    )
     energies.prepare()
     before = energies.metrics(train)
     frozen = [p.clone() for p in density.parameters()]
-    TrainingLoop("energy", energy, energies.step, dict, options, tmp_path, "k").run()
+    TrainingLoop("energy", energy, energies.step, lambda: energies.metrics(train), options, tmp_path, "k").run()
     after = energies.metrics(train)
     assert after["force_rms_mev_per_angstrom"] < 0.2 * before["force_rms_mev_per_angstrom"]
     assert after["energy_mae_mev_per_atom"] < 50.0
-    assert all((p == q).all() for p, q in zip(frozen, density.parameters(), strict=True))
-    assert {p.name for p in tmp_path.iterdir()} >= {"density.csv", "energy.csv", "energy.checkpoint"}
+    assert all(torch.equal(p, q) for p, q in zip(frozen, density.parameters(), strict=True))

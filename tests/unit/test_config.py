@@ -72,6 +72,22 @@ def test_values_are_read_and_relative_paths_start_at_the_file(write, tmp_path, m
     assert (config.training.energy.steps, config.training.density.steps) == (7, 5000)
 
 
+def test_training_has_stages_atoms_and_a_model_to_start_from(write, tmp_path):
+    text = MINIMAL + (
+        '[training]\nfrom = "old/model"\ndevice = "cpu"\nprecision = "float64"\njoint = { steps = 10 }\n[training.energy]\n'
+        "atoms = { H = -0.5 }\npatience = 3\nthen = { steps = 5, learning_rate = 1e-3, weights = { energy = 10.0 } }\n"
+    )
+    training = load_config(write(text)).training
+    assert training.start == tmp_path / "old" / "model"
+    assert training.energy.atoms == {"H": -0.5}
+    assert training.energy.then.weights == {"energy": 10.0}
+    assert (training.joint.steps, training.joint.learning_rate, training.energy.patience) == (10, 5e-4, 3)
+    [problem] = refusal(write(text.replace("H = -0.5", "Hh = -0.5")))
+    assert "no element 'Hh'" in problem
+    [problem] = refusal(write(text.replace('"cpu"', '"gpu"')))
+    assert problem.startswith("run.toml: training.device")
+
+
 class SpinOnly(Manager):
     """Knows reference backends without any property but the spin density."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -21,21 +23,32 @@ COUNT = float(MolecularBasis(BASIS, [1]).electron_counts()[0])
 REFERENCE = OrbitalDensity(HYDROGEN, BASIS, np.array([[1.0], [0.0], [0.0], [0.0]]), np.ones(1))
 
 
+STILL = (np.zeros((1, 3)), np.zeros((1, 3)))
+FORCES = (np.array([[1e-3, -1e-3, 0.0]]), np.zeros((1, 3)))
+
+
 def expanded(electrons: float, p: float = 0.0) -> ExpandedDensity:
     return ExpandedDensity(HYDROGEN, BASIS, np.array([electrons / COUNT, 0.0, 0.0, p]), PRIOR)
 
 
-def test_the_record_has_the_units_its_keys_name() -> None:
+def test_the_record_has_the_units_its_keys_name(tmp_path: Path) -> None:
     summary = ErrorSummary()
     dipole = expanded(0.0, 0.1).dipole()
-    summary.add(REFERENCE, expanded(0.01), expanded(0.03), 1e-3, np.array([[1e-3, -1e-3, 0.0]]), np.zeros(3))
-    summary.add(REFERENCE, expanded(0.01), expanded(0.01, 0.1), -3e-3, np.zeros((1, 3)), dipole * 0.5)
+    summary.add(REFERENCE, expanded(0.01), expanded(0.03), (1e-3, 0.0), FORCES, np.zeros(3))
+    summary.add(REFERENCE, expanded(0.01), expanded(0.01, 0.1), (-4e-3, -1e-3), STILL, dipole * 0.5)
     record = summary.to_dict()
     assert record["frames"] == 2
     assert record["density"]["nmae_fit_floor_percent"] == pytest.approx(1.0, rel=1e-6)
     assert record["density"]["electron_count_max_error"] == pytest.approx(0.03, rel=1e-9)
     assert record["dipole"]["mae_debye"] == pytest.approx(np.linalg.norm(dipole) / 4 * 2.541746473, rel=1e-6)
     assert record["energy"]["mae_mev"] == pytest.approx(2 * 27.211386246, rel=1e-9)
+    assert record["energy"]["rmse_mev"] == pytest.approx(5**0.5 * 27.211386246, rel=1e-9)
+    assert record["energy"]["worst"]["error_mev"] == pytest.approx(-3 * 27.211386246, rel=1e-9)
+    assert record["forces"]["worst"]["frame"] == HYDROGEN.content_hash().hex()
+    assert record["forces"]["worst"]["rmse_mev_per_angstrom"] == pytest.approx(51.4220675 * (2 / 3) ** 0.5, rel=1e-8)
+    picture = tmp_path / "parity.png"
+    summary.draw_parity(picture)
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert record["energy"]["mean_error_mev"] == pytest.approx(-27.211386246, rel=1e-9)
     assert record["forces"]["mae_mev_per_angstrom"] == pytest.approx(51.4220675 / 3, rel=1e-8)
 
@@ -43,7 +56,7 @@ def test_the_record_has_the_units_its_keys_name() -> None:
 def test_each_density_error_is_the_mean_over_frames() -> None:
     summary = ErrorSummary()
     for model in (0.03, 0.07):
-        summary.add(REFERENCE, expanded(0.01), expanded(model), 0.0, np.zeros((1, 3)), np.zeros(3))
+        summary.add(REFERENCE, expanded(0.01), expanded(model), (0.0, 0.0), STILL, np.zeros(3))
     density = summary.to_dict()["density"]
     assert density["nmae_model_vs_fit_percent"] == pytest.approx(4.0, rel=1e-6)
     assert density["nmae_model_vs_reference_percent"] == pytest.approx(5.0, rel=1e-6)

@@ -28,7 +28,8 @@ from densnet_core.potentials.outputs import energy_outputs
 from densnet_core.structures import Structure
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
-from densnet_core.training.loop import LoopOptions, TrainingLoop
+from densnet_core.training.loop import TrainingLoop
+from densnet_core.training.schedule import LoopOptions, Schedule
 from densnet_core.training.terms import Wanted, make_terms, total_loss, wanted_objectives
 from densnet_core.units import AU_TO_DEBYE
 
@@ -589,10 +590,10 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_parameters(tmp_path: Pa
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
     options = LoopOptions(steps=1000, learning_rate=0.01)
-    rates = [options.rate(step) for step in range(1000)]
+    rates = [Schedule(options).rate(step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01 / 20)
     assert max(rates) == pytest.approx(0.01)
     assert rates.index(max(rates)) in (19, 20)
     assert rates[-1] == pytest.approx(1e-4, rel=0.01)
     assert all(before >= after for before, after in pairwise(rates[20:]))
-    assert LoopOptions(steps=1, learning_rate=0.01).rate(0) == pytest.approx(0.01)
+    assert Schedule(LoopOptions(steps=1, learning_rate=0.01)).rate(0) == pytest.approx(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi, sqrt
 
 import torch
@@ -12,6 +13,7 @@ from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import Backbone, BackboneShape
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_e3nn.config import E3nnOptions
@@ -45,8 +47,17 @@ class ComponentLinear(nn.Module):
         self.l_of_component: Tensor
         self.register_buffer("l_of_component", _components(l_max), persistent=False)
 
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        return {"weight": tuple(range(n) for n in self.weight.shape)}
+
     def forward(self, features: Tensor) -> Tensor:
-        return torch.bmm(features, self.weight[self.l_of_component])
+        return torch.bmm(features, self.weight.index_select(0, self.l_of_component))
+
+
+def _paths_by_degree(triples: tuple[tuple[int, int, int], ...], l_max: int) -> list[int]:
+    """Number of paths into each l of the output; paths are sorted by it, and so are their rows."""
+    return [sum(triple[2] == l_ for triple in triples) for l_ in range(l_max + 1)]
 
 
 class RowLinear(nn.Module):
@@ -55,57 +66,94 @@ class RowLinear(nn.Module):
     (n_atoms, rows, channels) to (components, n_atoms, channels).
     """
 
-    def __init__(self, triples: tuple[tuple[int, int, int], ...], path_of_row: Tensor, component_of_row: Tensor,
-                 l_max: int, channels: int) -> None:  # fmt: skip
+    def __init__(self, triples: tuple[tuple[int, int, int], ...], l_max: int, channels: int) -> None:
         super().__init__()
         into = torch.tensor([sum(t[2] == triple[2] for t in triples) for triple in triples])
         scale = (into * channels).to(torch.get_default_dtype()) ** -0.5
         self.weight = nn.Parameter(torch.randn(len(triples), channels, channels) * scale[:, None, None])
-        self.path_of_row: Tensor
-        self.gather: Tensor
-        self.register_buffer("path_of_row", path_of_row, persistent=False)
-        gather = torch.zeros((l_max + 1) ** 2, len(path_of_row))
-        gather[component_of_row, torch.arange(len(path_of_row))] = 1.0
-        self.register_buffer("gather", gather, persistent=False)
+        self.n_paths, self.triples = _paths_by_degree(triples, l_max), triples
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        channels = range(self.weight.shape[1])
+        return {"weight": (self.triples, channels, channels)}
 
     def forward(self, rows: Tensor) -> Tensor:
-        mixed = torch.bmm(rows.transpose(0, 1), self.weight[self.path_of_row])
-        summed = torch.matmul(self.gather.to(mixed.dtype), mixed.flatten(1))
-        return summed.reshape(-1, *mixed.shape[1:])
+        return self.of_degrees(torch.split(rows, [n * (2 * l_ + 1) for l_, n in enumerate(self.n_paths)], dim=1))
+
+    def of_degrees(self, parts: Sequence[Tensor]) -> Tensor:
+        """The same from the rows (n_atoms, rows, channels) of each l of the output."""
+        n_atoms, channels = parts[0].shape[0], self.weight.shape[1]
+        found = []
+        for l_, (n, part, weight) in enumerate(
+            zip(self.n_paths, parts, torch.split(self.weight, self.n_paths), strict=True)
+        ):
+            size = 2 * l_ + 1
+            if n == 0:
+                found.append(part.new_zeros((size, n_atoms, channels)))
+                continue
+            by_component = part.reshape(n_atoms, n, size, channels).permute(2, 0, 1, 3)
+            found.append(by_component.reshape(size, n_atoms, n * channels) @ weight.reshape(n * channels, channels))
+        return torch.cat(found)
 
 
 class EdgeProduct(nn.Module):
     """Sum over neighbours of radial weights times the product of their features with the edge's harmonics."""
 
-    def __init__(self, l_features: int, l_edge: int, l_out: int, options: E3nnOptions, n_elements: int) -> None:
+    def __init__(
+        self, l_features: int, l_edge: int, l_out: int, options: E3nnOptions, elements: tuple[int, ...]
+    ) -> None:
         super().__init__()
         channels, width = options.channels, options.radial_width
         paths = natural_paths(l_features, l_edge, l_out)
         self.n_paths, self.n_rows = len(paths.triples), paths.n_rows
+        self.by_degree = _paths_by_degree(paths.triples, l_out)
         self.coupling: Tensor
-        self.path_of_row: Tensor
         # (edge components, rows * feature components): times the harmonics it is the matrix from features to rows
         table = paths.table.permute(2, 0, 1).reshape((l_edge + 1) ** 2, -1)
         self.register_buffer("coupling", table, persistent=False)
-        self.register_buffer("path_of_row", paths.path_of_row, persistent=False)
-        self.n_elements = n_elements
-        self.pair = nn.Parameter(1.0 + 0.3 * torch.randn(n_elements * n_elements, width))
+        self.elements, self.triples = elements, paths.triples
+        self.pair = nn.Parameter(1.0 + 0.3 * torch.randn(len(elements) ** 2, width))
         self.first = nn.Linear(options.radial_functions, width, bias=False)
         self.second = nn.Linear(width, self.n_paths * channels, bias=False)
-        self.mix = RowLinear(paths.triples, paths.path_of_row, paths.component_of_row, l_out, channels)
+        self.mix = RowLinear(paths.triples, l_out, channels)
 
     def forward(
         self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor, neighbors: Tensor
     ) -> Tensor:
         n_edges, n_components, channels = edge.shape[0], features.shape[0], features.shape[2]
-        hidden = nn.functional.silu(self.first(radial)) * self.pair[pair]
+        hidden = nn.functional.silu(self.first(radial)) * self.pair.index_select(0, pair)
         weights = self.second(hidden).reshape(n_edges, self.n_paths, channels)
         coupling = (edge @ self.coupling.to(edge.dtype)).reshape(n_edges, self.n_rows, n_components)
-        sent = features.transpose(0, 1)[graph.senders]
-        rows = torch.bmm(coupling, sent) * weights[:, self.path_of_row]
-        received = rows.new_zeros((graph.n_atoms, self.n_rows, channels)).index_add(0, graph.receivers, rows)
-        result: Tensor = self.mix(received / torch.sqrt(neighbors).to(received.dtype))
-        return result
+        sent = features.transpose(0, 1).index_select(0, graph.senders)
+        received = self._received(torch.bmm(coupling, sent), weights, graph)
+        scale = torch.sqrt(neighbors).to(edge.dtype)
+        return self.mix.of_degrees([part / scale for part in received])
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        width, channels = range(self.pair.shape[1]), range(self.mix.weight.shape[1])
+        return {"pair": (self.elements, self.elements, width), "second.weight": (self.triples, channels, width)}
+
+    def _received(self, rows: Tensor, weights: Tensor, graph: Graph) -> list[Tensor]:
+        """Sums over neighbours of rows (n_edges, rows, channels) times the weight of their path; for each l.
+
+        The rows of an edge are most of the bytes of a step: neither they nor the weights are copied to other layouts.
+        """
+        parts = []
+        for l_, (n, part, own) in enumerate(
+            zip(
+                self.by_degree,
+                torch.split(rows, [n * (2 * l_ + 1) for l_, n in enumerate(self.by_degree)], dim=1),
+                torch.split(weights, self.by_degree, dim=1),
+                strict=True,
+            )
+        ):
+            n_edges, n_rows, channels = part.shape
+            weighted = part.reshape(n_edges, n, 2 * l_ + 1, channels) * own[:, :, None, :]
+            received = part.new_zeros((graph.n_atoms, n_rows, channels))
+            parts.append(received.index_add(0, graph.receivers, weighted.reshape(n_edges, n_rows, channels)))
+        return parts
 
 
 class AtomProduct(nn.Module):
@@ -116,7 +164,7 @@ class AtomProduct(nn.Module):
         paths = natural_paths(l_features, l_features, l_out)
         self.table: Tensor
         self.register_buffer("table", paths.table.flatten(1), persistent=False)
-        self.mix = RowLinear(paths.triples, paths.path_of_row, paths.component_of_row, l_out, channels)
+        self.mix = RowLinear(paths.triples, l_out, channels)
 
     def forward(self, features: Tensor) -> Tensor:
         by_atom = features.transpose(0, 1)
@@ -128,19 +176,27 @@ class AtomProduct(nn.Module):
 class Layer(nn.Module):
     """One round of messages: edge product, atom product, gate, and the old features added."""
 
-    def __init__(self, l_in: int, l_out: int, options: E3nnOptions, n_elements: int) -> None:
+    def __init__(self, l_in: int, l_out: int, options: E3nnOptions, elements: tuple[int, ...]) -> None:
         super().__init__()
         channels, l_inner = options.channels, max(l_out, options.l_max)
         self.l_keep = min(l_in, l_out)
         self.n_out = (l_out + 1) ** 2
         self.before = ComponentLinear(l_in, channels, channels)
-        self.messages = EdgeProduct(l_in, options.l_max_edge, l_inner, options, n_elements)
+        self.messages = EdgeProduct(l_in, options.l_max_edge, l_inner, options, elements)
         self.product = AtomProduct(options.l_max, l_out, channels)
         self.n_product = (options.l_max + 1) ** 2
         self.keep = ComponentLinear(self.l_keep, channels, channels)
         self.gates = nn.Linear(channels, l_out * channels) if l_out else None
         self.l_of_component: Tensor
         self.register_buffer("l_of_component", _components(l_out)[1:] - 1, persistent=False)
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        if self.gates is None:
+            return {}
+        channels = range(self.gates.in_features)
+        degrees = range(self.gates.out_features // len(channels))
+        return {"gates.weight": (degrees, channels, channels), "gates.bias": (degrees, channels)}
 
     def forward(
         self, features: Tensor, graph: Graph, pair: Tensor, radial: Tensor, edge: Tensor, neighbors: Tensor
@@ -155,7 +211,7 @@ class Layer(nn.Module):
         if self.gates is None:
             return nn.functional.silu(scalars)
         gates = torch.sigmoid(self.gates(scalars[0])).reshape(mixed.shape[1], -1, mixed.shape[2])
-        gated = mixed[1:] * gates.transpose(0, 1)[self.l_of_component]
+        gated = mixed[1:] * gates.transpose(0, 1).index_select(0, self.l_of_component)
         return torch.cat([nn.functional.silu(scalars), gated])
 
 
@@ -179,7 +235,7 @@ class E3nnBackbone(Backbone):
         layers = []
         for index in range(options.layers):
             l_out = shape.l_out if index == options.layers - 1 else options.l_max
-            layers.append(Layer(l_in, l_out, options, n_elements))
+            layers.append(Layer(l_in, l_out, options, shape.elements))
             l_in = l_out
         self.layers = nn.ModuleList(layers)
         self.exit = ComponentLinear(shape.l_out, self.channels, self.channels)
@@ -222,6 +278,10 @@ class E3nnBackbone(Backbone):
         envelope = 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
         return sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope
 
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        return {"embedding": (self.shape.elements, range(self.channels))}
+
     def forward(self, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
         vectors = graph.pair_vectors.to(self.embedding.dtype)
         distances = torch.sqrt((vectors**2).sum(-1))
@@ -229,7 +289,7 @@ class E3nnBackbone(Backbone):
         harmonics = solid_harmonics(vectors / distances[:, None], self.options.l_max_edge)
         edge = torch.cat(harmonics, dim=-1)[:, self.order] * sqrt(4.0 * pi)
         pair = species[graph.receivers] * self.n_elements + species[graph.senders]
-        scalars = self.embedding[species][None]
+        scalars = self.embedding.index_select(0, species)[None]
         if self.entry is None or features is None:
             state = scalars
         else:

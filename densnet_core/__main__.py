@@ -1,0 +1,5 @@
+"""``python -m densnet_core`` is the command ``densnet``; torchrun needs a module."""
+
+from densnet_core.cli.app import main
+
+main()

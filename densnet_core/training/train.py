@@ -1,0 +1,400 @@
+"""From labelled frames to a model in one call: the density network, the energy network on top of it, then both."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from densnet_core import __version__
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.elements import symbol
+from densnet_core.errors import InputError
+from densnet_core.models.backbone import cast_parameters
+from densnet_core.models.density import DensityModel
+from densnet_core.models.energy import EnergyModel
+from densnet_core.models.statistics import undetermined
+from densnet_core.plugins.component import Kind
+from densnet_core.plugins.manager import Manager
+from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.densnet import DenSNet
+from densnet_core.training import parallel
+from densnet_core.training.density import DensityObjective
+from densnet_core.training.energy import EnergyObjective
+from densnet_core.training.joint import JointObjective
+from densnet_core.training.loop import TrainingLoop
+from densnet_core.training.schedule import LoopOptions
+from densnet_core.training.terms import Wanted, wanted_objectives
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+USUAL = LoopOptions(5000, 5e-3)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A piece of a training.
+
+    Parameters
+    ----------
+    options : LoopOptions
+    weights : mapping of str to float
+        Of the terms of the loss by the name of the objective; 0 leaves one out, others have their own defaults.
+    """
+
+    options: LoopOptions = USUAL
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    density, energy : sequence of Stage
+        One after the other, each starting from the best model of the one before.
+    joint : sequence of Stage
+        With both networks free; none is usual.
+    batch_size, seed : int
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes a CUDA device if there is one.
+    precision : {"float32", "float64"}
+        Of the parameters. Densities and energies are summed in float64 in any case.
+    threads : int
+        Of the CPU; operations of small molecules are too short to share.
+    """
+
+    density: Sequence[Stage] = (Stage(),)
+    energy: Sequence[Stage] = (Stage(),)
+    joint: Sequence[Stage] = ()
+    batch_size: int = 10
+    seed: int = 0
+    device: DeviceName = "auto"
+    precision: str = "float32"
+    threads: int = 1
+
+    @property
+    def stages(self) -> dict[str, tuple[Stage, ...]]:
+        """The stages of "density", "energy" and "joint"."""
+        return {"density": tuple(self.density), "energy": tuple(self.energy), "joint": tuple(self.joint)}
+
+    def wanted(self, name: str, stage: Stage, manager: Manager | None = None) -> list[Wanted]:
+        """The terms of a stage; those of a joint one come from both networks."""
+        if name != "joint":
+            return wanted_objectives(name, stage.weights, manager)
+        return joint_objectives(stage.weights, manager)
+
+
+def joint_objectives(weights: Mapping[str, float], manager: Manager | None = None) -> list[Wanted]:
+    """The objectives of both stages with a weight.
+
+    Raises
+    ------
+    InputError
+        A weight names no objective of either.
+    """
+    known = {
+        name: {one.objective.name for one in wanted_objectives(name, {}, manager)} for name in ("density", "energy")
+    }
+    of_density = {name: weight for name, weight in weights.items() if name in known["density"]}
+    rest = {name: weight for name, weight in weights.items() if name not in known["density"]}
+    return [*wanted_objectives("density", of_density, manager), *wanted_objectives("energy", rest, manager)]
+
+
+class Listener(Protocol):
+    """Who hears of the progress."""
+
+    def note(self, text: str) -> None: ...
+
+    def task(self, description: str, total: int) -> Callable[[int, str], None]: ...
+
+
+class _Silent:
+    def note(self, text: str) -> None:
+        pass
+
+    def task(self, description: str, total: int) -> Callable[[int, str], None]:
+        return lambda done, note: None
+
+
+class _Objective(Protocol):
+    """What training needs of the objective of a density or an energy model, or of both."""
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    def prepare(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    def want(self, wanted: Sequence[Wanted]) -> None: ...
+
+    def step(self, number: int) -> tuple[Tensor, dict[str, float]]: ...
+
+    def metrics(self, dataset: Dataset) -> dict[str, float]: ...
+
+
+def train_model(
+    dataset: Dataset,
+    validation: Dataset,
+    specification: DensitySpecification,
+    prior: AtomicPrior,
+    plan: Plan | None = None,
+    choices: tuple[NetworkChoice, NetworkChoice] | None = None,
+    *,
+    start: DenSNet | None = None,
+    atoms: Mapping[int, float] | None = None,
+    folder: str | Path | None = None,
+    keys: Mapping[str, str] | None = None,
+    document: Mapping[str, Any] | None = None,
+    listener: Listener | None = None,
+    manager: Manager | None = None,
+) -> DenSNet:
+    """Train a model on labelled frames; goes on from checkpoints in ``folder`` if they belong to the same training.
+
+    Under torchrun every process calls it with the same arguments and takes its part of each batch.
+
+    >>> model = train_model(train, validation, specification, prior, Plan(batch_size=5), folder="runs/water")
+    >>> model.save("runs/water/model")
+
+    Parameters
+    ----------
+    dataset, validation : Dataset
+        Frames to learn from, and frames that decide which model is the best.
+    specification : DensitySpecification
+    prior : AtomicPrior
+        The superposed atoms that the densities are differences to.
+    plan : Plan or None
+    choices : pair of NetworkChoice or None
+        The density and the energy network; None: those of ``start``, or the standard ones.
+    start : DenSNet or None
+        A finished model of the same architecture to start from; it may lack elements.
+    atoms : mapping or None
+        Energies of isolated atoms by atomic number, hartree; those that are not given are fitted.
+    folder : path or None
+        Of checkpoints, logs and pictures; None: nothing is kept.
+    keys : mapping or None
+        Identity of what the result depends on, for "density", "energy" and "joint"; None: made from the arguments.
+    document : mapping or None
+        Goes into the document of the model: level of theory, origin of the data.
+    listener : Listener or None
+
+    Raises
+    ------
+    InputError
+        Data, networks and the model to start from do not fit each other, or there is no such device.
+    """
+    plan = plan or Plan()
+    usual = NetworkChoice("equivariant", "e3nn")
+    choices = choices or ((start.density_choice, start.energy_choice) if start else (usual, usual))
+    if start is not None:
+        check_start(start, choices, specification)
+    with parallel.process_group(), _threads(plan.threads), _kept(folder) as kept:
+        device = device_of(plan.device)
+        run = _Training(dataset, validation, plan, kept, keys or _keys(dataset, validation, plan, choices), device)
+        run.listener, run.manager = listener or _Silent(), manager
+        density = run.density(choices[0], specification, start)
+        energy = run.energy(choices[1], density, start, atoms)
+        if plan.joint:
+            joint = JointObjective(
+                density, energy, dataset, run.first("joint"), plan.batch_size, plan.seed, manager, device
+            )
+            run.stages("joint", joint)
+    told = {
+        "provenance": {"densnet-core": __version__, "torch": torch.__version__},
+        "config": {},
+        "metrics": {"training_frames": len(dataset), "validation_frames": len(validation)},
+        **(document or {}),
+        "atomic_energies": {
+            "hartree": {symbol(z): value for z, value in energy.element_energies.items()},
+            "given": [symbol(z) for z in sorted(run.known_atoms)],
+            "unknown": run.unknown,
+        },
+    }
+    return DenSNet(density.cpu(), energy.cpu(), prior, *choices, told, manager)
+
+
+class _Training:
+    """What the stages of one training share."""
+
+    def __init__(
+        self,
+        train: Dataset,
+        validation: Dataset,
+        plan: Plan,
+        folder: Path,
+        keys: Mapping[str, str],
+        device: torch.device,
+    ) -> None:
+        self.train, self.validation, self.plan, self.folder = train, validation, plan, folder
+        self.keys, self.device = keys, device
+        self.listener: Listener = _Silent()
+        self.manager: Manager | None = None
+        self.known_atoms: dict[int, float] = {}
+        self.unknown: str | None = None
+
+    def first(self, name: str) -> list[Wanted]:
+        return self.plan.wanted(name, self.plan.stages[name][0], self.manager)
+
+    def density(
+        self, choice: NetworkChoice, specification: DensitySpecification, start: DenSNet | None
+    ) -> DensityModel:
+        plan = self.plan
+        torch.manual_seed(plan.seed)
+        model: DensityModel = choice.build(Kind.DENSITY_MODEL, specification, self.manager)[0]
+        cast_parameters(model, PRECISIONS[plan.precision])
+        objective = DensityObjective(
+            model, self.train, self.first("density"), plan.batch_size, plan.seed, self.manager, self.device
+        )
+        objective.prepare()
+        if start is not None:
+            model.adopt(start.density)
+        self.stages("density", objective)
+        return model
+
+    def energy(
+        self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None, atoms: Mapping[int, float] | None
+    ) -> EnergyModel:
+        plan = self.plan
+        torch.manual_seed(plan.seed + 1)
+        model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, self.manager)[0]
+        cast_parameters(model, PRECISIONS[plan.precision])
+        self.known_atoms = {**(atoms or {}), **(start.energy.element_energies if start else {})}
+        specification = density.specification
+        self.unknown = undetermined(self.train, specification.elements, specification.states, self.known_atoms)
+        if self.unknown:
+            self.listener.note(self.unknown)
+        steps = sum(stage.options.steps for stage in plan.energy)
+        objective = EnergyObjective(
+            model,
+            density,
+            self.train,
+            self.first("energy"),
+            plan.batch_size,
+            plan.seed,
+            self.manager,
+            self.device,
+            steps,
+            self.known_atoms,
+        )
+        objective.prepare()
+        if start is not None:
+            model.adopt(start.energy)
+        self.stages("energy", objective)
+        return model
+
+    def stages(self, name: str, objective: _Objective) -> None:
+        """All stages of one kind, one after the other."""
+        objective.start()
+        for number, stage in enumerate(self.plan.stages[name]):
+            if number:
+                objective.want(self.plan.wanted(name, stage, self.manager))
+            own = stage_name(name, number)
+            loop = TrainingLoop(
+                own,
+                objective.module,
+                objective.step,
+                lambda: objective.metrics(self.validation),
+                stage.options,
+                self.folder,
+                self.keys[name],
+            )
+            what = "both networks" if name == "joint" else f"the {name} network"
+            resumed = loop.resume()
+            if resumed > 0 and not loop.finished:
+                self.listener.note(f"Training of {what} goes on from step {resumed}.")
+            advance = self.listener.task(f"training {what}" + (", next stage" if number else ""), stage.options.steps)
+            loop.run(lambda step, metrics, tell=advance: tell(step, _short(metrics)))  # type: ignore[misc]
+
+
+def stage_name(network: str, number: int) -> str:
+    """Name of the files of a stage: ``energy``, then ``energy-2``."""
+    return network if number == 0 else f"{network}-{number + 1}"
+
+
+def check_start(start: DenSNet, choices: tuple[NetworkChoice, NetworkChoice], new: DensitySpecification) -> None:
+    """``InputError`` if a model cannot hand what it learned to one of this architecture and specification."""
+    for name, own, wanted in zip(
+        ("density", "energy"), (start.density_choice, start.energy_choice), choices, strict=True
+    ):
+        if own.to_dict() != wanted.to_dict():
+            raise InputError(
+                f"The model to start from has another {name} network ({own.to_dict()}) than [{name}] asks for "
+                f"({wanted.to_dict()}). Give its options, or train from the start."
+            )
+    old = start.specification
+    shared = [z for z in new.elements if z in old.elements]
+    other = [symbol(z) for z in shared if old.basis.shells(z) != new.basis.shells(z)]
+    if other or old.metric != new.metric or old.largest_factor != new.largest_factor:
+        raise InputError(
+            f"The model to start from expands densities in the basis {old.basis.name!r}, metric {old.metric}; this "
+            f"training in {new.basis.name!r}, metric {new.metric}"
+            + (f", with other functions on {', '.join(other)}" if other else "")
+            + ". Take the basis of the model."
+        )
+
+
+def device_of(name: DeviceName) -> torch.device:
+    """The device of a training; ``InputError`` if CUDA is asked for and not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            '[training] device = "cuda": torch finds no CUDA device here. Use "cpu", or "auto" to take what is there.'
+        )
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _kept(folder: str | Path | None) -> Iterator[Path]:
+    if folder is not None:
+        yield Path(folder)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+
+
+def _keys(train: Dataset, validation: Dataset, plan: Plan, choices: Sequence[NetworkChoice]) -> dict[str, str]:
+    """Identity of a training that nobody named."""
+    digest = hashlib.sha256(repr((replace(plan, device="auto"), [one.to_dict() for one in choices])).encode())
+    for dataset in (train, validation):
+        for structure in dataset.structures:
+            digest.update(structure.content_hash())
+        for name, values in sorted(dataset.labels.items()):
+            digest.update(name.encode())
+            for value in values:
+                digest.update(b"none" if value is None else np.ascontiguousarray(value).tobytes())
+    return dict.fromkeys(("density", "energy", "joint"), digest.hexdigest()[:16])
+
+
+def _short(metrics: Mapping[str, Any]) -> str:
+    """The one number that tells most: the last validation error of forces or density, else the loss."""
+    for name, text in (
+        ("validation_force_rms_mev_per_angstrom", "force error {:.1f} meV/A"),
+        ("validation_density_rms_error_relative", "density error {:.2%}"),
+        ("loss", "loss {:.2e}"),
+    ):
+        if name in metrics:
+            return text.format(metrics[name])
+    return ""
