@@ -5,6 +5,32 @@ The folders are the stages the data flows through; a module imports only from fo
 ``reference``, ``stores``, ``graphs``, ``datasets``, ``models``, ``potentials``, ``training``, ``md``, ``spectra``,
 ``sampling``, ``testing``, ``config``, ``workflow``, ``cli``.
 Inside the package every quantity is in Hartree atomic units.
+
+The front door, imported on first use: ``load_model(path)`` gives a trained ``DenSNet``, ``read_structures(path)`` the
+molecules of an XYZ file.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from densnet_core.potentials.densnet import DenSNet
+    from densnet_core.structures import read_xyz as read_structures
+
+    load_model = DenSNet.load
+
+__all__ = ["__version__", "load_model", "read_structures"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_model":
+        from densnet_core.potentials.densnet import DenSNet
+
+        return DenSNet.load
+    if name == "read_structures":
+        from densnet_core.structures import read_xyz
+
+        return read_xyz
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
