@@ -94,7 +94,7 @@ def main() -> None:
                     chosen.batch / processor,
                     start_up[side.name],
                     memory,
-                ]  # fmt: skip
+                ]
             )
     for side in sides:
         side.close()
