@@ -9,6 +9,7 @@ forces are a gradient inside the loss; the networks are small, so one sum of all
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -50,11 +51,26 @@ def process_group() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, timeout=WAIT)
+    with _stdout_to_stderr():
+        distributed.init_process_group(backend, timeout=WAIT)
+        distributed.barrier()
     try:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Gloo greets on the standard output, which belongs to results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def own_part(indices: Sequence[int]) -> list[int]:

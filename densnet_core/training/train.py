@@ -6,9 +6,9 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,83 +33,8 @@ from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.joint import JointObjective
 from densnet_core.training.loop import TrainingLoop
-from densnet_core.training.schedule import LoopOptions
-from densnet_core.training.terms import Wanted, wanted_objectives
-
-DeviceName = Literal["auto", "cpu", "cuda"]
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-USUAL = LoopOptions(5000, 5e-3)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A piece of a training.
-
-    Parameters
-    ----------
-    options : LoopOptions
-    weights : mapping of str to float
-        Of the terms of the loss by the name of the objective; 0 leaves one out, others have their own defaults.
-    """
-
-    options: LoopOptions = USUAL
-    weights: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a model is trained.
-
-    Parameters
-    ----------
-    density, energy : sequence of Stage
-        One after the other, each starting from the best model of the one before.
-    joint : sequence of Stage
-        With both networks free; none is usual.
-    batch_size, seed : int
-    device : {"auto", "cpu", "cuda"}
-        "auto" takes a CUDA device if there is one.
-    precision : {"float32", "float64"}
-        Of the parameters. Densities and energies are summed in float64 in any case.
-    threads : int
-        Of the CPU; operations of small molecules are too short to share.
-    """
-
-    density: Sequence[Stage] = (Stage(),)
-    energy: Sequence[Stage] = (Stage(),)
-    joint: Sequence[Stage] = ()
-    batch_size: int = 10
-    seed: int = 0
-    device: DeviceName = "auto"
-    precision: str = "float32"
-    threads: int = 1
-
-    @property
-    def stages(self) -> dict[str, tuple[Stage, ...]]:
-        """The stages of "density", "energy" and "joint"."""
-        return {"density": tuple(self.density), "energy": tuple(self.energy), "joint": tuple(self.joint)}
-
-    def wanted(self, name: str, stage: Stage, manager: Manager | None = None) -> list[Wanted]:
-        """The terms of a stage; those of a joint one come from both networks."""
-        if name != "joint":
-            return wanted_objectives(name, stage.weights, manager)
-        return joint_objectives(stage.weights, manager)
-
-
-def joint_objectives(weights: Mapping[str, float], manager: Manager | None = None) -> list[Wanted]:
-    """The objectives of both stages with a weight.
-
-    Raises
-    ------
-    InputError
-        A weight names no objective of either.
-    """
-    known = {
-        name: {one.objective.name for one in wanted_objectives(name, {}, manager)} for name in ("density", "energy")
-    }
-    of_density = {name: weight for name, weight in weights.items() if name in known["density"]}
-    rest = {name: weight for name, weight in weights.items() if name not in known["density"]}
-    return [*wanted_objectives("density", of_density, manager), *wanted_objectives("energy", rest, manager)]
+from densnet_core.training.plan import PRECISIONS, Plan, device_of, stage_name
+from densnet_core.training.terms import Wanted
 
 
 class Listener(Protocol):
@@ -318,11 +243,6 @@ class _Training:
             loop.run(lambda step, metrics, tell=advance: tell(step, _short(metrics)))  # type: ignore[misc]
 
 
-def stage_name(network: str, number: int) -> str:
-    """Name of the files of a stage: ``energy``, then ``energy-2``."""
-    return network if number == 0 else f"{network}-{number + 1}"
-
-
 def check_start(start: DenSNet, choices: tuple[NetworkChoice, NetworkChoice], new: DensitySpecification) -> None:
     """``InputError`` if a model cannot hand what it learned to one of this architecture and specification."""
     for name, own, wanted in zip(
@@ -343,17 +263,6 @@ def check_start(start: DenSNet, choices: tuple[NetworkChoice, NetworkChoice], ne
             + (f", with other functions on {', '.join(other)}" if other else "")
             + ". Take the basis of the model."
         )
-
-
-def device_of(name: DeviceName) -> torch.device:
-    """The device of a training; ``InputError`` if CUDA is asked for and not there."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            '[training] device = "cuda": torch finds no CUDA device here. Use "cpu", or "auto" to take what is there.'
-        )
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from densnet_core.config.schema import TrainingSection
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.training import parallel
+from densnet_core.training.plan import Plan, Stage
 from densnet_core.training.schedule import LoopOptions
-from densnet_core.training.train import Plan, Stage, train_model
+from densnet_core.training.train import train_model
 
 
 def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:

@@ -43,9 +43,13 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
+<<<<<<< HEAD
 from densnet_core.testing.quick import quick_check
+=======
+from densnet_core.training.plan import device_of, stage_name
+>>>>>>> trainer
 from densnet_core.training.terms import wanted_labels
-from densnet_core.training.train import device_of, stage_name
+from densnet_core.training.train import check_start
 from densnet_core.workflow.dynamics import (
     add_dipoles,
     heating_stage,
@@ -179,6 +183,8 @@ class Run:
                 for stage in stages:
                     plan.wanted(name, stage, self.manager)
             device_of(plan.device)
+            if self.config.training.start is not None and self.config.basis.exponents != "element":
+                check_start(DenSNet.load(self.config.training.start, self.manager), self._networks, specification)
         except InputError as error:
             raise ConfigError(f"{source}: {error}") from error
         self._checked = True

@@ -65,6 +65,7 @@ def test_a_run_starts_from_the_model_of_another(trained: Path, tmp_path: Path) -
         "learning_rate = 1e-2", "learning_rate = 1e-9"
     )
     folder = prepare(tmp_path, again.replace("learning_rate = 1e-3", "learning_rate = 1e-9").replace("1e-4", "1e-9"))
+    folder = folder.parent
     done = densnet("train", "water.toml", cwd=folder)
     assert done.returncode == 0, done.stderr
     water = read_xyz(folder / "water.xyz")

@@ -25,9 +25,9 @@ from densnet_core.potentials.densnet import DenSNet
 from densnet_core.training import Plan, Stage
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.joint import JointObjective
+from densnet_core.training.plan import device_of, joint_objectives
 from densnet_core.training.schedule import LoopOptions
 from densnet_core.training.terms import wanted_objectives
-from densnet_core.training.train import device_of, joint_objectives
 
 
 def plan(**changes) -> Plan:
