@@ -43,11 +43,8 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
-<<<<<<< HEAD
 from densnet_core.testing.quick import quick_check
-=======
 from densnet_core.training.plan import device_of, stage_name
->>>>>>> trainer
 from densnet_core.training.terms import wanted_labels
 from densnet_core.training.train import check_start
 from densnet_core.workflow.dynamics import (
