@@ -17,13 +17,23 @@ def check(file: Annotated[Path, typer.Argument(help="The configuration file.")])
     """Check a configuration: its keys and values, its components and their options, geometry, basis and networks."""
     config = load_config(file)
 
+    from densnet_core.workflow.data_run import DataRun
     from densnet_core.workflow.run import Run
 
+    if config.data is not None:
+        data_run = DataRun(config)
+        data_run.check()
+        n_frames = sum(len(source.frames) for source in data_run.sources)
+        print(
+            f"{file} is fine: {n_frames} frames of {len(data_run.sources)} stores, {data_run.sources[0].level}.\n"
+            f"Results go to {config.output_directory}"
+        )
+        return
     run = Run(config)
     run.check()
     check_spectrum(config)
     print(
-        f"{file} is fine: {run.structure.formula}, {config.reference.level} with {config.reference.backend}, "
+        f"{file} is fine: {run.structure.formula}, {run.level} with {run.backend.component.name}, "
         f"{config.training.frames} frames, {config.md.nve_ps:g} ps x {config.md.replicas} with {config.md.engine}.\n"
         f"Results go to {config.output_directory}"
     )

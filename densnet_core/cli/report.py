@@ -2,48 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from densnet_core.cli.output import print_table
 
 
-def show_errors(record: Mapping[str, Any]) -> None:
-    """Errors of a model, from the record of ``densnet evaluate --json``, each with the frame where it is largest."""
-    density, dipole, energy, forces = (record[name] for name in ("density", "dipole", "energy", "forces"))
-    worst = {name: f"{record[name]['worst']['frame'][:12]}" for name in ("density", "dipole", "energy", "forces")}
-    unit = "meV/\u00c5"
-    rows = [
-        ["density NMAE, fit floor", f"{density['nmae_fit_floor_percent']:.3f} %", "", ""],
-        ["density NMAE, model vs fit", f"{density['nmae_model_vs_fit_percent']:.3f} %", "", ""],
-        [
-            "density NMAE, model vs reference",
-            f"{density['nmae_model_vs_reference_percent']:.3f} %",
-            "",
-            f"{density['worst']['nmae_percent']:.3f} % in {worst['density']}",
-        ],
-        ["electron count, largest error", f"{density['electron_count_max_error']:.1e}", "", ""],
-        [
-            "dipole",
-            f"{dipole['mae_debye']:.4f} D",
-            f"{dipole['rmse_debye']:.4f} D",
-            f"{dipole['worst']['debye']:.4f} D in {worst['dipole']}",
-        ],
-        [
-            "energy",
-            f"{energy['mae_mev']:.2f} meV",
-            f"{energy['rmse_mev']:.2f} meV",
-            f"{energy['worst']['error_mev']:+.2f} meV in {worst['energy']}",
-        ],
-        [
-            "forces",
-            f"{forces['mae_mev_per_angstrom']:.2f} {unit}",
-            f"{forces['rmse_mev_per_angstrom']:.2f} {unit}",
-            f"{forces['worst']['rmse_mev_per_angstrom']:.2f} {unit} in {worst['forces']}",
-        ],
-    ]
-    print_table([f"errors on {record['frames']} frames", "mean", "RMSE", "worst frame"], rows)
+def show_errors(record: Mapping[str, Any], of: str = "") -> None:
+    """Errors of a model, from the record of ``densnet evaluate --json``, each with the frame where it is largest.
+
+    Parameters
+    ----------
+    of : str
+        What the frames are, for the head of the table.
+    """
+    rows = [row for name, make in _ROWS.items() if name in record for row in make(record[name])]
+    if record.get("density") is None:
+        rows.append(["density", "no reference", "", ""])
+    print_table([f"errors on {record['frames']} frames{of and f' of {of}'}", "mean", "RMSE", "worst frame"], rows)
     print()
+
+
+def _worst(part: Mapping[str, Any], text: str) -> str:
+    return f"{text} in {part['worst']['frame'][:12]}"
+
+
+def _density_rows(part: Mapping[str, Any]) -> list[list[str]]:
+    worst = _worst(part, f"{part['worst']['nmae_percent']:.3f} %")
+    return [
+        ["density NMAE, fit floor", f"{part['nmae_fit_floor_percent']:.3f} %", "", ""],
+        ["density NMAE, model vs fit", f"{part['nmae_model_vs_fit_percent']:.3f} %", "", ""],
+        ["density NMAE, model vs reference", f"{part['nmae_model_vs_reference_percent']:.3f} %", "", worst],
+        ["electron count, largest error", f"{part['electron_count_max_error']:.1e}", "", ""],
+    ]
+
+
+def _dipole_rows(part: Mapping[str, Any]) -> list[list[str]]:
+    worst = _worst(part, f"{part['worst']['debye']:.4f} D")
+    return [["dipole", f"{part['mae_debye']:.4f} D", f"{part['rmse_debye']:.4f} D", worst]]
+
+
+def _energy_rows(part: Mapping[str, Any]) -> list[list[str]]:
+    worst = _worst(part, f"{part['worst']['error_mev']:+.2f} meV")
+    return [["energy", f"{part['mae_mev']:.2f} meV", f"{part['rmse_mev']:.2f} meV", worst]]
+
+
+def _forces_rows(part: Mapping[str, Any]) -> list[list[str]]:
+    unit = "meV/\u00c5"
+    values = [f"{value:.2f} {unit}" for value in (part["mae_mev_per_angstrom"], part["rmse_mev_per_angstrom"])]
+    return [["forces", *values, _worst(part, f"{part['worst']['rmse_mev_per_angstrom']:.2f} {unit}")]]
+
+
+_ROWS: Final[Mapping[str, Callable[[Mapping[str, Any]], list[list[str]]]]] = {
+    "density": _density_rows,
+    "dipole": _dipole_rows,
+    "energy": _energy_rows,
+    "forces": _forces_rows,
+}
 
 
 def show_bands(record: Mapping[str, Any]) -> None:

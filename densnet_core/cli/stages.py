@@ -11,12 +11,21 @@ import typer
 
 from densnet_core.cli.output import print_json
 from densnet_core.config import load_config
+from densnet_core.errors import ConfigError
 
 CONFIG = typer.Argument(help="Configuration file (TOML); 'densnet init' writes one.", metavar="CONFIG")
 
 
-def _application(help_text: str, carry_out: Callable[[Any], Any], show: Callable[[Any, Any], None]) -> typer.Typer:
-    """A verb that runs one stage, and the stages it needs, of a configuration."""
+def _application(
+    help_text: str,
+    carry_out: Callable[[Any], Any],
+    show: Callable[[Any, Any], None],
+    with_data: tuple[Callable[[Any], Any], Callable[[Any, Any], None]] | None = None,
+) -> typer.Typer:
+    """A verb that runs one stage, and the stages it needs, of a configuration.
+
+    ``with_data`` is what it does, and shows, where the configuration has [data]; None: it needs a molecule.
+    """
     app = typer.Typer(add_completion=False)
 
     @app.command(help=help_text)
@@ -25,8 +34,17 @@ def _application(help_text: str, carry_out: Callable[[Any], Any], show: Callable
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
     ) -> None:
         read = load_config(config)
+        stage, tell = carry_out, show
+        if read.data is not None:
+            if with_data is None:
+                raise ConfigError(
+                    f"{config}: this needs a molecule, and [data] names frames. 'densnet train' makes a model of "
+                    "them; 'densnet predict', 'densnet export' and docs/python.md go on with it and a geometry."
+                )
+            stage, tell = with_data
         from densnet_core.cli.progress import RichReporter
         from densnet_core.training import parallel
+        from densnet_core.workflow.data_run import DataRun
         from densnet_core.workflow.learning import finish, follow
         from densnet_core.workflow.run import Run
 
@@ -35,13 +53,13 @@ def _application(help_text: str, carry_out: Callable[[Any], Any], show: Callable
                 follow()
                 return
             with RichReporter() as reporter:
-                run = Run(read, reporter)
-                result = carry_out(run)
+                run = Run(read, reporter) if read.data is None else DataRun(read, reporter)
+                result = stage(run)
             finish()
         if as_json:
             print_json(_record(run, result))
         else:
-            show(run, result)
+            tell(run, result)
 
     return app
 
@@ -103,6 +121,20 @@ def _show_all(run: Any, result: Any) -> None:
         print(f"{name:<10} {path}")
 
 
+def _show_model_and_errors(run: Any, result: Any) -> None:
+    from densnet_core.workflow.folder import read_json
+
+    _show_errors_by_store(run, read_json(run.folder.evaluation))
+    _show_model(run, result)
+
+
+def _show_errors_by_store(run: Any, result: Any) -> None:
+    from densnet_core.cli.report import show_errors
+
+    for of, record in (*result["stores"].items(), *result["formulas"].items()):
+        show_errors(record, of)
+
+
 def _stage(name: str) -> Callable[[Any], Any]:
     def carry_out(run: Any) -> Any:
         return getattr(run, name)()
@@ -111,10 +143,11 @@ def _stage(name: str) -> Callable[[Any], Any]:
 
 
 run_app = _application("Carry out every stage: what is current is skipped, what is half done is resumed.",
-                       _stage("all"), _show_all)  # fmt: skip
+                       _stage("all"), _show_all, (_stage("evaluate"), _show_errors_by_store))  # fmt: skip
 sample_app = _application("Make the geometries.", _stage("sample"), _show_samples)
 reference_app = _application("Compute energies, forces, dipoles and orbitals of the geometries.",
                              _stage("reference"), _show_path)  # fmt: skip
-train_app = _application("Fit the densities and train both networks.", _stage("train"), _show_model)
+train_app = _application("Fit the densities and train both networks.", _stage("train"), _show_model,
+                         (_stage("train"), _show_model_and_errors))  # fmt: skip
 md_app = _application("Run the dynamics: heat bath, then constant energy.", _stage("md"), _show_path)
 spectrum_app = _application("Infrared spectrum of the trajectory.", _stage("spectrum"), _show_spectrum)

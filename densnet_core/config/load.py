@@ -35,11 +35,11 @@ class Selection:
     """Every component that a configuration names."""
 
     sampler: Chosen
-    backend: Chosen
     executor: Chosen
     density_model: Chosen
     energy_model: Chosen
     engine: Chosen
+    backend: Chosen | None = None
     density_backbone: Chosen | None = None
     energy_backbone: Chosen | None = None
     sampling_start: Chosen | None = None
@@ -125,6 +125,8 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
     chosen: dict[str, Chosen] = {}
     problems: list[str] = []
     slots = dict(_SLOTS)
+    if config.reference is None:  # the stores of [data] name their own
+        slots.pop("backend")
     if config.sampling.start is not None:
         slots["sampling_start"] = (Kind.SAMPLER, "sampling.start", "method", None)
     for name in ("density", "energy"):
@@ -143,7 +145,7 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
 
 def _missing_properties(config: Config, backend: Chosen | None, manager: Manager) -> list[str]:
     """What is wrong with [reference] properties, known without importing the program."""
-    if backend is None:
+    if backend is None or config.reference is None:
         return []
     name, capabilities = backend.component.name, backend.component.capabilities
     able = [known for known in PROPERTIES if known in capabilities]
@@ -208,7 +210,7 @@ SMILES_SAMPLER: Final = "conformers"
 
 
 def _molecule(config: Config, manager: Manager) -> Structure:
-    system, source = config.system, config.source.name
+    (system, _), source = config.to_make(), config.source.name
     try:
         if system.geometry is not None:
             return read_xyz(system.geometry, system.charge, system.multiplicity)[0]
@@ -225,7 +227,8 @@ def _molecule(config: Config, manager: Manager) -> Structure:
 
 def _check_reference(config: Config, structure: Structure) -> None:
     """There are electrons, the dispersion has parameters for the functional, a spin density is of an open shell."""
-    level, source = config.reference.level, config.source.name
+    (_, reference), source = config.to_make(), config.source.name
+    level = reference.level
     if structure.n_electrons < 1:
         raise ConfigError(
             f"{source}: system.charge: {structure.formula} with charge {structure.charge} has no electrons."
@@ -235,7 +238,7 @@ def _check_reference(config: Config, structure: Structure) -> None:
             Dispersion(level.method, level.dispersion)
         except DenSNetError as error:
             raise ConfigError(f"{source}: reference.dispersion: {error}") from error
-    if "spin_density" in config.reference.properties and structure.multiplicity == 1:
+    if "spin_density" in reference.properties and structure.multiplicity == 1:
         raise ConfigError(
             f"{source}: reference.properties: the spin density of a singlet is zero. Set system.multiplicity, or leave "
             "'spin_density' out."

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 
 from densnet_core.config.basis import BasisSection
 from densnet_core.elements import atomic_number
+from densnet_core.errors import ConfigError
 from densnet_core.options import FilePath, Options
 from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 
@@ -41,6 +42,43 @@ class SystemSection(Options):
         if (self.geometry is None) == (self.smiles is None):
             found = "neither" if self.geometry is None else "both"
             raise ValueError(f"expected either geometry or smiles, found {found}")
+        return self
+
+
+class DataSection(Options):
+    """What there is already, in place of [system], [sampling] and [reference], which make it."""
+
+    stores: list[FilePath] = Field(
+        default=[],
+        description="Stores of labelled frames, of any molecules, charges and spins, all at one level of theory.",
+        examples=[["water.zarr", "ethanol.zarr"]],
+    )
+    files: list[FilePath] = Field(
+        default=[],
+        description="Files of labelled frames, imported into stores of the run as by 'densnet data import'.",
+        examples=[["hydroxide.xyz"]],
+    )
+    level: str | None = Field(
+        default=None,
+        description="Level of theory of the files, METHOD/BASIS; QCSchema files say it themselves.",
+        examples=["PBE/aug-cc-pVDZ"],
+    )
+    backend: str = Field(default="pyscf", description="The quantum-chemistry program whose basis the files are in.")
+    charge: int | None = Field(
+        default=None, description="Total charge of frames of files that do not say it, e; absent: 0.", examples=[-1]
+    )
+    multiplicity: int | None = Field(
+        default=None, ge=1, description="Spin multiplicity 2S+1 likewise; absent: 1.", examples=[2]
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> DataSection:
+        if not self.stores and not self.files:
+            raise ValueError("expected stores = [...] or files = [...], found neither")
+        for name in ("stores", "files"):
+            named = [path.resolve() for path in getattr(self, name)]
+            if twice := sorted({str(path) for path in named if named.count(path) > 1}):
+                raise ValueError(f"{name}: {twice[0]} is named twice")
         return self
 
 
@@ -216,7 +254,10 @@ class JointTrainingSection(_StageSection):
 
 
 class TrainingSection(Options):
-    """How the frames are split and the networks trained."""
+    """How the frames are split and the networks trained.
+
+    With [data], train, validation and test are parts in proportion of every store that has no split of its own.
+    """
 
     seed: int = Field(default=0, ge=0, description="Seed of the split, the initial weights and the order of frames.")
     train: int = Field(default=80, ge=1, description="Frames to train on.")
@@ -331,9 +372,10 @@ class Config(Options):
         description="Directory of the results, relative to this file; absent: runs/<name of this file>.",
         examples=["runs/molecule"],
     )
-    system: SystemSection
+    data: DataSection | None = None
+    system: SystemSection | None = None
     sampling: SamplingSection = Field(default_factory=SamplingSection)
-    reference: ReferenceSection
+    reference: ReferenceSection | None = None
     executor: ExecutorSection = Field(default_factory=ExecutorSection)
     basis: BasisSection
     density: DensitySection = Field(default_factory=DensitySection)
@@ -344,6 +386,25 @@ class Config(Options):
 
     _source: Path = PrivateAttr(default=Path("config.toml"))
 
+    @model_validator(mode="after")
+    def _where_data_come_from(self) -> Config:
+        making = ("system", "sampling", "reference")
+        if self.data is not None:
+            if both := [f"[{name}]" for name in making if name in self.model_fields_set]:
+                raise ValueError(
+                    f"[data] names frames that there are, {' and '.join(both)} would make some; keep the one or the "
+                    "other ('densnet data import' puts calculations that you have into a store)"
+                )
+        elif self.system is None and self.reference is None:
+            raise ValueError(
+                "found neither [data] nor [system] and [reference]: name stores of labelled frames in [data], or a "
+                "molecule in [system] and a level of theory in [reference] to have frames made"
+            )
+        elif self.system is None or self.reference is None:
+            lacking, section = ("system", SystemSection) if self.system is None else ("reference", ReferenceSection)
+            raise ValueError(f"{lacking}: missing ({section.__doc__}) Without [data] both are needed")
+        return self
+
     @property
     def source(self) -> Path:
         """The file that this was read from, absolute."""
@@ -353,3 +414,18 @@ class Config(Options):
     def output_directory(self) -> Path:
         """Directory of the run's results, absolute."""
         return (self.output or self._source.parent / "runs" / self._source.stem).resolve()
+
+    def to_make(self) -> tuple[SystemSection, ReferenceSection]:
+        """The molecule and the level of theory of frames that are to be made.
+
+        Raises
+        ------
+        ConfigError
+            The configuration takes frames that there are: it has [data] instead.
+        """
+        if self.system is None or self.reference is None:
+            raise ConfigError(
+                f"{self._source.name}: this needs a molecule; the configuration has [data] in place of [system] and "
+                "[reference]."
+            )
+        return self.system, self.reference

@@ -37,7 +37,7 @@ def starter(name: str, manager: Manager | None = None) -> str:
     ConfigError
         A default component is not installed.
     """
-    values = {"system.geometry": f"{name}.xyz", "basis.name": _DENSITY_BASIS}
+    values = {"system.geometry": f"{name}.xyz", "reference.backend": "pyscf", "basis.name": _DENSITY_BASIS}
     skeleton = "\n".join(_section(Config, (), values, {}))
     selection = select(parse_config(skeleton, Path(f"{name}.toml")), manager)
     lines = [
@@ -89,7 +89,8 @@ def _section(
             name, options = components[header]
             if type(options).model_fields:
                 yield from ("", f"# The options of {name!r}.", f"[{header}]", *_options(options))
-        elif nested is not None and field.default is None:  # an optional table: an example, commented out
+        elif nested is not None and field.default is None and not _has_value(header, values):
+            # an optional table: an example, commented out
             yield from ("", *_comment(_summary(nested)), f"# [{header}]")
             for line in _section(nested, inner, values, components):
                 yield line if line.startswith("#") or not line else f"# {line}"
@@ -135,6 +136,10 @@ def _example_tables(header: str, example: Mapping[str, Any]) -> Iterator[str]:
         yield f"# [{header}.{key}]"
         for name, row in rows.items():
             yield f"# {name} = {_toml(row)}"
+
+
+def _has_value(header: str, values: Mapping[str, Any]) -> bool:
+    return any(path.startswith(f"{header}.") for path in values)
 
 
 def _is_table(field: FieldInfo) -> bool:

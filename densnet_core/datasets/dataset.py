@@ -67,6 +67,15 @@ class Dataset:
         """Charges and multiplicities of all fragments, ascending."""
         return states_of(self.structures)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Dataset]) -> Dataset:
+        """All frames of several data sets, one after the other; what one of them lacks is None for its frames."""
+        names = dict.fromkeys(name for part in parts for name in part.labels)
+        labels = {
+            name: [value for part in parts for value in part.labels.get(name, [None] * len(part))] for name in names
+        }
+        return cls([structure for part in parts for structure in part.structures], labels)
+
     def subset(self, indices: Iterable[int] | NDArray[np.int64]) -> Dataset:
         """The frames with these indices."""
         chosen = [int(i) for i in indices]

@@ -32,7 +32,7 @@ def dataset_of(store: ReferenceStore, hashes: Sequence[str], labels: Iterable[st
         result = store.result(index, labels=present)
         for name in names:
             if name in fits:
-                held[name].append(fits[name].coefficients(index) if index < len(fits[name]) else None)
+                held[name].append(fits[name].coefficients(index) if fits[name].has(index) else None)
             elif name in present:
                 value = getattr(result, name) if name in LABELS else result.more[name]
                 held[name].append(np.asarray(value, dtype=np.float64))

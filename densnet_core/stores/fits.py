@@ -93,7 +93,8 @@ class Fit:
         Parameters
         ----------
         coefficients : sequence of (n_functions,) arrays
-            Of frames ``len(fit)``, ``len(fit) + 1``, ...; (3, n_functions), or that in one row, of a response.
+            Of frames ``len(fit)``, ``len(fit) + 1``, ...; (3, n_functions), or that in one row, of a response. An
+            empty vector for a frame that has no such density.
 
         Raises
         ------
@@ -110,7 +111,7 @@ class Fit:
         for index, vector in enumerate(coefficients, start=first):
             values = np.asarray(vector, dtype=np.float64)
             expected = self.shape(self._numbers(index))
-            if values.shape not in (expected, (prod(expected),)):
+            if values.shape not in (expected, (prod(expected),), (0,)):
                 raise InputError(
                     f"Frame {index}: coefficients in {self.basis.name!r} must have shape {expected}, not "
                     f"{values.shape}."
@@ -121,11 +122,25 @@ class Fit:
         self.table.append(frames)
 
     def coefficients(self, index: int) -> Array:
-        """(n_functions,) coefficients of a frame, (3, n_functions) of a response; ``InputError`` if not fitted yet."""
+        """(n_functions,) coefficients of a frame, (3, n_functions) of a response; ``InputError`` if it has none."""
         if not 0 <= index < len(self):
             raise InputError(f"The fit {self.name!r} covers frames 0 to {len(self) - 1}; frame {index} is not fitted.")
+        if not self.has(index):
+            raise InputError(f"Frame {index} has no density, so the fit {self.name!r} has no coefficients of it.")
         values = np.array(self.table.value("coefficients", index), dtype=np.float64)
         return values if self.quantity != "density_response" else values.reshape(3, -1)
+
+    def has(self, index: int) -> bool:
+        """Whether a frame is fitted and has coefficients; those without orbitals have none."""
+        if not 0 <= index < len(self):
+            return False
+        start, stop = self.table.span("coefficient", index)
+        return stop > start
+
+    @property
+    def gaps(self) -> list[int]:
+        """Those of the fitted frames that have no coefficients."""
+        return [index for index in range(len(self)) if not self.has(index)]
 
     def shape(self, numbers: NDArray[np.int64]) -> tuple[int, ...]:
         """Shape of the coefficients of a molecule with these atomic numbers."""

@@ -247,6 +247,8 @@ class _Merge:
                 return f"{store.path} has none"
             if len(store.fit(name)) < len(store):
                 return f"that of {store.path} covers only {len(store.fit(name))} of {len(store)} frames"
+            if gaps := store.fit(name).gaps:  # another store may have their orbitals
+                return f"that of {store.path} has no coefficients of {len(gaps)} frames without a density"
         records = [fit_record(store.fit(name)) for store in self.stores]
         return "" if all(record == records[0] for record in records) else "basis, metric or atoms differ"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
 from densnet_core.density.prior import AtomicPrior
@@ -13,10 +13,11 @@ from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import read_split
-from densnet_core.training.evaluation import ErrorSummary
+from densnet_core.training.evaluation import ErrorSummary, FrameErrors, frame_errors
 from densnet_core.workflow.reporter import Advance
 
 BATCH = 32
+LABELS: Final = ("energy", "forces", "dipole", "orbitals", "occupations")
 
 
 def frames_to_evaluate(model: DenSNet, store: ReferenceStore, part: str) -> tuple[list[int], int]:
@@ -58,7 +59,7 @@ def frames_to_evaluate(model: DenSNet, store: ReferenceStore, part: str) -> tupl
 def evaluate(
     model: DenSNet,
     store: ReferenceStore,
-    fit: Fit,
+    fit: Fit | None,
     indices: Sequence[int],
     advance: Advance | None = None,
     picture: Path | None = None,
@@ -67,50 +68,58 @@ def evaluate(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or None
         The store's fit in the basis that the model learned from; its coefficients give the fit floor. Where the
         exponents move that is the large set of the labels: its floor is then that of the reference the model learned,
-        and what the model's own functions cannot represent is part of the model's error.
+        and what the model's own functions cannot represent is part of the model's error. None: no errors of densities.
     picture : Path or None
         Where to draw energies and forces of the model against those of the reference, a PNG.
 
     Raises
     ------
     DataError
-        If the store has no orbitals or the fit is in another basis.
+        The fit is in another basis.
     """
-    basis = model.specification.label_basis
-    if fit.basis.content_hash() != basis.content_hash():
-        raise DataError(f"The fit {fit.name!r} of {store.path} is not in the basis that the model learned from.")
-    if basis.content_hash() == model.specification.basis.content_hash():
-        basis = model.specification.basis  # the same object, so that functions are evaluated once for fit and model
-    orbital_basis = store.orbital_basis
-    if orbital_basis is None:
-        raise DataError(f"{store.path} has no orbitals, so its densities are not known.")
     summary = ErrorSummary()
-    atoms = AtomicPrior.from_dict(fit.prior)
-    labels = ("energy", "forces", "dipole", "orbitals", "occupations")
-    for start in range(0, len(indices), BATCH):
-        chosen = list(indices[start : start + BATCH])
-        have = [tuple(name for name in labels if name in store.labels(i)) for i in chosen]
-        frames = [(store.structure(i), store.result(i, labels=names)) for i, names in zip(chosen, have, strict=True)]
-        predictions = model.predict([structure for structure, _ in frames])
-        for index, (structure, result), names, prediction in zip(chosen, frames, have, predictions, strict=True):
-            fitted = ExpandedDensity(structure, basis, fit.coefficients(index), atoms)
-            reference = OrbitalDensity(structure, orbital_basis, result.orbitals, result.occupations)
-            # an imported file may lack dipoles; its orbitals have them
-            dipole = result.dipole if "dipole" in names else reference.dipole()
-            summary.add(
-                reference,
-                fitted,
-                prediction.density,
-                (prediction.energy, result.energy),
-                (prediction.forces, result.forces),
-                dipole,
-            )
-            if advance is not None:
-                advance(len(summary.density), "frames")
+    for frame in errors_of_frames(model, store, fit, indices):
+        summary.add(frame)
+        if advance is not None:
+            advance(len(summary.frames), "frames")
     record = summary.to_dict()
     if picture is not None:
         summary.draw_parity(picture)
     return record
+
+
+def errors_of_frames(
+    model: DenSNet, store: ReferenceStore, fit: Fit | None, indices: Sequence[int]
+) -> Iterator[FrameErrors]:
+    """Errors of a model on frames of a store, each in what it has; see ``evaluate``."""
+    basis = model.specification.label_basis
+    if fit is not None and fit.basis.content_hash() != basis.content_hash():
+        raise DataError(f"The fit {fit.name!r} of {store.path} is not in the basis that the model learned from.")
+    if basis.content_hash() == model.specification.basis.content_hash():
+        basis = model.specification.basis  # the same object, so that functions are evaluated once for fit and model
+    atoms = None if fit is None else AtomicPrior.from_dict(fit.prior)
+    orbital_basis = store.orbital_basis
+    for start in range(0, len(indices), BATCH):
+        chosen = list(indices[start : start + BATCH])
+        have = [tuple(name for name in LABELS if name in store.labels(i)) for i in chosen]
+        frames = [(store.structure(i), store.result(i, labels=names)) for i, names in zip(chosen, have, strict=True)]
+        predictions = model.predict([structure for structure, _ in frames])
+        for index, (structure, result), names, found in zip(chosen, frames, have, predictions, strict=True):
+            reference, fitted, dipole = None, None, result.dipole if "dipole" in names else None
+            if "orbitals" in names and orbital_basis is not None:
+                reference = OrbitalDensity(structure, orbital_basis, result.orbitals, result.occupations)
+                if dipole is None:  # an imported file may lack dipoles; its orbitals have them
+                    dipole = reference.dipole()
+                if fit is not None and atoms is not None and fit.has(index):
+                    fitted = ExpandedDensity(structure, basis, fit.coefficients(index), atoms)
+            yield frame_errors(
+                structure,
+                found.density,
+                None if reference is None or fitted is None else (reference, fitted),
+                (found.energy, result.energy) if "energy" in names else None,
+                (found.forces, result.forces) if "forces" in names else None,
+                dipole,
+            )

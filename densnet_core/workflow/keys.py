@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,42 +29,54 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     The executor is not part of any: where a calculation ran does not change its result.
     """
     # A geometry made from SMILES may differ in the last digits from one machine to the next; the molecule does not.
-    system = config.system
+    system, reference = config.to_make()
     molecule: Any = structure.content_hash().hex()
     if system.smiles is not None:
         molecule = [system.smiles, system.charge, system.multiplicity]
-    start: list[Any] = [molecule, str(config.reference.level), plain(chosen.backend)]
+    start: list[Any] = [molecule, str(reference.level), plain(chosen.backend)]
     if structure.fragments:  # their charges and spins are an input of the models
         start.append(structure_record(structure)["fragments"])
     # Not among what labels depend on, but what moves does.
     isotopes = [] if structure.isotope_masses is None else [structure.isotope_masses.tolist()]
     training = config.training
-    common: list[Any] = [training.seed, training.train, training.validation, training.test, training.batch_size]
-    density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
-    energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
-    # Neither the device nor the number of threads or processes: they change the last digits, and a run may move.
-    common += [training.precision, *_contents(training.start)]
+    split: list[Any] = [training.seed, training.train, training.validation, training.test]
     keys = {"harmonic": key_of("harmonic", start, *isotopes)}
     keys["sample"] = key_of("sample", start, *isotopes, _sampler(chosen.sampler), *_pool(config, chosen))
-    properties = config.reference.properties
+    properties = reference.properties
     fitted = [properties, basis.content_hash(), config.basis.metric] if properties else []
     keys["reference"] = key_of("reference", keys["sample"], *fitted)
     labels = fit_name(basis, config.basis.fit_method)
     optimization = config.basis.optimization.model_dump(mode="json")
-    keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), common[:4], optimization)
-    moving: dict[str, list[Any]] = {
-        "fixed": [],
-        "element": [keys["basis"]],
-        "atom": ["atom", config.basis.largest_factor],
-    }
-    keys["density"] = key_of("density", keys["reference"], labels, common, density, *moving[config.basis.exponents])
-    keys["energy"] = key_of("energy", keys["density"], energy)
-    joint = [] if training.joint is None else [training.joint.model_dump(mode="json")]
-    keys["joint"] = keys["train"] = key_of("train", keys["energy"], *joint)
+    keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), split, optimization)
+    optimised = [keys["basis"]] if config.basis.exponents == "element" else []
+    keys |= training_keys(config, chosen, [keys["reference"], labels], split[1:], optimised)
     keys["evaluate"] = key_of("evaluate", keys["train"])
     keys["export"] = key_of("export", keys["train"])
     keys["md"] = key_of("md", keys["train"], *isotopes, config.md.model_dump(mode="json"), plain(chosen.engine))
     keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
+    return keys
+
+
+def training_keys(
+    config: Config, chosen: Selection, data: Sequence[Any], split: Sequence[Any], basis: Sequence[Any] = ()
+) -> dict[str, str]:
+    """Keys of "density", "energy", "joint" and "train".
+
+    Parameters
+    ----------
+    data, split, basis : sequence
+        What identifies the frames with their labels, their split, and a basis that is made from them.
+    """
+    training = config.training
+    density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
+    energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
+    # Neither the device nor the number of threads or processes: they change the last digits, and a run may move.
+    common = [training.seed, *split, training.batch_size, training.precision, *_contents(training.start)]
+    moving = ["atom", config.basis.largest_factor] if config.basis.exponents == "atom" else basis
+    keys = {"density": key_of("density", *data, common, density, *moving)}
+    keys["energy"] = key_of("energy", keys["density"], energy)
+    joint = [] if training.joint is None else [training.joint.model_dump(mode="json")]
+    keys["joint"] = keys["train"] = key_of("train", keys["energy"], *joint)
     return keys
 
 

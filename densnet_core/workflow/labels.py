@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from densnet_core.reference.runner import BackendFactory, atomic_densities, labe
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
-from densnet_core.workflow.folder import has_store
+from densnet_core.workflow.folder import has_store, key_of
 from densnet_core.workflow.moments import check_dipole, reference_moments
 from densnet_core.workflow.reporter import Advance
 from densnet_core.workflow.whole_densities import projection_from, whole_fit
@@ -135,6 +135,36 @@ def fit_name(basis: Basis, method: FitMethod) -> str:
     )
 
 
+SAME_ATOMS: Final = 1e-6
+"""Priors whose atoms differ by less than this part of their electrons are one."""
+
+
+def fit_name_in(store: ReferenceStore, basis: Basis, method: FitMethod, prior: AtomicPrior | None) -> str:
+    """Name of the fit of a store that was, or is to be, made with this prior.
+
+    A store may have a fit of the same basis that was made with other atoms, by another backend say; one with these
+    atoms then stands beside it under a name that says with which.
+
+    Parameters
+    ----------
+    prior : AtomicPrior or None
+        None: whichever the fit has.
+    """
+    name = fit_name(basis, method)
+    if prior is None or name not in store.fit_names():
+        return name
+    there = AtomicPrior.from_dict(store.fit(name).prior)
+    covered = set(there.basis.elements) >= set(elements_of(store))
+    if covered and there.difference(prior) < SAME_ATOMS:
+        return name
+    return f"{name}-atoms{key_of(prior.to_dict())[:8]}"
+
+
+def elements_of(store: ReferenceStore) -> list[int]:
+    """Atomic numbers of a store's frames, ascending."""
+    return sorted({int(z) for i in range(len(store)) for z in np.unique(store.numbers(i))})
+
+
 class FitWriter:
     """Takes the coefficients of the frames that a fit lacks, in any order, and appends them in that of the store.
 
@@ -179,14 +209,14 @@ def fit_into(
     """Fit the difference density of every frame of the store that is not fitted yet.
 
     Densities are those of the orbitals; of frames without, those of a fit of the whole density in the same basis and
-    metric, if the store has one.
+    metric, if the store has one. Frames with neither have no coefficients in the fit.
 
     Parameters
     ----------
     method : FitMethod
         The moments that it holds are those of the frames' labels; of the orbitals where a frame has no such label.
     prior : AtomicPrior or None
-        None computes it with the backend, unless the fit in the store already has one.
+        None computes it with the backend, unless the fit in the store already has one; see ``fit_name_in``.
     note : callable or None
         Told how well the fits were conditioned, and what the constraints changed.
 
@@ -195,12 +225,11 @@ def fit_into(
     DataError
         The dipole of a frame is not that of its orbitals.
     """
-    name = fit_name(basis, method)
-    elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
+    name = fit_name_in(store, basis, method, prior)
     if name in store.fit_names():
         fit = store.fit(name)
     else:
-        prior = prior or AtomicPrior.fit(atomic_densities(factory, elements, executor))
+        prior = prior or AtomicPrior.fit(atomic_densities(factory, elements_of(store), executor))
         fit = store.create_fit(name, basis, method.metric, prior.to_dict(), method.constraints)
     atoms = AtomicPrior.from_dict(fit.prior)
     writer = FitWriter(store, fit)
@@ -216,18 +245,20 @@ def fit_into(
         return reference_moments(store, first + index, method.constraints)
 
     whole = whole_fit(store, basis, method.metric)
-    without_orbitals = [
-        i for i in range(first, 0 if whole is None else len(whole)) if "orbitals" not in store.labels(i)
-    ]
-    rest = [i for i in range(first, len(store)) if i not in set(without_orbitals)]
+    rest = [i for i in range(first, len(store)) if "orbitals" in store.labels(i)]
+    without_orbitals = sorted(set(range(first, 0 if whole is None else len(whole))) - set(rest))
+    gaps = set(range(first, len(store))) - set(rest) - set(without_orbitals)
+    for gap in sorted(gaps, reverse=True):  # the last to come then releases all those behind it, in one commit
+        writer.add(gap - first, np.zeros(0))
     frames = (
         (store.structure(i), result.orbitals, result.occupations)
         for i in rest
         for result in [store.result(i, labels=("orbitals", "occupations"))]
     )
-    if first < len(store):
+    if rest or without_orbitals:
         if method.metric == "weighted":
-            _fit_weighted(store, frames, moments, basis, atoms, method.tikhonov, keep, progress)
+            places = [frame - first for frame in rest]
+            _fit_weighted(store, frames, places, moments, basis, atoms, method.tikhonov, keep, progress)
         else:
             metric: Metric = method.metric
 
@@ -255,6 +286,7 @@ def fit_into(
 def _fit_weighted(
     store: ReferenceStore,
     frames: Iterable[tuple[Structure, Array, Array]],
+    places: Sequence[int],
     moments: Callable[[int], tuple[Array | None, Array | None]],
     basis: Basis,
     atoms: AtomicPrior,
@@ -266,11 +298,11 @@ def _fit_weighted(
     orbital_basis = store.orbital_basis
     if orbital_basis is None:
         raise DataError(f"{store.path} has no orbitals, so its densities cannot be evaluated on a quadrature.")
-    for index, (structure, orbitals, occupations) in enumerate(frames):
+    for done, (index, (structure, orbitals, occupations)) in enumerate(zip(places, frames, strict=True), start=1):
         density = OrbitalDensity(structure, orbital_basis, orbitals, occupations)
         keep(index, fit_weighted_difference(density, basis, atoms, *moments(index), tikhonov=tikhonov))
         if progress is not None:
-            progress(index + 1)
+            progress(done)
 
 
 class _Conditioning:

@@ -1,19 +1,25 @@
-"""How a configuration trains: its networks, its plan, and the processes that take part."""
+"""How a configuration trains: its networks and whether they fit, its plan, and the processes that take part."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from densnet_core.config import Chosen, Selection
+import torch
+
+from densnet_core.config import Chosen, Config, Selection
 from densnet_core.config.schema import TrainingSection
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.errors import ConfigError, InputError
+from densnet_core.models.inputs import check_specification
+from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.training import parallel
-from densnet_core.training.plan import Plan, Stage
+from densnet_core.training.plan import Plan, Stage, device_of
 from densnet_core.training.schedule import LoopOptions
-from densnet_core.training.train import train_model
+from densnet_core.training.train import check_start, train_model
 
 
 def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:
@@ -27,6 +33,61 @@ def _choice(model: Chosen, backbone: Chosen | None) -> NetworkChoice:
     if backbone is None:
         return NetworkChoice(model.component.name, None, own)
     return NetworkChoice(model.component.name, backbone.component.name, own, backbone.options.model_dump(mode="json"))
+
+
+def check_networks(
+    config: Config,
+    choices: tuple[NetworkChoice, NetworkChoice],
+    specification: DensitySpecification,
+    manager: Manager,
+) -> list[Any]:
+    """Build both networks, so that what does not fit the basis or the plan is refused before hours of work.
+
+    Raises
+    ------
+    ConfigError
+    """
+    source = config.source.name
+    built = []
+    for section, choice in zip(("density", "energy"), choices, strict=True):
+        try:
+            with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
+                network, backbone = choice.build(f"{section}_model", specification, manager)
+            check_specification(network)
+            if backbone is not None:
+                backbone.check()
+        except InputError as error:
+            raise ConfigError(f"{source}: {section}: {error}") from error
+        given = getattr(config, section).model_fields_set & {"backbone", "backbone_options"}
+        if backbone is None and given:
+            raise ConfigError(
+                f"{source}: {section}.{min(given)}: the model {choice.model!r} takes no backbone; leave it out."
+            )
+        built.append(network)
+    try:
+        plan = plan_of(config.training)
+        for name, stages in plan.stages.items():
+            for stage in stages:
+                plan.wanted(name, stage, manager)
+        device_of(plan.device)
+        if config.training.start is not None and config.basis.exponents != "element":
+            check_start(DenSNet.load(config.training.start, manager), choices, specification)
+    except InputError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    return built
+
+
+def origins(selection: Selection, manager: Manager) -> dict[str, dict[str, Any]]:
+    """Which code made a model: distribution and version (and a hash of the files) of every component."""
+    components = {
+        "reference": selection.backend,
+        "density_model": selection.density_model,
+        "density_backbone": selection.density_backbone,
+        "energy_model": selection.energy_model,
+        "energy_backbone": selection.energy_backbone,
+    }
+    held = {slot: one.component for slot, one in components.items() if one is not None}
+    return {slot: {"name": one.name, **asdict(manager.origin(one))} for slot, one in held.items()}
 
 
 def plan_of(section: TrainingSection) -> Plan:

@@ -7,28 +7,24 @@ goes on where it was killed: labels and fits frame by frame, training by checkpo
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
 
 from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import basis_from_file
-from densnet_core.config import Config, check_inputs, check_spectrum, select
+from densnet_core.config import Chosen, Config, check_inputs, check_spectrum, select
 from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification, states_of
-from densnet_core.elements import atomic_number, ground_multiplicity, symbol
-from densnet_core.errors import ConfigError, DenSNetError, InputError
+from densnet_core.errors import ConfigError, DenSNetError
 from densnet_core.md.base import MDEngine
-from densnet_core.models.inputs import check_specification
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.choice import NetworkChoice
@@ -44,9 +40,9 @@ from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
 from densnet_core.testing.quick import quick_check
-from densnet_core.training.plan import device_of, stage_name
+from densnet_core.training.plan import stage_name
 from densnet_core.training.terms import wanted_labels
-from densnet_core.training.train import check_start
+from densnet_core.workflow.atoms import atomic_energies
 from densnet_core.workflow.dynamics import (
     add_dipoles,
     heating_stage,
@@ -70,26 +66,14 @@ from densnet_core.workflow.labels import (
     open_store,
     plugin_label,
 )
-from densnet_core.workflow.learning import network_choices, plan_of, train_together
+from densnet_core.workflow.learning import check_networks, network_choices, origins, plan_of, train_together
 from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan, summary
-
-Result = TypeVar("Result")
-
-
-def _alone(stage: Callable[[Run], Result]) -> Callable[[Run], Result]:
-    """A stage during which no other process works in the same directory."""
-
-    @wraps(stage)
-    def carry_out(run: Run) -> Result:
-        with run.folder.locked():
-            return stage(run)
-
-    return carry_out
+from densnet_core.workflow.staged import Staged, alone
 
 
-class Run:
+class Run(Staged):
     """All stages of one configuration.
 
     >>> run = Run(load_config("water.toml"))
@@ -110,14 +94,14 @@ class Run:
     """
 
     def __init__(self, config: Config, reporter: Reporter | None = None, manager: Manager | None = None) -> None:
-        self.config, self.reporter = config, reporter or Reporter()
+        super().__init__(RunFolder(config.output_directory), reporter or Reporter())
+        self.config = config
         self.manager = manager or get_manager()
         self.selection = select(config, self.manager)
         self.structure = check_inputs(config, self.manager)
-        self.folder = RunFolder(config.output_directory)
-        self.level = config.reference.level
-        self._told: set[str] = set()
-        self._incomplete: dict[str, str] = {}
+        _, self._asked = config.to_make()
+        self.backend = _there(self.selection.backend)
+        self.level = self._asked.level
         self._checked = False
         self._built: list[Any] = []
 
@@ -131,7 +115,7 @@ class Run:
     @cached_property
     def factory(self) -> BackendFactory:
         """Makes the reference backend, here or in a worker."""
-        chosen = self.selection.backend
+        chosen = self.backend
         self.manager.load(chosen.component)  # a missing program is an error here, not in a worker
         options = chosen.options.model_dump(mode="json")
         return BackendFactory(chosen.component.target, self.level, options, chosen.component.config)
@@ -156,34 +140,7 @@ class Run:
         """
         if self._checked:
             return
-        specification = self._specification(self.given_basis)
-        source = self.config.source.name
-        self._built = []
-        for section, choice in zip(("density", "energy"), self._networks, strict=True):
-            try:
-                with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
-                    network, backbone = choice.build(f"{section}_model", specification, self.manager)
-                check_specification(network)
-                if backbone is not None:
-                    backbone.check()
-            except InputError as error:
-                raise ConfigError(f"{source}: {section}: {error}") from error
-            given = getattr(self.config, section).model_fields_set & {"backbone", "backbone_options"}
-            if backbone is None and given:
-                raise ConfigError(
-                    f"{source}: {section}.{min(given)}: the model {choice.model!r} takes no backbone; leave it out."
-                )
-            self._built.append(network)
-        try:
-            plan = plan_of(self.config.training)
-            for name, stages in plan.stages.items():
-                for stage in stages:
-                    plan.wanted(name, stage, self.manager)
-            device_of(plan.device)
-            if self.config.training.start is not None and self.config.basis.exponents != "element":
-                check_start(DenSNet.load(self.config.training.start, self.manager), self._networks, specification)
-        except InputError as error:
-            raise ConfigError(f"{source}: {error}") from error
+        self._built = check_networks(self.config, self._networks, self._specification(self.given_basis), self.manager)
         self._checked = True
 
     def _check_symmetry(self) -> None:
@@ -198,12 +155,12 @@ class Run:
     @property
     def store_path(self) -> Path:
         """The store of the reference calculations; one for every backend, level of theory and set of options."""
-        chosen = self.selection.backend
+        chosen = self.backend
         name = f"{chosen.component.name}-{self.level}".replace("/", "-").replace(" ", "_")
         if chosen.options != type(chosen.options)():
             name += f"-{key_of(chosen.options.model_dump(mode='json'))[:6]}"
         # Frames of a store are computed once: those without a property cannot stand in for those with it.
-        name += "".join(f"-{wanted}" for wanted in self.config.reference.properties if wanted != "spin_density")
+        name += "".join(f"-{wanted}" for wanted in self._asked.properties if wanted != "spin_density")
         return self.folder.store(name)
 
     # Keys: what the result of each stage depends on
@@ -212,33 +169,13 @@ class Run:
     def _keys(self) -> dict[str, str]:
         return stage_keys(self.config, self.selection, self.structure, self.given_basis)
 
-    @contextmanager
-    def _stage(self, name: str, summary: str) -> Iterator[None]:
+    def _prepare(self) -> None:
         self.check()
         self._check_symmetry()
-        self._told.add(name)
-        self.reporter.stage_started(name, summary)
-        started = time.monotonic()
-        yield
-        seconds = time.monotonic() - started
-        self.folder.finish(name, self._incomplete.get(name, self._keys[name]), seconds)
-        self.reporter.stage_finished(name, seconds)
-
-    def _is_current(self, name: str, *results: Path, key: str | None = None) -> bool:
-        current = self.folder.is_current(name, key or self._keys[name], *results)
-        if current and name not in self._told:
-            self._told.add(name)
-            self.reporter.stage_current(name)
-        return current
-
-    def _own(self, path: Path, stage: str) -> None:
-        aside = self.folder.own(path, self._keys[stage])
-        if aside is not None:
-            self.reporter.note(f"{path.name} of another configuration is kept as {aside}.")
 
     # Stages
 
-    @_alone
+    @alone
     def harmonic(self) -> HarmonicReference:
         """Minimum, Hessian and dipole derivatives at the level of theory of the data."""
         path = self.folder.harmonic
@@ -246,14 +183,14 @@ class Run:
             with self._stage("harmonic", f"minimum and second derivatives of {self.structure.formula}, {self.level}"):
                 store_path = self.store_path.with_suffix(".harmonic.zarr")
                 advance = self.reporter.task("calculations", 0)
-                with open_store(store_path, self.factory, self.selection.backend.component.name) as store:
+                with open_store(store_path, self.factory, self.backend.component.name) as store:
                     calculate = calculator(store, self.factory, self.executor, advance)
                     found = harmonic_reference(calculate, self.structure)
                 self._own(path, "harmonic")
                 write_json(path, harmonic_record(found))
         return harmonic_from(read_json(path))
 
-    @_alone
+    @alone
     def sample(self) -> list[Structure]:
         """The geometries that are to be labelled."""
         path = self.folder.samples
@@ -285,7 +222,7 @@ class Run:
             None if section.select is None else section.select.count,
         )
 
-    @_alone
+    @alone
     def reference(self) -> Path:
         """Labels, fits and the split of all sampled geometries; the path of the store."""
         structures = self.sample()
@@ -299,13 +236,13 @@ class Run:
                     "Some calculations failed and are left out; they are tried again when [executor] changes."
                 )
         elif not self._is_current("reference", path):
-            name = self.selection.backend.component.name
+            name = self.backend.component.name
             with (
                 self._stage("reference", f"{len(structures)} calculations with {name}, {self.level}"),
                 open_store(path, self.factory, name) as store,
             ):
                 advance = self.reporter.task("calculations", len(structures))
-                asked = self.config.reference.properties
+                asked = self._asked.properties
                 factory = replace(self.factory, properties=tuple(name for name in asked if name in PROPERTIES))
                 known = self.manager.quantities()
                 more = [plugin_label(known[name], self.manager) for name in asked if name not in PROPERTIES]
@@ -333,7 +270,7 @@ class Run:
         hashes = [h.hex() for h in (s.content_hash() for s in self.sample()) if h in store]
         split_store(store, counts, training.seed, hashes)
 
-    @_alone
+    @alone
     def basis(self) -> GaussianBasis:
         """The density basis: the given one, or the one that is optimised on training frames (exponents = 'element')."""
         path = self.reference()
@@ -342,7 +279,7 @@ class Run:
         result = self.folder.basis
         if not self._is_current("basis", result):
             with self._stage("basis", f"functions like those of {self.given_basis.name}, optimised for this molecule"):
-                with open_store(path, self.factory, self.selection.backend.component.name) as store:
+                with open_store(path, self.factory, self.backend.component.name) as store:
                     self._split(store)
                 self._own(result, "basis")
                 optimize_on_training_frames(
@@ -380,14 +317,14 @@ class Run:
                 note=self.reporter.note,
             )
 
-    @_alone
+    @alone
     def train(self) -> DenSNet:
         """The trained model."""
         path, basis = self.reference(), self.basis()
         if not self._is_current("train", self.folder.model):
             with self._stage("train", f"networks for {self.structure.formula} in the basis {basis.name}"):
                 self._own(self.folder.model, "train")
-                with open_store(path, self.factory, self.selection.backend.component.name) as store:
+                with open_store(path, self.factory, self.backend.component.name) as store:
                     self._fitted(store)
                     self._split(store)
                     model = self._train(store)
@@ -439,35 +376,11 @@ class Run:
 
     def _atoms(self) -> dict[int, float] | None:
         """Energies of isolated atoms, hartree, as the configuration has them; None: a fit."""
-        wanted = self.config.training.energy.atoms
-        if isinstance(wanted, dict):
-            return {atomic_number(name): energy for name, energy in wanted.items()}
-        if wanted == "fit":
-            return None
-        path, level, elements = self.folder.atoms, str(self.level), self.given_basis.elements
-        record = read_json(path) if path.exists() else {}
-        known = record.get("hartree", {}) if record.get("level") == level else {}
-        missing = [z for z in elements if symbol(z) not in known]
-        advance = self.reporter.task("energies of atoms", len(missing))
-        for number, z in enumerate(missing):
-            atom = Structure(np.array([z]), np.zeros((1, 3)), 0, ground_multiplicity(z))
-            known[symbol(z)] = float(self.factory.compute(atom).energy)
-            write_json(path, {"level": level, "hartree": known})
-            advance(number + 1, symbol(z))
-        return {z: known[symbol(z)] for z in elements}
+        wanted, elements = self.config.training.energy.atoms, self.given_basis.elements
+        return atomic_energies(wanted, self.folder.atoms, self.level, lambda: self.factory, elements, self.reporter)
 
     def _origins(self) -> dict[str, dict[str, Any]]:
-        """Which code made a model: distribution and version (and a hash of the files) of every component."""
-        chosen = self.selection
-        components = {
-            "reference": chosen.backend,
-            "density_model": chosen.density_model,
-            "density_backbone": chosen.density_backbone,
-            "energy_model": chosen.energy_model,
-            "energy_backbone": chosen.energy_backbone,
-        }
-        held = {slot: one.component for slot, one in components.items() if one is not None}
-        return {slot: {"name": one.name, **asdict(self.manager.origin(one))} for slot, one in held.items()}
+        return origins(self.selection, self.manager)
 
     def _property_fits(self, store: ReferenceStore) -> dict[str, Fit]:
         """Fits of other densities than the total one, in the basis of the model."""
@@ -475,7 +388,7 @@ class Run:
         names = {quantity: property_fit_name(basis, metric, quantity) for quantity in FITTED}
         return {quantity: store.fit(name) for quantity, name in names.items() if name in store.fit_names()}
 
-    @_alone
+    @alone
     def evaluate(self) -> dict[str, Any]:
         """Errors on the held-out frames."""
         path, picture = self.folder.evaluation, self.folder.parity
@@ -493,7 +406,7 @@ class Run:
                 write_json(path, evaluate(model, store, fit, indices, advance, picture))
         return read_json(path)
 
-    @_alone
+    @alone
     def export(self) -> Path:
         """The TorchScript file for OpenMM."""
         path = self.folder.potential
@@ -507,7 +420,7 @@ class Run:
     def _minimum(self) -> Structure:
         return self.harmonic().structure
 
-    @_alone
+    @alone
     def md(self) -> Path:
         """Dynamics with the model; the path of the production trajectory."""
         production = self.folder.production
@@ -535,7 +448,7 @@ class Run:
                 add_dipoles(production, model, self.reporter)
         return production
 
-    @_alone
+    @alone
     def spectrum(self) -> dict[str, Any]:
         """The infrared spectrum; the record of spectrum.json."""
         check_spectrum(self.config)
@@ -575,13 +488,19 @@ class Run:
         intensities = None if given.intensities is None else tuple(given.intensities)
         return ExperimentalBands(tuple(given.bands), given.source, intensities)
 
-    @_alone
+    @alone
     def all(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Every stage; the records of evaluation and spectrum."""
         check_spectrum(self.config)
         errors = self.evaluate()
         self.export()
         return errors, self.spectrum()
+
+
+def _there(backend: Chosen | None) -> Chosen:
+    if backend is None:
+        raise ConfigError("The configuration names no reference backend; give [reference].")
+    return backend
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, earlier_split, split_store
 from densnet_core.workflow.folder import has_store
-from densnet_core.workflow.labels import fit_into, fit_name, open_store
+from densnet_core.workflow.labels import fit_into, fit_name_in, open_store
 from densnet_core.workflow.property_fits import fit_property_into
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.whole_densities import WholeDensities, is_whole, whole_fit
@@ -231,10 +231,10 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
     """
     specification = model.specification
     method = model.label_method
-    name = fit_name(specification.label_basis, method)
     with ReferenceStore.open(path) as store:
         if not len(store):
             raise InputError(f"{path} holds no frames; nothing can be evaluated.")
+        name = fit_name_in(store, specification.label_basis, method, model.prior)
         model.check([store.structure(i) for i in range(len(store))])
         trained_on = model.document.get("level_of_theory")
         if trained_on != str(store.level):
@@ -246,7 +246,6 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
         if ready:
             yield store, store.fit(name)
             return
-        require_orbitals(store)
         factory = backend_factory(store.backend, store.level)
     with ReferenceStore.open(path, writable=True) as store:
         advance = reporter.task("fits of the density", len(store))

@@ -13,7 +13,7 @@ from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
-from densnet_core.training.evaluation import ErrorSummary
+from densnet_core.training.evaluation import ErrorSummary, frame_errors
 
 BASIS = GaussianBasis("sp", {1: [Shell(0, (0.8,), (1.0,)), Shell(1, (0.7,), (1.0,))]})
 PRIOR = AtomicPrior(GaussianBasis("p", {1: [Shell(0, (1.6,), (1.0,))]}))
@@ -34,8 +34,10 @@ def expanded(electrons: float, p: float = 0.0) -> ExpandedDensity:
 def test_the_record_has_the_units_its_keys_name(tmp_path: Path) -> None:
     summary = ErrorSummary()
     dipole = expanded(0.0, 0.1).dipole()
-    summary.add(REFERENCE, expanded(0.01), expanded(0.03), (1e-3, 0.0), FORCES, np.zeros(3))
-    summary.add(REFERENCE, expanded(0.01), expanded(0.01, 0.1), (-4e-3, -1e-3), STILL, dipole * 0.5)
+    summary.add(frame_errors(HYDROGEN, expanded(0.03), (REFERENCE, expanded(0.01)), (1e-3, 0.0), FORCES, np.zeros(3)))
+    summary.add(
+        frame_errors(HYDROGEN, expanded(0.01, 0.1), (REFERENCE, expanded(0.01)), (-4e-3, -1e-3), STILL, dipole * 0.5)
+    )
     record = summary.to_dict()
     assert record["frames"] == 2
     assert record["density"]["nmae_fit_floor_percent"] == pytest.approx(1.0, rel=1e-6)
@@ -56,7 +58,9 @@ def test_the_record_has_the_units_its_keys_name(tmp_path: Path) -> None:
 def test_each_density_error_is_the_mean_over_frames() -> None:
     summary = ErrorSummary()
     for model in (0.03, 0.07):
-        summary.add(REFERENCE, expanded(0.01), expanded(model), (0.0, 0.0), STILL, np.zeros(3))
+        summary.add(
+            frame_errors(HYDROGEN, expanded(model), (REFERENCE, expanded(0.01)), (0.0, 0.0), STILL, np.zeros(3))
+        )
     density = summary.to_dict()["density"]
     assert density["nmae_model_vs_fit_percent"] == pytest.approx(4.0, rel=1e-6)
     assert density["nmae_model_vs_reference_percent"] == pytest.approx(5.0, rel=1e-6)
@@ -65,3 +69,13 @@ def test_each_density_error_is_the_mean_over_frames() -> None:
 def test_no_frame_is_an_error() -> None:
     with pytest.raises(InputError, match="no frame to evaluate"):
         ErrorSummary().to_dict()
+
+
+def test_frames_count_in_what_they_have(tmp_path: Path) -> None:
+    summary = ErrorSummary()
+    summary.add(frame_errors(HYDROGEN, expanded(0.03), energy=(1e-3, 0.0)))
+    summary.add(frame_errors(HYDROGEN, expanded(0.03), forces=FORCES))
+    record = summary.to_dict()
+    assert (record["frames"], record["energy"]["frames"], record["forces"]["frames"]) == (2, 1, 1)
+    assert record["energy"]["mae_mev"] == pytest.approx(27.211386246, rel=1e-9)
+    assert not {"density", "dipole"} & set(record)

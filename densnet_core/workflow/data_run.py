@@ -1,0 +1,342 @@
+"""Training on frames that there are: a configuration with [data], several molecules and stores in one model.
+
+Everything can be killed at any moment and called again: imports and fits go on frame by frame, training by checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from densnet_core import __version__
+from densnet_core.basis.base import GaussianBasis
+from densnet_core.config import Config, select
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.datasets.stored import dataset_of
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.errors import ConfigError, InputError
+from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.densnet import DenSNet
+from densnet_core.reference.executors import Executor
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.splits import Split
+from densnet_core.structures import Structure
+from densnet_core.testing.quick import quick_check
+from densnet_core.training.evaluation import ErrorSummary
+from densnet_core.training.plan import stage_name
+from densnet_core.training.terms import wanted_labels
+from densnet_core.workflow.atoms import atomic_energies
+from densnet_core.workflow.data_stores import (
+    Source,
+    check_levels,
+    common_prior,
+    digest_of,
+    fit_source,
+    parts_together,
+    source_of,
+    split_source,
+)
+from densnet_core.workflow.evaluation import errors_of_frames
+from densnet_core.workflow.folder import RunFolder, has_store, key_of, read_json, write_json
+from densnet_core.workflow.keys import training_keys
+from densnet_core.workflow.labels import fit_name
+from densnet_core.workflow.learning import check_networks, network_choices, origins, plan_of, train_together
+from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.staged import Staged, alone
+from densnet_core.workflow.stores import backend_factory, import_file
+
+
+class DataRun(Staged):
+    """The stages of a configuration with [data]: import, fits, training and held-out errors.
+
+    >>> run = DataRun(load_config("molecules.toml"))
+    >>> run.train()
+
+    Parameters
+    ----------
+    config : Config
+    reporter : Reporter, optional
+        Receives the progress.
+    manager : Manager, optional
+        Where components are looked up.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration has no [data], or refers to something that is not there.
+    """
+
+    def __init__(self, config: Config, reporter: Reporter | None = None, manager: Manager | None = None) -> None:
+        super().__init__(RunFolder(config.output_directory), reporter or Reporter())
+        if config.data is None:
+            raise ConfigError(f"{config.source.name}: there is no [data]; name stores of labelled frames in it.")
+        self.config, self.data = config, config.data
+        self.manager = manager or get_manager()
+        self.selection = select(config, self.manager)
+        if config.basis.exponents == "element":
+            raise ConfigError(
+                f"{config.source.name}: basis.exponents = 'element' optimises for the molecule of a run. With [data], "
+                "make a basis with 'densnet basis optimize' and name it in [basis] file."
+            )
+        for path in self.data.stores:
+            if not has_store(path):
+                raise ConfigError(f"{config.source.name}: data.stores: there is no store {path}.")
+        for path in self.data.files:
+            if not path.is_file():
+                raise ConfigError(f"{config.source.name}: data.files: there is no file {path}.")
+        self._built: list[Any] = []
+
+    # What the stores hold
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """The stores, those of the files included, which are imported first."""
+        paths = [*self.data.stores, *(self._imported(file) for file in self.data.files)]
+        sources = [source_of(path) for path in paths]
+        check_levels(sources)
+        return sources
+
+    def _imported(self, file: Path) -> Path:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        data = self.data
+        key = key_of(digest, data.level, data.backend, data.charge, data.multiplicity)
+        store, stage = self.folder.store(f"{file.stem}-{key}"), f"import-{key}"
+        if not self.folder.is_current(stage, key, store):
+            added, there, ignored = import_file(file, store, data.level, data.backend, data.charge, data.multiplicity)
+            self.reporter.note(f"{file}: {added + there} frames, in {store}.")
+            if ignored:
+                self.reporter.note(f"{file}: not imported: {', '.join(ignored)}.")
+            self.folder.finish(stage, key, 0.0)
+        return store
+
+    @cached_property
+    def elements(self) -> list[int]:
+        """Atomic numbers in all stores, ascending."""
+        return sorted({z for source in self.sources for z in source.elements})
+
+    @cached_property
+    def basis(self) -> GaussianBasis:
+        """The density basis for all elements."""
+        try:
+            return self.config.basis.build(self.elements)
+        except InputError as error:
+            raise ConfigError(f"{self.config.source.name}: basis: {error}") from error
+
+    @cached_property
+    def specification(self) -> DensitySpecification:
+        """What the density network predicts."""
+        section = self.config.basis
+        states = tuple(sorted({state for source in self.sources for state in source.states}))
+        return DensitySpecification(
+            self.basis, section.error_metric, self.basis.elements, section.range_of_factors, states
+        )
+
+    @cached_property
+    def parts(self) -> list[Split]:
+        """Content hashes of the frames of each store to train on, validate on and test on."""
+        splits = [split_source(source, self.config.training, self.reporter) for source in self.sources]
+        return parts_together(self.sources, splits, self.reporter)
+
+    @cached_property
+    def _networks(self) -> tuple[NetworkChoice, NetworkChoice]:
+        return network_choices(self.selection)
+
+    @cached_property
+    def _executor(self) -> Executor:
+        chosen = self.selection.executor
+        executor: Executor = self.manager.load(chosen.component)(chosen.options)
+        return executor
+
+    @alone
+    def check(self) -> None:
+        """Read the stores, build both networks and forget them, before hours of work.
+
+        Raises
+        ------
+        InputError
+            Stores are empty or of different levels of theory.
+        ConfigError
+            What is configured does not fit the stores.
+        """
+        if not self._built:
+            self._built = check_networks(self.config, self._networks, self.specification, self.manager)
+
+    def _prepare(self) -> None:
+        """Equivariance, gradient and export of both networks, once for each state of their code."""
+        self.check()
+        found = [choice.to_dict() for choice in self._networks]
+        states = [list(state) for state in self.specification.states]
+        key = key_of("networks", found, origins(self.selection, self.manager), self.basis.to_dict(), states)
+        if not self.folder.is_current("networks", key):
+            with ReferenceStore.open(self.sources[0].path) as store:
+                quick_check(*self._built, store.structure(0))
+            self.folder.finish("networks", key, 0.0)
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        digests = [
+            [digest_of(source, own[part]) for part in ("train", "validation")]
+            for source, own in zip(self.sources, self.parts, strict=True)
+        ]
+        held_out = [digest_of(source, own["test"]) for source, own in zip(self.sources, self.parts, strict=True)]
+        labels = fit_name(self.specification.label_basis, self.config.basis.fit_method)
+        states = [list(state) for state in self.specification.states]
+        keys = training_keys(self.config, self.selection, ["data", labels, states], digests)
+        # the model names the stores in its errors
+        names = [str(source.path) for source in self.sources]
+        return {**keys, "train": key_of(keys["train"], held_out, names)}
+
+    # Stages
+
+    @alone
+    def train(self) -> DenSNet:
+        """The trained model, with the errors on held-out frames of each store and formula in its document."""
+        self.check()
+        if not self._is_current("train", self.folder.model, self.folder.evaluation):
+            n_frames = sum(len(own["train"]) for own in self.parts)
+            summary = f"networks for {n_frames} frames of {len(self.sources)} stores in the basis {self.basis.name}"
+            with self._stage("train", summary):
+                for path in (self.folder.model, self.folder.evaluation, self.folder.parity):
+                    self._own(path, "train")
+                prior, fits = self._fitted()
+                model = self._train(prior, fits)
+                record = self._errors(model, fits)
+                model.document["metrics"] = {**model.document["metrics"], "held_out": record}
+                write_json(self.folder.evaluation, record)
+                model.save(self.folder.model)
+        return DenSNet.load(self.folder.model, self.manager)
+
+    @alone
+    def evaluate(self) -> dict[str, Any]:
+        """Errors on the held-out frames: of all, under "stores" of each store, under "formulas" of each formula."""
+        self.train()
+        return read_json(self.folder.evaluation)
+
+    def _fitted(self) -> tuple[AtomicPrior, list[str | None]]:
+        """One prior for all stores, and the name of each store's fit to it."""
+        basis, method = self.specification.label_basis, self.config.basis.fit_method
+        prior = common_prior(self.sources, self.elements, basis, method, self._executor)
+        fits = [fit_source(source, basis, method, prior, self._executor, self.reporter) for source in self.sources]
+        if not any(fits):
+            raise InputError(
+                "No frame of the stores has a density (orbitals, or coefficients in the basis of [basis]), and the "
+                "density network learns from nothing else. Add a store that has, for example one that 'densnet "
+                "reference' computed."
+            )
+        return prior, fits
+
+    def _dataset(self, part: str, fits: Sequence[str | None], labels: Sequence[str]) -> Dataset:
+        """The frames of all stores in a part."""
+        found = []
+        for source, own, name in zip(self.sources, self.parts, fits, strict=True):
+            if own[part]:
+                with ReferenceStore.open(source.path) as store:
+                    densities = {} if name is None else {"density": store.fit(name)}
+                    found.append(dataset_of(store, own[part], labels, densities))
+        if not found:
+            raise InputError(f"No frame of any store is for {part}; draw other splits with 'densnet data split'.")
+        return Dataset.joined(found)
+
+    def _train(self, prior: AtomicPrior, fits: Sequence[str | None]) -> DenSNet:
+        config, plan = self.config, plan_of(self.config.training)
+        stages = [(name, number, one) for name, own in plan.stages.items() for number, one in enumerate(own)]
+        labels = wanted_labels(one for name, _, stage in stages for one in plan.wanted(name, stage, self.manager))
+        for name, number, _ in stages:
+            for path in self.folder.training_files(stage_name(name, number)):
+                self._own(path, name)
+        first = self.sources[0]
+        atoms = atomic_energies(
+            config.training.energy.atoms,
+            self.folder.atoms,
+            first.level,
+            lambda: backend_factory(first.backend, first.level),
+            self.elements,
+            self.reporter,
+        )
+        return train_together(
+            {
+                "dataset": self._dataset("train", fits, labels),
+                "validation": self._dataset("validation", fits, labels),
+                "specification": self.specification,
+                "prior": prior,
+                "plan": plan,
+                "choices": self._networks,
+                "start": None if config.training.start is None else DenSNet.load(config.training.start, self.manager),
+                "atoms": atoms,
+                "folder": self.folder.training,
+                "keys": self._keys,
+                "document": self._document(),
+                "listener": self.reporter,
+                "manager": self.manager,
+            }
+        )
+
+    def _document(self) -> dict[str, Any]:
+        """What the model says about its making."""
+        stores = [
+            {
+                "path": str(source.path),
+                "level_of_theory": str(source.level),
+                "backend": source.backend,
+                "versions": dict(source.versions),
+                "frames": {part: len(own[part]) for part in ("train", "validation", "test")},
+            }
+            for source, own in zip(self.sources, self.parts, strict=True)
+        ]
+        counts = {part: sum(len(own[part]) for own in self.parts) for part in ("train", "validation")}
+        return {
+            "name": self.folder.root.name,
+            "level_of_theory": str(self.sources[0].level),
+            "stores": stores,
+            "training_frames": [content for own in self.parts for content in (*own["train"], *own["validation"])],
+            "config": self.config.model_dump(mode="json", by_alias=True),
+            "labels": asdict(self.config.basis.fit_method),
+            "metrics": {"training_frames": counts["train"], "validation_frames": counts["validation"]},
+            "provenance": {
+                "densnet-core": __version__,
+                "torch": torch.__version__,
+                "training_key": self._keys["train"],
+                "made_by": origins(self.selection, self.manager),
+            },
+        }
+
+    def _errors(self, model: DenSNet, fits: Sequence[str | None]) -> dict[str, Any]:
+        """Errors on the held-out frames of all stores, of each, and of each formula with its charge."""
+        advance = self.reporter.task("evaluating", sum(len(own["test"]) for own in self.parts))
+        everything, formulas, stores = ErrorSummary(), dict[str, ErrorSummary](), dict[str, ErrorSummary]()
+        for source, own, name in zip(self.sources, self.parts, fits, strict=True):
+            if not own["test"]:
+                self.reporter.note(f"{source.path} holds no frame out, so it has no errors.")
+                continue
+            of_store = stores.setdefault(str(source.path), ErrorSummary())
+            with ReferenceStore.open(source.path) as store:
+                indices = [store.index_of(bytes.fromhex(content)) for content in own["test"]]
+                for frame in errors_of_frames(model, store, None if name is None else store.fit(name), indices):
+                    of_formula = formulas.setdefault(_species(frame.structure), ErrorSummary())
+                    for summary in (everything, of_store, of_formula):
+                        summary.add(frame)
+                    advance(len(everything.frames), "frames")
+        if not everything.frames:
+            return {"frames": 0, "stores": {}, "formulas": {}}
+        everything.draw_parity(self.folder.parity)
+        return {
+            **everything.to_dict(),
+            "stores": {path: summary.to_dict() for path, summary in stores.items()},
+            "formulas": {name: summary.to_dict() for name, summary in sorted(formulas.items())},
+        }
+
+
+def _species(structure: Structure) -> str:
+    """Formula with charge and, of an open shell, multiplicity: ``"HO-"``, ``"H2O"``, ``"CH3 (multiplicity 2)"``."""
+    charge = structure.charge
+    sign = "" if not charge else ("+" if charge > 0 else "-") + (str(abs(charge)) if abs(charge) > 1 else "")
+    spin = "" if structure.multiplicity == 1 else f" (multiplicity {structure.multiplicity})"
+    return f"{structure.formula}{sign}{spin}"

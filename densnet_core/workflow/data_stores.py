@@ -1,0 +1,214 @@
+"""The stores that one model learns from together: what they hold, their splits, and fits with the same atoms."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from densnet_core.basis.base import Basis, GaussianBasis
+from densnet_core.basis.library import compact_name
+from densnet_core.config.schema import TrainingSection
+from densnet_core.density.method import FitMethod
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.specification import State, states_of
+from densnet_core.errors import InputError
+from densnet_core.reference.executors import Executor
+from densnet_core.reference.level import LevelOfTheory
+from densnet_core.reference.runner import atomic_densities
+from densnet_core.stores.arrays import CHECKSUM
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.splits import HELD_OUT, PARTS, Split, read_split, split_store
+from densnet_core.workflow.labels import elements_of, fit_into, fit_name, fit_name_in
+from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.stores import backend_factory
+from densnet_core.workflow.whole_densities import whole_fit
+
+SMALLEST = 3
+"""Frames of a store that can be divided into three parts."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a store holds.
+
+    Attributes
+    ----------
+    path : Path
+    level : LevelOfTheory
+    backend : str
+    versions : mapping
+        Of the programs that made it.
+    elements : list of int
+        Atomic numbers, ascending.
+    states : tuple of (charge, multiplicity)
+    frames : dict of str to str
+        By content hash, hexadecimal, a digest of the frame with its labels.
+    """
+
+    path: Path
+    level: LevelOfTheory
+    backend: str
+    versions: Mapping[str, str]
+    elements: list[int]
+    states: tuple[State, ...]
+    frames: dict[str, str]
+
+
+def source_of(path: Path) -> Source:
+    """Read what a store holds; ``InputError`` if there is no frame in it."""
+    with ReferenceStore.open(path) as store:
+        if not len(store):
+            raise InputError(f"{path} holds no frames; there is nothing to train on.")
+        digests = (store.frame_table.value(CHECKSUM, index) for index in range(len(store)))
+        return Source(
+            path,
+            store.level,
+            store.backend,
+            store.versions,
+            elements_of(store),
+            states_of([store.structure(index) for index in range(len(store))]),
+            {content.hex(): digest.tobytes().hex() for content, digest in zip(store.hashes, digests, strict=True)},
+        )
+
+
+def check_levels(sources: Sequence[Source]) -> None:
+    """``InputError`` unless all stores are at one level of theory; programs may differ, they agree closely enough."""
+    first = sources[0]
+    for source in sources[1:]:
+        if _level_key(source.level) != _level_key(first.level):
+            raise InputError(
+                f"{first.path} holds {first.level} and {source.path} holds {source.level}. One model learns one level "
+                "of theory: its energies and densities would be a mixture, and no model here takes the level as an "
+                "input. Train on stores of one level, or compute the frames of the other again at it."
+            )
+
+
+def _level_key(level: LevelOfTheory) -> tuple[str, str, str]:
+    return level.method.lower(), compact_name(level.basis), (level.dispersion or "").lower()
+
+
+def split_source(source: Source, training: TrainingSection, reporter: Reporter) -> Split:
+    """The split of a store: its own, or one that is drawn from the parts of [training] and kept in it.
+
+    Raises
+    ------
+    InputError
+        There are too few frames to draw one.
+    """
+    with ReferenceStore.open(source.path) as store:
+        split = read_split(store)
+    if split is None:
+        with ReferenceStore.open(source.path, writable=True) as store:
+            split = split_store(store, _counts(source, training), training.seed)
+    used = {content for part in PARTS for content in split[part]}
+    if left := len(set(source.frames) - used - set(split[HELD_OUT])):
+        reporter.note(
+            f"{left} frames of {source.path} are in no part of its split and are left out; 'densnet data split' draws "
+            "a new one, which keeps the test frames."
+        )
+    return split
+
+
+def _counts(source: Source, training: TrainingSection) -> dict[str, int]:
+    n_frames = len(source.frames)
+    if n_frames < SMALLEST:
+        raise InputError(
+            f"{source.path} has {n_frames} frames and no split; at least {SMALLEST} are needed to draw one for "
+            "training, validation and testing. Say with 'densnet data split' what each frame is for."
+        )
+    wanted = {"validation": training.validation, "test": training.test}
+    held = {
+        part: min(max(1, round(n_frames * count / training.frames)), (n_frames - 1) // 2)
+        for part, count in wanted.items()
+    }
+    return {"train": n_frames - sum(held.values()), **held}
+
+
+def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter: Reporter) -> list[Split]:
+    """Which frames of each store are used for what: as their splits have it, but no frame twice.
+
+    A frame that any store holds out is trained and validated on in none, and a frame of several stores counts in the
+    first.
+    """
+    held_out = {content for split in splits for content in (*split[HELD_OUT], *split["test"])}
+    taken: set[str] = set()
+    parts: list[Split] = []
+    for source, split in zip(sources, splits, strict=True):
+        own: Split = {"test": [content for content in split["test"] if content in source.frames]}
+        for part in ("train", "validation"):
+            there = [content for content in split[part] if content in source.frames]
+            own[part] = [content for content in there if content not in held_out and content not in taken]
+            taken.update(own[part])
+            if left := len(there) - len(own[part]):
+                reporter.note(
+                    f"{left} frames of {source.path} for {part} are left out: another store holds them out, or has "
+                    "them too."
+                )
+        parts.append(own)
+    return parts
+
+
+def has_densities(store: ReferenceStore, basis: Basis, method: FitMethod) -> bool:
+    """Whether any frame of a store has a density that can be fitted in a basis."""
+    if whole_fit(store, basis, method.metric) is not None:
+        return True
+    return any("orbitals" in store.labels(index) for index in range(len(store)))
+
+
+def common_prior(
+    sources: Sequence[Source], elements: Sequence[int], basis: Basis, method: FitMethod, executor: Executor
+) -> AtomicPrior:
+    """The atoms that all densities are differences to: those of the first fit that has each, else computed.
+
+    Parameters
+    ----------
+    basis, method
+        Of the fits that the model learns from.
+    """
+    shells: dict[int, Any] = {}
+    for source in sources:
+        with ReferenceStore.open(source.path) as store:
+            name = fit_name(basis, method)
+            if name in store.fit_names():
+                there = AtomicPrior.from_dict(store.fit(name).prior).basis
+                shells = {**{z: there.shells(z) for z in there.elements}, **shells}
+    for source in sources:
+        if missing := [z for z in source.elements if z not in shells]:
+            densities = atomic_densities(backend_factory(source.backend, source.level), missing, executor)
+            computed = AtomicPrior.fit(densities).basis
+            shells |= {z: computed.shells(z) for z in computed.elements}
+    return AtomicPrior(GaussianBasis("atoms", {z: shells[z] for z in elements}))
+
+
+def fit_source(
+    source: Source, basis: Basis, method: FitMethod, prior: AtomicPrior, executor: Executor, reporter: Reporter
+) -> str | None:
+    """Bring the fit of a store up to date, frame by frame; its name, None if no frame has a density."""
+    with ReferenceStore.open(source.path) as store:
+        if not has_densities(store, basis, method):
+            return None
+        name = fit_name_in(store, basis, method, prior)
+        there = store.fit_names()
+        missing = len(store) - (len(store.fit(name)) if name in there else 0)
+        if name not in there and fit_name(basis, method) in there:
+            reporter.note(
+                f"The fit in {source.path} is a difference to other atoms than those of the first store; the densities "
+                "are fitted again."
+            )
+    if missing:
+        advance = reporter.task(f"fits of the density, {source.path.name}", missing)
+        with ReferenceStore.open(source.path, writable=True) as store:
+            factory = backend_factory(source.backend, source.level)
+            fit_into(
+                store, factory, basis, method, executor, prior, lambda done: advance(done, "frames"), reporter.note
+            )
+    return name
+
+
+def digest_of(source: Source, contents: Sequence[str]) -> str:
+    """Identity of some frames of a store with their labels."""
+    text = ";".join(f"{content}:{source.frames[content]}" for content in contents)
+    return hashlib.sha256(text.encode()).hexdigest()
