@@ -177,7 +177,8 @@ class DataRun(Staged):
         key = key_of("networks", found, origins(self.selection, self.manager), self.basis.to_dict(), states)
         if not self.folder.is_current("networks", key):
             with ReferenceStore.open(self.sources[0].path) as store:
-                quick_check(*self._built, store.structure(0))
+                density, energy = self._built
+                quick_check(density, energy, store.structure(0))
             self.folder.finish("networks", key, 0.0)
 
     @cached_property

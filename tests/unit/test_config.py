@@ -60,6 +60,27 @@ def test_the_smallest_configuration_has_a_default_for_everything_else(write, tmp
     assert config.training.frames == 100
 
 
+DATA = MINIMAL.replace('[system]\ngeometry = "water.xyz"', '[data]\nstores = ["a.zarr"]').replace(
+    '[reference]\nmethod = "PBE"\nbasis = "aug-cc-pVDZ"\n', ""
+)
+
+
+def test_data_take_the_place_of_a_molecule_and_a_level(write, tmp_path):
+    config = load_config(write(DATA))
+    assert config.data.stores == [tmp_path / "a.zarr"]
+    assert (config.system, config.reference, select(config).backend) == (None, None, None)
+    with pytest.raises(ConfigError, match="needs a molecule"):
+        config.to_make()
+    [problem] = refusal(write(DATA.replace('[data]\nstores = ["a.zarr"]', "")))
+    assert "found neither [data] nor [system] and [reference]" in problem
+    [problem] = refusal(write(DATA + '[system]\ngeometry = "water.xyz"\n'))
+    assert "[system] would make some; keep the one or the other" in problem
+    [problem] = refusal(write(DATA.replace('stores = ["a.zarr"]', "")))
+    assert problem.startswith("run.toml: data: expected stores = [...] or files = [...]")
+    [problem] = refusal(write(DATA.replace('"a.zarr"', '"a.zarr", "b/../a.zarr"')))
+    assert "is named twice" in problem
+
+
 def test_values_are_read_and_relative_paths_start_at_the_file(write, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     text = 'output = "results"\n' + MINIMAL.replace('method = "PBE"', 'method = "PBE"\ndispersion = "d4"')
@@ -137,7 +158,7 @@ def test_a_selection_has_every_component_with_its_validated_options(write, tmp_p
         ("schema = 1", "", ["schema: missing (Version of the layout of this file.)"]),
         ("schema = 1", "schema = 2", ["schema = 2 was made for a newer DenSNet; this one reads schema = 1"]),
         ("schema = 1", 'schema = "1"', ["schema: input should be 1, found '1'."]),
-        ("[system]", "[sytem]", ["system: missing (The molecule.)", "sytem: unknown key. Did you mean 'system'"]),
+        ("[system]", "[sytem]", ["sytem: unknown key. Did you mean 'system'"]),
         ("geometry =", "geometri =", ["system.geometri: unknown key. Did you mean 'geometry'"]),
         ('"water.xyz"', "3", ["system.geometry: input is not a valid path", "found 3"]),
         ('basis = "aug', 'charge = 1\nbasis = "aug', ["reference.charge: unknown key. Known: backend, basis"]),
