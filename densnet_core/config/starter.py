@@ -115,7 +115,7 @@ def _entry(key: str, field: FieldInfo, value: Any) -> Iterator[str]:
     if value is None:
         value = field.examples[0] if field.is_required() and field.examples else field.default
     # TOML has no null: a key whose default is "absent" is shown with an example.
-    absent = value is None or value == {}
+    absent = value is None or value == {} or (value == [] and bool(field.examples))
     if absent:
         value = field.examples[0] if field.examples else "..."
     setting = f"{'# ' if absent else ''}{key} = {_toml(value)}"

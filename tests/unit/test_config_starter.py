@@ -82,7 +82,13 @@ def test_its_examples_are_valid_too(text):
     # the three ways to name a basis exclude each other
     one_basis = re.sub(r"^(name|file) = .*\n", "", basis, count=2, flags=re.MULTILINE)
     one_molecule = re.sub(r"^smiles = .*\n", "", before, count=1, flags=re.MULTILINE)  # as do geometry and smiles
-    config = parse_config(one_molecule + header + one_basis, PATH)
+    # as do [data] and [system] with [reference]
+    made = re.sub(r"^\[data\]\n(?:.+\n)*", "", one_molecule, count=1, flags=re.MULTILINE)
+    there = re.sub(r"^\[(system|sampling.*|reference.*)\]\n(?:.+\n)*", "", one_molecule, flags=re.MULTILINE)
+    data = parse_config(there + header + one_basis, PATH).data
+    assert data is not None
+    assert (len(data.stores), len(data.files)) == (2, 1)
+    config = parse_config(made + header + one_basis, PATH)
     select(config)
     assert config.spectrum.experiment is not None
     assert config.reference.dispersion is not None
