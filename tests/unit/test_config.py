@@ -75,7 +75,8 @@ def test_values_are_read_and_relative_paths_start_at_the_file(write, tmp_path, m
 def test_training_has_stages_atoms_and_a_model_to_start_from(write, tmp_path):
     text = MINIMAL + (
         '[training]\nfrom = "old/model"\ndevice = "cpu"\nprecision = "float64"\njoint = { steps = 10 }\n'
-        "[training.energy]\natoms = { H = -0.5 }\npatience = 3\nthen = { steps = 5, learning_rate = 1e-3, weights = { energy = 10.0 } }\n"
+        "[training.energy]\natoms = { H = -0.5 }\npatience = 3\n"
+        "then = { steps = 5, learning_rate = 1e-3, weights = { energy = 10.0 } }\n"
     )
     training = load_config(write(text)).training
     assert training.start == tmp_path / "old" / "model"
