@@ -33,6 +33,8 @@ class Dataset:
         For every label one value (or None) a frame: numbers "energy" (); (n_atoms, 3) "forces"; (3,) "dipole"; fitted
         coefficients (n_functions,) "density" in the label basis of the model's specification, (3, n_functions)
         "density_response"; and what plugins announce as a ``Quantity``.
+    atomic_energies : mapping of int to float
+        Energies of isolated atoms by atomic number, hartree, where they are known.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class Dataset:
 
     structures: Sequence[Structure]
     labels: Mapping[str, Label]
+    atomic_energies: Mapping[int, float] = field(default_factory=dict)
     _references: dict[tuple[int, str], ReferenceDensities] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,7 +83,7 @@ class Dataset:
         """The frames with these indices."""
         chosen = [int(i) for i in indices]
         labels = {name: [values[i] for i in chosen] for name, values in self.labels.items()}
-        return Dataset([self.structures[i] for i in chosen], labels)
+        return Dataset([self.structures[i] for i in chosen], labels, self.atomic_energies)
 
     def having(self, name: str, indices: Iterable[int] | None = None) -> list[int]:
         """Those of the frames that have a label."""

@@ -53,18 +53,11 @@ class EnergyModel(nn.Module, ABC):
         self.specification = specification
 
     @abstractmethod
-    def fit_statistics(
-        self, dataset: Dataset, density_model: DensityModel, atoms: Mapping[int, float] | None = None
-    ) -> None:
+    def fit_statistics(self, dataset: Dataset, density_model: DensityModel) -> None:
         """Take atomic energies, scales and offsets from the training data, before the first step; kept in buffers.
 
-        They must not depend on how molecules are turned, numbered or where they stand.
-
-        Parameters
-        ----------
-        atoms : mapping or None
-            Energies of isolated atoms by atomic number, hartree, where they are known; the others are the model's to
-            find.
+        They must not depend on how molecules are turned, numbered or where they stand. Energies of isolated atoms are
+        ``dataset.atomic_energies`` where they are known; the others are the model's to find.
         """
 
     @property

@@ -70,15 +70,13 @@ class EquivariantEnergyModel(EnergyModel):
         self.register_buffer("state_energies", torch.zeros(len(specification.states), dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
-    def fit_statistics(
-        self, dataset: Dataset, density_model: DensityModel, atoms: Mapping[int, float] | None = None
-    ) -> None:
+    def fit_statistics(self, dataset: Dataset, density_model: DensityModel) -> None:
         """Spread and mean of the amplitudes, least-squares energies of elements and states, the unit of energy."""
         offset, scale = self._amplitude_statistics(dataset, density_model)
         self.amplitude_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
         self.amplitude_offset.copy_(offset)
         specification = self.specification
-        atomic, of_state = reference_energies(dataset, specification.elements, specification.states, atoms)
+        atomic, of_state = reference_energies(dataset, specification.elements, specification.states)
         self.atomic_energies.copy_(torch.tensor(atomic))
         self.state_energies.copy_(torch.tensor(of_state))
         self.energy_scale.fill_(energy_unit(dataset))

@@ -6,7 +6,7 @@ Nothing here depends on how molecules are turned, numbered or where they stand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -99,19 +99,14 @@ def reference_energies(
     dataset: Dataset,
     elements: tuple[int, ...],
     states: tuple[State, ...],
-    atoms: Mapping[int, float] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Energies of the elements (n_elements,) and of the states (n_states,), hartree, by least squares.
 
     The sum over atoms and fragments is closest to the training energies; of minimum norm where the compositions do not
     determine it. One state of the training data has no energy of its own: the neutral singlet, or the most common one.
-
-    Parameters
-    ----------
-    atoms : mapping or None
-        Energies by atomic number that are known and not fitted.
+    Energies of isolated atoms that the data set knows are not fitted.
     """
-    given = {z: float(energy) for z, energy in (atoms or {}).items() if z in elements}
+    given = {z: float(energy) for z, energy in dataset.atomic_energies.items() if z in elements}
     of_element = np.array([given.get(z, 0.0) for z in elements])
     of_state = np.zeros(len(states))
     indices = dataset.having("energy")
@@ -129,13 +124,11 @@ def reference_energies(
     return of_element, of_state
 
 
-def undetermined(
-    dataset: Dataset, elements: tuple[int, ...], states: tuple[State, ...], atoms: Mapping[int, float] | None = None
-) -> str | None:
+def undetermined(dataset: Dataset, elements: tuple[int, ...], states: tuple[State, ...]) -> str | None:
     """What the fit of atomic energies cannot know, in a sentence; None if the compositions determine all of them."""
     indices = dataset.having("energy")
     present = set(dataset.elements)
-    free = [z for z in elements if z not in (atoms or {}) and z in present]
+    free = [z for z in elements if z not in dataset.atomic_energies and z in present]
     others, composition = _compositions(dataset, indices, free, states)
     if not indices or not free:
         return None

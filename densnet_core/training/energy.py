@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,8 +37,6 @@ class EnergyObjective:
         Where the models train; ``prepare`` moves both there.
     steps : int
         That are planned: with many for each frame the densities and their derivatives are computed once.
-    atoms : mapping or None
-        Energies of isolated atoms by atomic number, hartree, where they are known.
 
     Raises
     ------
@@ -57,12 +55,11 @@ class EnergyObjective:
         manager: Manager | None = None,
         device: str | torch.device = "cpu",
         steps: int = 0,
-        atoms: Mapping[int, float] | None = None,
     ) -> None:
         check_specification(model)
         check_pair(density, model)
         self.model, self.density, self.dataset = model, density, dataset
-        self.device, self.atoms = torch.device(device), atoms
+        self.device = torch.device(device)
         self.density.requires_grad_(False).eval()
         self.batches = Batches(dataset, batch_size, seed)
         self.graphs = Graphs(dataset, common_cutoff(density, model), self.device)
@@ -84,7 +81,7 @@ class EnergyObjective:
 
     def prepare(self) -> None:
         """Let the model take its statistics from the training frames; on the CPU, once."""
-        self.model.cpu().fit_statistics(self.dataset, self.density.cpu(), self.atoms)
+        self.model.cpu().fit_statistics(self.dataset, self.density.cpu())
         self.start()
 
     def start(self) -> None:

@@ -197,21 +197,21 @@ class _Training:
         cast_parameters(model, PRECISIONS[plan.precision])
         self.known_atoms = {**(atoms or {}), **(start.energy.element_energies if start else {})}
         specification = density.specification
-        self.unknown = undetermined(self.train, specification.elements, specification.states, self.known_atoms)
+        data = replace(self.train, atomic_energies=self.known_atoms)
+        self.unknown = undetermined(data, specification.elements, specification.states)
         if self.unknown:
             self.listener.note(self.unknown)
         steps = sum(stage.options.steps for stage in plan.energy)
         objective = EnergyObjective(
             model,
             density,
-            self.train,
+            data,
             self.first("energy"),
             plan.batch_size,
             plan.seed,
             self.manager,
             self.device,
             steps,
-            self.known_atoms,
         )
         objective.prepare()
         if start is not None:

@@ -48,6 +48,13 @@ KEYS = {
     "energy": {"mae_mev"},
     "forces": {"mae_mev_per_angstrom"},
 }
+WORST = {
+    "density": ("nmae_percent",),
+    "dipole": ("debye",),
+    "energy": ("error_mev",),
+    "forces": ("rmse_mev_per_angstrom",),
+}
+"""Figures of the worst frame, which is named by its hash."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +72,10 @@ def check_errors(record: dict, frames: int) -> None:
     assert record["frames"] == frames
     for section, names in KEYS.items():
         assert names <= set(record[section])
-        assert all(math.isfinite(record[section][name]) for name in names)
+        worst = record[section].get("worst", {})
+        assert set(worst) == ({"frame", *WORST[section]} if worst else set())
+        figures = [*record[section].values(), *(value for name, value in worst.items() if name != "frame")]
+        assert all(math.isfinite(value) for value in figures if not isinstance(value, dict))
     assert record["density"]["electron_count_max_error"] < 1e-6
 
 

@@ -13,6 +13,7 @@ from tiny_run import CONFIG, FinishedRun, densnet, prepare
 
 from densnet_core.density.method import FitMethod
 from densnet_core.density.quadrature import quadrature
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
@@ -49,7 +50,7 @@ def test_a_network_that_moves_exponents_from_training_to_torchscript(finished_ru
     assert second.density.electron_count() == pytest.approx(10.0, abs=1e-9)
     nuclei = bent.numbers @ bent.positions
     np.testing.assert_allclose(second.dipole, nuclei - (weights * values) @ points, atol=2e-4)
-    many = model.dipoles(structure, np.stack([structure.positions, bent.positions]))
+    many = model.along(structure, np.stack([structure.positions, bent.positions]))
     np.testing.assert_allclose(many, [first.dipole, second.dipole], atol=1e-12)
 
     step = 1e-3
@@ -57,7 +58,7 @@ def test_a_network_that_moves_exponents_from_training_to_torchscript(finished_ru
     up, down = (p.energy for p in model.predict([bent.with_positions(p) for p in moved]))
     assert second.forces[1, 1] == pytest.approx(-(up - down) / (2 * step), abs=2e-5)  # networks are in float32
 
-    model.potential(structure).save_torchscript(tmp_path / "potential.pt")
+    BoundPotential(model, [structure]).save_torchscript(tmp_path / "potential.pt")
     script = torch.jit.load(str(tmp_path / "potential.pt"))
     _, forces = script(torch.tensor(bent.positions * BOHR_TO_NANOMETER))
     np.testing.assert_allclose(forces.numpy() / KJ_PER_MOL_NANOMETER, second.forces, atol=1e-6)

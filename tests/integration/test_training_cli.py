@@ -75,5 +75,5 @@ def test_a_run_starts_from_the_model_of_another(trained: Path, tmp_path: Path) -
     (tmp_path / "other").mkdir()
     other = prepare(tmp_path / "other", again.replace("layers = 1", "layers = 2")).parent
     refused = densnet("train", "water.toml", cwd=other)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "has another energy network" in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,7 @@ def test_device_and_precision() -> None:
 def test_given_atoms_are_taken_and_the_others_fitted() -> None:
     data = teacher_frames()
     elements, states = example.ELEMENTS, example.specification().states
-    atoms, _ = reference_energies(data, elements, states, {8: -75.1})
+    atoms, _ = reference_energies(replace(data, atomic_energies={8: -75.1}), elements, states)
     assert atoms[elements.index(8)] == -75.1
     free, _ = reference_energies(data, elements, states)
     assert atoms[0] != free[0]
@@ -160,7 +161,7 @@ def test_a_fit_says_what_it_cannot_know() -> None:
     told = undetermined(one, (1, 8), ((0, 1),))
     assert told is not None
     assert "fix 1 of 2" in told
-    assert undetermined(one, (1, 8), ((0, 1),), {1: -0.5}) is None
+    assert undetermined(replace(one, atomic_energies={1: -0.5}), (1, 8), ((0, 1),)) is None
     atoms = [example.molecule("1 0 0 0"), example.molecule("8 0 0 0")]
     known = Dataset([*one.structures, *atoms], {"energy": [*one.labels["energy"], np.array(-0.5), np.array(-75.0)]})
     assert undetermined(known, (1, 8), ((0, 1),)) is None
