@@ -237,7 +237,7 @@ def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_
 def test_schema_is_a_json_schema_with_the_components_options(capsys):
     assert run(["config", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
-    assert schema["required"] == ["schema", "system", "reference", "basis"]
+    assert schema["required"] == ["schema", "basis"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["schema"]["const"] == 1
     grid_level = schema["x-components"]["reference"]["pyscf"]["properties"]["grid_level"]
