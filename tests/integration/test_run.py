@@ -93,7 +93,7 @@ def killed_when(condition: Callable[[], bool], folder: Path, more: dict[str, str
             command, cwd=folder, env=environment(**more), stdout=subprocess.DEVNULL, stderr=errors
         )
         try:
-            deadline = time.monotonic() + 120.0
+            deadline = time.monotonic() + 300.0
             while not condition():
                 assert process.poll() is None, f"ended before it could be killed: {(folder / 'killed.err').read_text()}"
                 assert time.monotonic() < deadline, (folder / "killed.err").read_text()
