@@ -23,9 +23,11 @@ from densnet_core.stores.splits import SPLIT
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.verify import verify
 
-# A backend like any third party's, from its own distribution: it writes down every calculation that it finishes.
+# A backend like any third party's, from its own distribution: it writes down every calculation that it finishes, and takes
+# its time, so that a busy machine can be quick enough to kill it in between.
 COUNTING = """
 import os
+import time
 from densnet_core.plugins import Component, Kind, hookimpl
 from densnet_pyscf.backend import PySCFBackend
 
@@ -36,11 +38,13 @@ def note(what, structure):
 class Counting(PySCFBackend):
     def compute(self, structure, properties=()):
         result = super().compute(structure, properties)
+        time.sleep(0.2)
         note("compute", structure)
         return result
 
     def project(self, structure, *rest):
         result = super().project(structure, *rest)
+        time.sleep(0.2)
         note("project", structure)
         return result
 
