@@ -23,8 +23,8 @@ from densnet_core.stores.splits import SPLIT
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.verify import verify
 
-# A backend like any third party's, from its own distribution: it writes down every calculation that it finishes, and takes
-# its time, so that a busy machine can be quick enough to kill it in between.
+# A backend like any third party's, from its own distribution: it writes down every calculation that it finishes, and
+# takes its time, so that a busy machine can be quick enough to kill it in between.
 COUNTING = """
 import os
 import time
