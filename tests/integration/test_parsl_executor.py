@@ -36,7 +36,7 @@ WATER = Structure(np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.22], [0.0, 1.43, -
 
 @pytest.fixture(scope="module")
 def executor() -> Iterator[ParslExecutor]:
-    made = ParslExecutor(ParslOptions(workers=2, memory_limit_mb=1500))
+    made = ParslExecutor(ParslOptions(workers=2, memory_limit_mb=900))
     yield made
     made.close()
 
