@@ -14,7 +14,7 @@ from torch import Tensor
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.harmonics import solid_harmonics
-from densnet_core.basis.species import Momentum, Species, primitives_of, species_of
+from densnet_core.basis.species import Arrangement, Momentum, Primitives, Species
 from densnet_core.errors import InputError
 
 
@@ -85,10 +85,7 @@ class MolecularBasis:
             atom_of[group.functions] = group.atoms[:, None]
         self.function_atoms = atom_of
         """(n_functions,) the atom of every function."""
-        self.species = species_of(self.numbers.tolist(), self.groups)
-        """The atoms of each element, with their distinct primitives."""
-        self.primitives = primitives_of(self.groups, self.species)
-        """The distinct primitives of all atoms."""
+        self._arrangement = Arrangement(self.numbers.tolist(), self.groups)
         self._unscaled = self.groups
 
     def _group(
@@ -114,6 +111,16 @@ class MolecularBasis:
             torch.tensor(sets, device=self.device),
             torch.tensor([len(values) for _, _, values, _ in rows], device=self.device),
         )
+
+    @property
+    def species(self) -> tuple[Species, ...]:
+        """The atoms of each element, with their distinct primitives."""
+        return self._arrangement.species
+
+    @property
+    def primitives(self) -> Primitives:
+        """The distinct primitives of all atoms."""
+        return self._arrangement.primitives
 
     @property
     def is_uniform(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,18 +101,43 @@ class Species:
     primitive_l: tuple[int, ...]
 
 
-def species_of(numbers: Sequence[int], groups: Sequence[ShellGroup]) -> tuple[Species, ...]:
-    """The species of a molecule with these atomic numbers, in the order in which elements first appear."""
-    return tuple(_species(numbers, groups, number) for number in dict.fromkeys(numbers))
+class Arrangement:
+    """Where the atoms of each element and their primitives stand in a molecule: made when an integral first asks.
+
+    Parameters
+    ----------
+    numbers : sequence of int
+        Atomic numbers.
+    groups : sequence of ShellGroup
+        The shells of the molecule; exponents that are replaced later change nothing here.
+    """
+
+    def __init__(self, numbers: Sequence[int], groups: Sequence[ShellGroup]) -> None:
+        self._numbers, self._groups = numbers, groups
+
+    @cached_property
+    def species(self) -> tuple[Species, ...]:
+        """The atoms of each element, in the order in which elements first appear."""
+        firsts = np.full(len(self._numbers), np.iinfo(np.int64).max)
+        for group in self._groups:
+            np.minimum.at(firsts, group.atoms.cpu().numpy(), group.functions[:, 0].cpu().numpy())
+        with torch.inference_mode(False):  # kept for later calls, which may need derivatives
+            return tuple(_species(self._numbers, self._groups, z, firsts) for z in dict.fromkeys(self._numbers))
+
+    @cached_property
+    def primitives(self) -> Primitives:
+        """The distinct primitives of all atoms."""
+        with torch.inference_mode(False):
+            return _primitives(self._groups, self.species)
 
 
-def _species(numbers: Sequence[int], groups: Sequence[ShellGroup], number: int) -> Species:
+def _species(numbers: Sequence[int], groups: Sequence[ShellGroup], number: int, firsts: NDArray[np.int64]) -> Species:
     device = groups[0].atoms.device
     atoms = [index for index, other in enumerate(numbers) if other == number]
     momenta: list[Momentum] = []
     local: list[int] = []
     primitive_l: list[int] = []
-    starts = [min(int(g.functions[g.atoms == a].min()) for g in groups if bool((g.atoms == a).any())) for a in atoms]
+    starts = firsts[atoms].tolist()
     for index, group in enumerate(groups):
         of_atom = group.atoms.cpu().numpy()
         rows = np.array([np.flatnonzero(of_atom == atom) for atom in atoms], dtype=np.int64)
@@ -184,8 +210,7 @@ class Primitives:
     angular_places: Tensor
 
 
-def primitives_of(groups: Sequence[ShellGroup], species: Sequence[Species]) -> Primitives:
-    """The primitives of the shells of a molecule."""
+def _primitives(groups: Sequence[ShellGroup], species: Sequence[Species]) -> Primitives:
     of_l: list[int] = []
     atoms: list[int] = []
     exponents: list[int] = []
@@ -217,7 +242,7 @@ def primitives_of(groups: Sequence[ShellGroup], species: Sequence[Species]) -> P
     device = groups[0].atoms.device
 
     def index(values: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        return torch.tensor(values, device=device)
+        return torch.tensor(np.asarray(values), device=device)
 
     return Primitives(
         tuple(of_l),
