@@ -15,7 +15,7 @@ from densnet_core.density.specification import DensitySpecification
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
-from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.choice import STANDARD, NetworkChoice
 
 
 def water_config() -> Config:
@@ -37,8 +37,7 @@ def atoms(elements: Iterable[int]) -> AtomicPrior:
 
 def default_choices() -> tuple[NetworkChoice, NetworkChoice]:
     """Both networks with every option at its default."""
-    choice = NetworkChoice("equivariant", "e3nn")
-    return choice, choice
+    return STANDARD, STANDARD
 
 
 def build(choices: tuple[NetworkChoice, NetworkChoice], elements: Iterable[int]) -> tuple[DensityModel, EnergyModel]:

@@ -166,8 +166,9 @@ def _choose(
 ) -> Chosen:
     table = attrgetter(section)(config)
     source = config.source.name
+    named = getattr(table, name_key)
     try:
-        component = manager.find(kind, getattr(table, name_key) or DEFAULT_BACKBONE)
+        component = manager.find(kind, DEFAULT_BACKBONE if named is None else named)
     except DenSNetError as error:
         raise ConfigError(f"{source}: {section}.{name_key}: {error}") from error
     options = manager.options(

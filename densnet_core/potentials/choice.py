@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import InputError
@@ -71,3 +71,7 @@ class NetworkChoice:
         if not named or not all(isinstance(table, dict) for table in tables):
             raise TypeError("a network needs the names of model and backbone, and tables of their options")
         return cls(model, backbone, *tables)
+
+
+STANDARD: Final = NetworkChoice("equivariant", "e3nn")
+"""The network that is made where none is named, for densities and for energies."""

@@ -66,11 +66,20 @@ class Plan:
         """The stages of "density", "energy" and "joint"."""
         return {"density": tuple(self.density), "energy": tuple(self.energy), "joint": tuple(self.joint)}
 
+    @property
+    def stage_names(self) -> list[tuple[str, str]]:
+        """The network of every stage and the name of its files."""
+        return [(name, stage_name(name, number)) for name, own in self.stages.items() for number in range(len(own))]
+
     def wanted(self, name: str, stage: Stage, manager: Manager | None = None) -> list[Wanted]:
         """The terms of a stage; those of a joint one come from both networks."""
         if name != "joint":
             return wanted_objectives(name, stage.weights, manager)
         return joint_objectives(stage.weights, manager)
+
+    def all_wanted(self, manager: Manager | None = None) -> list[Wanted]:
+        """The terms of all stages, one stage after the other."""
+        return [one for name, own in self.stages.items() for stage in own for one in self.wanted(name, stage, manager)]
 
 
 def joint_objectives(weights: Mapping[str, float], manager: Manager | None = None) -> list[Wanted]:

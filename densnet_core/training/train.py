@@ -26,8 +26,9 @@ from densnet_core.models.energy import EnergyModel
 from densnet_core.models.statistics import undetermined
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager
-from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.choice import STANDARD, NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.threads import torch_threads
 from densnet_core.training import parallel
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
@@ -79,7 +80,6 @@ def train_model(
     choices: tuple[NetworkChoice, NetworkChoice] | None = None,
     *,
     start: DenSNet | None = None,
-    atoms: Mapping[int, float] | None = None,
     folder: str | Path | None = None,
     keys: Mapping[str, str] | None = None,
     document: Mapping[str, Any] | None = None,
@@ -96,7 +96,8 @@ def train_model(
     Parameters
     ----------
     dataset, validation : Dataset
-        Frames to learn from, and frames that decide which model is the best.
+        Frames to learn from, and frames that decide which model is the best. Energies of isolated atoms are those of
+        ``start``, of elements that it lacks those of the first (``Dataset.atomic_energies``); the others are fitted.
     specification : DensitySpecification
     prior : AtomicPrior
         The superposed atoms that the densities are differences to.
@@ -105,14 +106,13 @@ def train_model(
         The density and the energy network; None: those of ``start``, or the standard ones.
     start : DenSNet or None
         A finished model of the same architecture to start from; it may lack elements.
-    atoms : mapping or None
-        Energies of isolated atoms by atomic number, hartree; those that are not given are fitted.
     folder : path or None
         Of checkpoints, logs and pictures; None: nothing is kept.
     keys : mapping or None
         Identity of what the result depends on, for "density", "energy" and "joint"; None: made from the arguments.
     document : mapping or None
-        Goes into the document of the model: level of theory, origin of the data.
+        Goes into the document of the model: level of theory, origin of the data. The versions of the code are added to
+        its "provenance" and the numbers of frames to its "metrics".
     listener : Listener or None
 
     Raises
@@ -121,29 +121,33 @@ def train_model(
         Data, networks and the model to start from do not fit each other, or there is no such device.
     """
     plan = plan or Plan()
-    usual = NetworkChoice("equivariant", "e3nn")
-    choices = choices or ((start.density_choice, start.energy_choice) if start else (usual, usual))
+    choices = choices or ((start.density_choice, start.energy_choice) if start else (STANDARD, STANDARD))
     if start is not None:
         check_start(start, choices, specification)
-    with parallel.process_group(), _threads(plan.threads), _kept(folder) as kept:
+        known = {**dataset.atomic_energies, **start.energy.element_energies}
+        dataset = replace(dataset, atomic_energies=known)
+    with parallel.process_group(), torch_threads(plan.threads), _kept(folder) as kept:
         device = device_of(plan.device)
         run = _Training(dataset, validation, plan, kept, keys or _keys(dataset, validation, plan, choices), device)
         run.listener, run.manager = listener or _Silent(), manager
         density = run.density(choices[0], specification, start)
-        energy = run.energy(choices[1], density, start, atoms)
+        energy = run.energy(choices[1], density, start)
         if plan.joint:
             joint = JointObjective(
                 density, energy, dataset, run.first("joint"), plan.batch_size, plan.seed, manager, device
             )
             run.stages("joint", joint)
+    given = document or {}
+    versions = {"densnet-core": __version__, "torch": torch.__version__}
+    counts = {"training_frames": len(dataset), "validation_frames": len(validation)}
     told = {
-        "provenance": {"densnet-core": __version__, "torch": torch.__version__},
         "config": {},
-        "metrics": {"training_frames": len(dataset), "validation_frames": len(validation)},
-        **(document or {}),
+        **given,
+        "provenance": {**versions, **given.get("provenance", {})},
+        "metrics": {**counts, **given.get("metrics", {})},
         "atomic_energies": {
             "hartree": {symbol(z): value for z, value in energy.element_energies.items()},
-            "given": [symbol(z) for z in sorted(run.known_atoms)],
+            "given": [symbol(z) for z in sorted(dataset.atomic_energies)],
             "unknown": run.unknown,
         },
     }
@@ -166,7 +170,6 @@ class _Training:
         self.keys, self.device = keys, device
         self.listener: Listener = _Silent()
         self.manager: Manager | None = None
-        self.known_atoms: dict[int, float] = {}
         self.unknown: str | None = None
 
     def first(self, name: str) -> list[Wanted]:
@@ -188,24 +191,20 @@ class _Training:
         self.stages("density", objective)
         return model
 
-    def energy(
-        self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None, atoms: Mapping[int, float] | None
-    ) -> EnergyModel:
+    def energy(self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None) -> EnergyModel:
         plan = self.plan
         torch.manual_seed(plan.seed + 1)
         model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
-        self.known_atoms = {**(atoms or {}), **(start.energy.element_energies if start else {})}
         specification = density.specification
-        data = replace(self.train, atomic_energies=self.known_atoms)
-        self.unknown = undetermined(data, specification.elements, specification.states)
+        self.unknown = undetermined(self.train, specification.elements, specification.states)
         if self.unknown:
             self.listener.note(self.unknown)
         steps = sum(stage.options.steps for stage in plan.energy)
         objective = EnergyObjective(
             model,
             density,
-            data,
+            self.train,
             self.first("energy"),
             plan.batch_size,
             plan.seed,
@@ -266,16 +265,6 @@ def check_start(start: DenSNet, choices: tuple[NetworkChoice, NetworkChoice], ne
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def _kept(folder: str | Path | None) -> Iterator[Path]:
     if folder is not None:
         yield Path(folder)
@@ -286,7 +275,8 @@ def _kept(folder: str | Path | None) -> Iterator[Path]:
 
 def _keys(train: Dataset, validation: Dataset, plan: Plan, choices: Sequence[NetworkChoice]) -> dict[str, str]:
     """Identity of a training that nobody named."""
-    digest = hashlib.sha256(repr((replace(plan, device="auto"), [one.to_dict() for one in choices])).encode())
+    what = (replace(plan, device="auto"), [one.to_dict() for one in choices], sorted(train.atomic_energies.items()))
+    digest = hashlib.sha256(repr(what).encode())
     for dataset in (train, validation):
         for structure in dataset.structures:
             digest.update(structure.content_hash())

@@ -23,8 +23,8 @@ def atomic_energies(
     factory: Callable[[], BackendFactory],
     elements: Iterable[int],
     reporter: Reporter,
-) -> dict[int, float] | None:
-    """Energies by atomic number, hartree; None: a fit.
+) -> dict[int, float]:
+    """Energies by atomic number, hartree; none for a fit.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def atomic_energies(
     if isinstance(wanted, dict):
         return {atomic_number(name): energy for name, energy in wanted.items()}
     if wanted == "fit":
-        return None
+        return {}
     record = read_json(path) if path.exists() else {}
     known = record.get("hartree", {}) if record.get("level") == str(level) else {}
     missing = [z for z in elements if symbol(z) not in known]

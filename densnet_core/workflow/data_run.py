@@ -5,34 +5,24 @@ Everything can be killed at any moment and called again: imports and fits go on 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
-from densnet_core.config import Config, select
+from densnet_core.config import Config
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import ConfigError, InputError
-from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.densnet import DenSNet
-from densnet_core.reference.executors import Executor
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import Split
 from densnet_core.structures import Structure
-from densnet_core.testing.quick import quick_check
 from densnet_core.training.evaluation import ErrorSummary
-from densnet_core.training.plan import stage_name
-from densnet_core.training.terms import wanted_labels
 from densnet_core.workflow.atoms import atomic_energies
 from densnet_core.workflow.data_stores import (
     Source,
@@ -45,16 +35,16 @@ from densnet_core.workflow.data_stores import (
     split_source,
 )
 from densnet_core.workflow.evaluation import errors_of_frames
-from densnet_core.workflow.folder import RunFolder, has_store, key_of, read_json, write_json
-from densnet_core.workflow.keys import training_keys
+from densnet_core.workflow.folder import has_store, key_of, read_json, write_json
+from densnet_core.workflow.keys import file_digest, training_keys
 from densnet_core.workflow.labels import fit_name
-from densnet_core.workflow.learning import check_networks, network_choices, origins, plan_of, train_together
 from densnet_core.workflow.reporter import Reporter
-from densnet_core.workflow.staged import Staged, alone
+from densnet_core.workflow.staged import alone
 from densnet_core.workflow.stores import backend_factory, import_file
+from densnet_core.workflow.training_run import TrainingRun
 
 
-class DataRun(Staged):
+class DataRun(TrainingRun):
     """The stages of a configuration with [data]: import, fits, training and held-out errors.
 
     >>> run = DataRun(load_config("molecules.toml"))
@@ -75,12 +65,10 @@ class DataRun(Staged):
     """
 
     def __init__(self, config: Config, reporter: Reporter | None = None, manager: Manager | None = None) -> None:
-        super().__init__(RunFolder(config.output_directory), reporter or Reporter())
+        super().__init__(config, reporter, manager)
         if config.data is None:
             raise ConfigError(f"{config.source.name}: there is no [data]; name stores of labelled frames in it.")
-        self.config, self.data = config, config.data
-        self.manager = manager or get_manager()
-        self.selection = select(config, self.manager)
+        self.data = config.data
         if config.basis.exponents == "element":
             raise ConfigError(
                 f"{config.source.name}: basis.exponents = 'element' optimises for the molecule of a run. With [data], "
@@ -92,7 +80,6 @@ class DataRun(Staged):
         for path in self.data.files:
             if not path.is_file():
                 raise ConfigError(f"{config.source.name}: data.files: there is no file {path}.")
-        self._built: list[Any] = []
 
     # What the stores hold
 
@@ -105,9 +92,8 @@ class DataRun(Staged):
         return sources
 
     def _imported(self, file: Path) -> Path:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
         data = self.data
-        key = key_of(digest, data.level, data.backend, data.charge, data.multiplicity)
+        key = key_of(file_digest(file), data.level, data.backend, data.charge, data.multiplicity)
         store, stage = self.folder.store(f"{file.stem}-{key}"), f"import-{key}"
         if not self.folder.is_current(stage, key, store):
             added, there, ignored = import_file(file, store, data.level, data.backend, data.charge, data.multiplicity)
@@ -145,19 +131,16 @@ class DataRun(Staged):
         splits = [split_source(source, self.config.training, self.reporter) for source in self.sources]
         return parts_together(self.sources, splits, self.reporter)
 
-    @cached_property
-    def _networks(self) -> tuple[NetworkChoice, NetworkChoice]:
-        return network_choices(self.selection)
+    def _given_specification(self) -> DensitySpecification:
+        return self.specification
 
-    @cached_property
-    def _executor(self) -> Executor:
-        chosen = self.selection.executor
-        executor: Executor = self.manager.load(chosen.component)(chosen.options)
-        return executor
+    def _example(self) -> Structure:
+        with ReferenceStore.open(self.sources[0].path) as store:
+            return store.structure(0)
 
     @alone
     def check(self) -> None:
-        """Read the stores, build both networks and forget them, before hours of work.
+        """Read the stores, which imports those of [data] files, and see whether networks and stores fit each other.
 
         Raises
         ------
@@ -166,20 +149,7 @@ class DataRun(Staged):
         ConfigError
             What is configured does not fit the stores.
         """
-        if not self._built:
-            self._built = check_networks(self.config, self._networks, self.specification, self.manager)
-
-    def _prepare(self) -> None:
-        """Equivariance, gradient and export of both networks, once for each state of their code."""
-        self.check()
-        found = [choice.to_dict() for choice in self._networks]
-        states = [list(state) for state in self.specification.states]
-        key = key_of("networks", found, origins(self.selection, self.manager), self.basis.to_dict(), states)
-        if not self.folder.is_current("networks", key):
-            with ReferenceStore.open(self.sources[0].path) as store:
-                density, energy = self._built
-                quick_check(density, energy, store.structure(0))
-            self.folder.finish("networks", key, 0.0)
+        super().check()
 
     @cached_property
     def _keys(self) -> dict[str, str]:
@@ -224,8 +194,8 @@ class DataRun(Staged):
     def _fitted(self) -> tuple[AtomicPrior, list[str | None]]:
         """One prior for all stores, and the name of each store's fit to it."""
         basis, method = self.specification.label_basis, self.config.basis.fit_method
-        prior = common_prior(self.sources, self.elements, basis, method, self._executor)
-        fits = [fit_source(source, basis, method, prior, self._executor, self.reporter) for source in self.sources]
+        prior = common_prior(self.sources, self.elements, basis, method, self.executor)
+        fits = [fit_source(source, basis, method, prior, self.executor, self.reporter) for source in self.sources]
         if not any(fits):
             raise InputError(
                 "No frame of the stores has a density (orbitals, or coefficients in the basis of [basis]), and the "
@@ -234,54 +204,33 @@ class DataRun(Staged):
             )
         return prior, fits
 
-    def _dataset(self, part: str, fits: Sequence[str | None], labels: Sequence[str]) -> Dataset:
+    def _dataset(self, part: str, fits: Sequence[str | None]) -> Dataset:
         """The frames of all stores in a part."""
         found = []
         for source, own, name in zip(self.sources, self.parts, fits, strict=True):
             if own[part]:
                 with ReferenceStore.open(source.path) as store:
                     densities = {} if name is None else {"density": store.fit(name)}
-                    found.append(dataset_of(store, own[part], labels, densities))
+                    found.append(dataset_of(store, own[part], self.labels, densities))
         if not found:
             raise InputError(f"No frame of any store is for {part}; draw other splits with 'densnet data split'.")
         return Dataset.joined(found)
 
     def _train(self, prior: AtomicPrior, fits: Sequence[str | None]) -> DenSNet:
-        config, plan = self.config, plan_of(self.config.training)
-        stages = [(name, number, one) for name, own in plan.stages.items() for number, one in enumerate(own)]
-        labels = wanted_labels(one for name, _, stage in stages for one in plan.wanted(name, stage, self.manager))
-        for name, number, _ in stages:
-            for path in self.folder.training_files(stage_name(name, number)):
-                self._own(path, name)
         first = self.sources[0]
         atoms = atomic_energies(
-            config.training.energy.atoms,
+            self.config.training.energy.atoms,
             self.folder.atoms,
             first.level,
             lambda: backend_factory(first.backend, first.level),
             self.elements,
             self.reporter,
         )
-        return train_together(
-            {
-                "dataset": self._dataset("train", fits, labels),
-                "validation": self._dataset("validation", fits, labels),
-                "specification": self.specification,
-                "prior": prior,
-                "plan": plan,
-                "choices": self._networks,
-                "start": None if config.training.start is None else DenSNet.load(config.training.start, self.manager),
-                "atoms": atoms,
-                "folder": self.folder.training,
-                "keys": self._keys,
-                "document": self._document(),
-                "listener": self.reporter,
-                "manager": self.manager,
-            }
-        )
+        train, validation = (self._dataset(part, fits) for part in ("train", "validation"))
+        return self._learn(train, validation, self.specification, prior, atoms, self._document())
 
     def _document(self) -> dict[str, Any]:
-        """What the model says about its making."""
+        """What the model says about its data."""
         stores = [
             {
                 "path": str(source.path),
@@ -292,21 +241,11 @@ class DataRun(Staged):
             }
             for source, own in zip(self.sources, self.parts, strict=True)
         ]
-        counts = {part: sum(len(own[part]) for own in self.parts) for part in ("train", "validation")}
         return {
-            "name": self.folder.root.name,
             "level_of_theory": str(self.sources[0].level),
+            "backend": self.sources[0].backend,
             "stores": stores,
             "training_frames": [content for own in self.parts for content in (*own["train"], *own["validation"])],
-            "config": self.config.model_dump(mode="json", by_alias=True),
-            "labels": asdict(self.config.basis.fit_method),
-            "metrics": {"training_frames": counts["train"], "validation_frames": counts["validation"]},
-            "provenance": {
-                "densnet-core": __version__,
-                "torch": torch.__version__,
-                "training_key": self._keys["train"],
-                "made_by": origins(self.selection, self.manager),
-            },
         }
 
     def _errors(self, model: DenSNet, fits: Sequence[str | None]) -> dict[str, Any]:

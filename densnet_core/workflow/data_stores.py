@@ -21,10 +21,9 @@ from densnet_core.reference.runner import atomic_densities
 from densnet_core.stores.arrays import CHECKSUM
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, PARTS, Split, read_split, split_store
-from densnet_core.workflow.labels import elements_of, fit_into, fit_name, fit_name_in
+from densnet_core.workflow.labels import elements_of, fit_into, fit_name, fit_name_in, has_densities, n_unfitted
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stores import backend_factory
-from densnet_core.workflow.whole_densities import whole_fit
 
 SMALLEST = 3
 """Frames of a store that can be divided into three parts."""
@@ -151,13 +150,6 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
     return parts
 
 
-def has_densities(store: ReferenceStore, basis: Basis, method: FitMethod) -> bool:
-    """Whether any frame of a store has a density that can be fitted in a basis."""
-    if whole_fit(store, basis, method.metric) is not None:
-        return True
-    return any("orbitals" in store.labels(index) for index in range(len(store)))
-
-
 def common_prior(
     sources: Sequence[Source], elements: Sequence[int], basis: Basis, method: FitMethod, executor: Executor
 ) -> AtomicPrior:
@@ -191,8 +183,7 @@ def fit_source(
         if not has_densities(store, basis, method):
             return None
         name = fit_name_in(store, basis, method, prior)
-        there = store.fit_names()
-        missing = len(store) - (len(store.fit(name)) if name in there else 0)
+        there, missing = store.fit_names(), n_unfitted(store, name)
         if name not in there and fit_name(basis, method) in there:
             reporter.note(
                 f"The fit in {source.path} is a difference to other atoms than those of the first store; the densities "
@@ -202,9 +193,7 @@ def fit_source(
         advance = reporter.task(f"fits of the density, {source.path.name}", missing)
         with ReferenceStore.open(source.path, writable=True) as store:
             factory = backend_factory(source.backend, source.level)
-            fit_into(
-                store, factory, basis, method, executor, prior, lambda done: advance(done, "frames"), reporter.note
-            )
+            fit_into(store, factory, basis, method, executor, prior, advance, reporter.note)
     return name
 
 

@@ -82,11 +82,13 @@ def training_keys(
 
 def _sampler(chosen: Chosen) -> dict[str, Any]:
     """A sampler as plain data, with digests of the files and stores that it reads."""
-    contents = {name: _digest(value) for name, value in chosen.options if isinstance(value, Path) and value.exists()}
+    contents = {
+        name: file_digest(value) for name, value in chosen.options if isinstance(value, Path) and value.exists()
+    }
     return {**(plain(chosen) or {}), **({"contents": contents} if contents else {})}
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Digest of a file, or of the checksums of a store's frames."""
     files = [path] if path.is_file() else sorted((path / "frames" / "checksum").rglob("*"))
     digest = hashlib.sha256()

@@ -196,6 +196,18 @@ class FitWriter:
         raise DenSNetError(f"{where} could not be projected: {error}") from error
 
 
+def has_densities(store: ReferenceStore, basis: Basis, method: FitMethod) -> bool:
+    """Whether any frame of a store has a density that can be fitted in a basis."""
+    if whole_fit(store, basis, method.metric) is not None:
+        return True
+    return any("orbitals" in store.labels(index) for index in range(len(store)))
+
+
+def n_unfitted(store: ReferenceStore, name: str) -> int:
+    """Frames of a store that are not in a fit yet, which need not be there."""
+    return len(store) - (len(store.fit(name)) if name in store.fit_names() else 0)
+
+
 def fit_into(
     store: ReferenceStore,
     factory: BackendFactory,
@@ -203,7 +215,7 @@ def fit_into(
     method: FitMethod,
     executor: Executor,
     prior: AtomicPrior | None = None,
-    progress: Callable[[int], None] | None = None,
+    advance: Advance = lambda done, note: None,
     note: Callable[[str], None] | None = None,
 ) -> Fit:
     """Fit the difference density of every frame of the store that is not fitted yet.
@@ -236,6 +248,9 @@ def fit_into(
     first = writer.first
     conditioning = _Conditioning()
 
+    def tell(done: int) -> None:
+        advance(done, "frames")
+
     def keep(index: int, made: DensityFit) -> None:
         check_dipole(store, first + index, made.missed)
         conditioning.add(made)
@@ -258,7 +273,7 @@ def fit_into(
     if rest or without_orbitals:
         if method.metric == "weighted":
             places = [frame - first for frame in rest]
-            _fit_weighted(store, frames, places, moments, basis, atoms, method.tikhonov, keep, progress)
+            _fit_weighted(store, frames, places, moments, basis, atoms, method.tikhonov, keep, tell)
         else:
             metric: Metric = method.metric
 
@@ -270,13 +285,12 @@ def fit_into(
             if whole is not None:
                 for done, frame in enumerate(without_orbitals, start=1):
                     keep_projection(frame, projection_from(whole, store.structure(frame), frame))
-                    if progress is not None:
-                        progress(done)
+                    tell(done)
             project_many(
                 *(factory, frames, basis, metric, executor),
                 lambda index, projection: keep_projection(rest[index], projection),
                 lambda index, error: writer.fail(rest[index] - first, error),
-                None if progress is None else lambda done: progress(len(without_orbitals) + done),
+                lambda done: tell(len(without_orbitals) + done),
             )
         if note is not None:
             note(conditioning.text(basis))
@@ -292,7 +306,7 @@ def _fit_weighted(
     atoms: AtomicPrior,
     tikhonov: float | None,
     keep: Callable[[int, DensityFit], None],
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int], None],
 ) -> None:
     """Fits on the quadrature; orbitals are all they need of the backend."""
     orbital_basis = store.orbital_basis
@@ -301,8 +315,7 @@ def _fit_weighted(
     for done, (index, (structure, orbitals, occupations)) in enumerate(zip(places, frames, strict=True), start=1):
         density = OrbitalDensity(structure, orbital_basis, orbitals, occupations)
         keep(index, fit_weighted_difference(density, basis, atoms, *moments(index), tikhonov=tikhonov))
-        if progress is not None:
-            progress(done)
+        progress(done)
 
 
 class _Conditioning:

@@ -66,9 +66,7 @@ def check_networks(
         built.append(network)
     try:
         plan = plan_of(config.training)
-        for name, stages in plan.stages.items():
-            for stage in stages:
-                plan.wanted(name, stage, manager)
+        plan.all_wanted(manager)
         device_of(plan.device)
         if config.training.start is not None and config.basis.exponents != "element":
             check_start(DenSNet.load(config.training.start, manager), choices, specification)
@@ -129,7 +127,8 @@ def train_together(arguments: Mapping[str, Any]) -> DenSNet:
     Parameters
     ----------
     arguments : mapping
-        Of ``train_model``, by name; what cannot be sent elsewhere (``listener``, ``manager``) is used here only.
+        Of ``train_model``, by name; what cannot be sent elsewhere (``listener``, ``manager``) and the model to start
+        from, whose parameters are handed on, are used here only.
     """
     shared = {name: value for name, value in arguments.items() if name not in ("listener", "manager", "start")}
     parallel.from_first(lambda: shared)

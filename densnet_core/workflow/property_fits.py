@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -85,11 +84,7 @@ def fit_properties(
     for quantity in FITTED:
         if quantity in factory.properties:
             advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
-            fit_property_into(store, factory, basis, metric, quantity, executor, partial(_tell, advance))
-
-
-def _tell(advance: Advance, done: int) -> None:
-    advance(done, "frames")
+            fit_property_into(store, factory, basis, metric, quantity, executor, advance)
 
 
 def fit_property_into(
@@ -99,7 +94,7 @@ def fit_property_into(
     metric: Metric,
     quantity: Quantity,
     executor: Executor,
-    progress: Callable[[int], None] | None = None,
+    advance: Advance = lambda done, note: None,
 ) -> Fit:
     """Fit the response or the spin density of every frame of the store that is not fitted yet; no SCF is repeated.
 
@@ -127,6 +122,9 @@ def fit_property_into(
             orbitals, occupations = density_orbitals(structure, store.result(index, labels=_LABELS[quantity]), quantity)
             yield structure, orbitals, occupations
 
+    def tell(done: int) -> None:
+        advance(done, "frames")
+
     if first < len(store):
-        project_many(factory, frames(), basis, metric, executor, keep, writer.fail, progress)
+        project_many(factory, frames(), basis, metric, executor, keep, writer.fail, tell)
     return fit

@@ -7,29 +7,24 @@ goes on where it was killed: labels and fits frame by frame, training by checkpo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from densnet_core import __version__
 from densnet_core.basis.base import GaussianBasis
 from densnet_core.basis.library import basis_from_file
-from densnet_core.config import Chosen, Config, check_inputs, check_spectrum, select
+from densnet_core.config import Chosen, Config, check_inputs, check_spectrum
 from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification, states_of
 from densnet_core.errors import ConfigError, DenSNetError
 from densnet_core.md.base import MDEngine
-from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.bound import BoundPotential
-from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
-from densnet_core.reference.executors import Executor
+from densnet_core.potentials.threads import torch_threads
 from densnet_core.reference.level import PROPERTIES
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.sampling.base import SamplingContext
@@ -39,9 +34,6 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
-from densnet_core.testing.quick import quick_check
-from densnet_core.training.plan import stage_name
-from densnet_core.training.terms import wanted_labels
 from densnet_core.workflow.atoms import atomic_energies
 from densnet_core.workflow.dynamics import (
     add_dipoles,
@@ -55,7 +47,7 @@ from densnet_core.workflow.dynamics import (
 )
 from densnet_core.workflow.element_basis import optimize_on_training_frames
 from densnet_core.workflow.evaluation import evaluate, frames_to_evaluate
-from densnet_core.workflow.folder import RunFolder, key_of, read_json, write_json
+from densnet_core.workflow.folder import key_of, read_json, write_json
 from densnet_core.workflow.harmonic import harmonic_from, harmonic_record
 from densnet_core.workflow.keys import plain, stage_keys
 from densnet_core.workflow.labels import (
@@ -63,17 +55,18 @@ from densnet_core.workflow.labels import (
     fit_into,
     fit_name,
     label_into,
+    n_unfitted,
     open_store,
     plugin_label,
 )
-from densnet_core.workflow.learning import check_networks, network_choices, origins, plan_of, train_together
 from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan, summary
-from densnet_core.workflow.staged import Staged, alone
+from densnet_core.workflow.staged import alone
+from densnet_core.workflow.training_run import TrainingRun
 
 
-class Run(Staged):
+class Run(TrainingRun):
     """All stages of one configuration.
 
     >>> run = Run(load_config("water.toml"))
@@ -94,16 +87,11 @@ class Run(Staged):
     """
 
     def __init__(self, config: Config, reporter: Reporter | None = None, manager: Manager | None = None) -> None:
-        super().__init__(RunFolder(config.output_directory), reporter or Reporter())
-        self.config = config
-        self.manager = manager or get_manager()
-        self.selection = select(config, self.manager)
+        super().__init__(config, reporter, manager)
         self.structure = check_inputs(config, self.manager)
         _, self._asked = config.to_make()
         self.backend = _there(self.selection.backend)
         self.level = self._asked.level
-        self._checked = False
-        self._built: list[Any] = []
 
     # What the configuration makes
 
@@ -120,37 +108,11 @@ class Run(Staged):
         options = chosen.options.model_dump(mode="json")
         return BackendFactory(chosen.component.target, self.level, options, chosen.component.config)
 
-    @cached_property
-    def executor(self) -> Executor:
-        chosen = self.selection.executor
-        executor: Executor = self.manager.load(chosen.component)(chosen.options)
-        return executor
+    def _given_specification(self) -> DensitySpecification:
+        return self._specification(self.given_basis)
 
-    @cached_property
-    def _networks(self) -> tuple[NetworkChoice, NetworkChoice]:
-        """The density and the energy network, as the configuration has them."""
-        return network_choices(self.selection)
-
-    def check(self) -> None:
-        """Build both networks and forget them, so that what does not fit the basis is refused before hours of work.
-
-        Raises
-        ------
-        ConfigError
-        """
-        if self._checked:
-            return
-        self._built = check_networks(self.config, self._networks, self._specification(self.given_basis), self.manager)
-        self._checked = True
-
-    def _check_symmetry(self) -> None:
-        """Equivariance, gradient and export of both networks, once for each state of their code: before any label."""
-        origins = {slot: one for slot, one in self._origins().items() if slot != "reference"}
-        key = key_of("networks", [choice.to_dict() for choice in self._networks], origins, self.given_basis.to_dict())
-        if not self.folder.is_current("networks", key):
-            density, energy = self._built
-            quick_check(density, energy, self.structure)
-            self.folder.finish("networks", key, 0.0)
+    def _example(self) -> Structure:
+        return self.structure
 
     @property
     def store_path(self) -> Path:
@@ -168,10 +130,6 @@ class Run(Staged):
     @cached_property
     def _keys(self) -> dict[str, str]:
         return stage_keys(self.config, self.selection, self.structure, self.given_basis)
-
-    def _prepare(self) -> None:
-        self.check()
-        self._check_symmetry()
 
     # Stages
 
@@ -303,19 +261,10 @@ class Run(Staged):
 
     def _fitted(self, store: ReferenceStore) -> None:
         """Bring the fit that training learns from up to date."""
-        name = self._fit_name
-        missing = len(store) - (len(store.fit(name)) if name in store.fit_names() else 0)
-        if missing:
+        if missing := n_unfitted(store, self._fit_name):
+            basis, method = self.specification.label_basis, self.config.basis.fit_method
             advance = self.reporter.task("fits of the density", missing)
-            fit_into(
-                store,
-                self.factory,
-                self.specification.label_basis,
-                self.config.basis.fit_method,
-                self.executor,
-                progress=lambda done: advance(done, "frames"),
-                note=self.reporter.note,
-            )
+            fit_into(store, self.factory, basis, method, self.executor, advance=advance, note=self.reporter.note)
 
     @alone
     def train(self) -> DenSNet:
@@ -332,55 +281,22 @@ class Run(Staged):
         return DenSNet.load(self.folder.model, self.manager)
 
     def _train(self, store: ReferenceStore) -> DenSNet:
-        config, plan = self.config, plan_of(self.config.training)
-        fit = store.fit(self._fit_name)
-        split = store.read_document(SPLIT)
-        stages = [(name, number, one) for name, own in plan.stages.items() for number, one in enumerate(own)]
-        labels = wanted_labels(one for name, _, stage in stages for one in plan.wanted(name, stage, self.manager))
+        fit, split = store.fit(self._fit_name), store.read_document(SPLIT)
         fits = {"density": fit, **self._property_fits(store)}
-        train, validation = (dataset_of(store, split[part], labels, fits) for part in ("train", "validation"))
-        for name, number, _ in stages:
-            for path in self.folder.training_files(stage_name(name, number)):
-                self._own(path, name)
+        train, validation = (dataset_of(store, split[part], self.labels, fits) for part in ("train", "validation"))
         document = {
-            "name": self.folder.root.name,
             "level_of_theory": str(self.level),
+            "backend": store.backend,
             "training_frames": split["train"] + split["validation"],
-            "config": config.model_dump(mode="json", by_alias=True),
-            "labels": asdict(config.basis.fit_method),
-            "provenance": {
-                "densnet-core": __version__,
-                "torch": torch.__version__,
-                "reference": store.versions,
-                "training_key": self._keys["train"],
-                "made_by": self._origins(),
-            },
+            "provenance": {"reference": store.versions},
         }
-        return train_together(
-            {
-                "dataset": train,
-                "validation": validation,
-                "specification": self.specification,
-                "prior": AtomicPrior.from_dict(fit.prior),
-                "plan": plan,
-                "choices": self._networks,
-                "start": None if config.training.start is None else DenSNet.load(config.training.start, self.manager),
-                "atoms": self._atoms(),
-                "folder": self.folder.training,
-                "keys": self._keys,
-                "document": document,
-                "listener": self.reporter,
-                "manager": self.manager,
-            }
-        )
+        prior = AtomicPrior.from_dict(fit.prior)
+        return self._learn(train, validation, self.specification, prior, self._atoms(), document)
 
-    def _atoms(self) -> dict[int, float] | None:
-        """Energies of isolated atoms, hartree, as the configuration has them; None: a fit."""
+    def _atoms(self) -> dict[int, float]:
+        """Energies of isolated atoms, hartree, as the configuration has them."""
         wanted, elements = self.config.training.energy.atoms, self.given_basis.elements
         return atomic_energies(wanted, self.folder.atoms, self.level, lambda: self.factory, elements, self.reporter)
-
-    def _origins(self) -> dict[str, dict[str, Any]]:
-        return origins(self.selection, self.manager)
 
     def _property_fits(self, store: ReferenceStore) -> dict[str, Fit]:
         """Fits of other densities than the total one, in the basis of the model."""
@@ -433,7 +349,7 @@ class Run(Staged):
             provenance = {"model_key": self._keys["train"], "engine": plain(chosen), "densnet-core": __version__}
             with (
                 self._stage("md", f"{md.nvt_ps:g} ps NVT and {md.nve_ps:g} ps NVE of {md.replicas} replicas"),
-                _one_thread(),
+                torch_threads(1),
             ):
                 self._own(self.folder.heating, "md")
                 self._own(production, "md")
@@ -501,14 +417,3 @@ def _there(backend: Chosen | None) -> Chosen:
     if backend is None:
         raise ConfigError("The configuration names no reference backend; give [reference].")
     return backend
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Operations of small molecules are too short to share between threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

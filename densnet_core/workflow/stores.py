@@ -35,7 +35,7 @@ from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, earlier_split, split_store
 from densnet_core.workflow.folder import has_store
-from densnet_core.workflow.labels import fit_into, fit_name_in, open_store
+from densnet_core.workflow.labels import elements_of, fit_into, fit_name_in, has_densities, n_unfitted, open_store
 from densnet_core.workflow.property_fits import fit_property_into
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.whole_densities import WholeDensities, is_whole, whole_fit
@@ -218,8 +218,8 @@ def export_file(path: Path, file: Path) -> int:
 
 
 @contextmanager
-def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[ReferenceStore, Fit]]:
-    """A store and its fit in the basis of a model, made first if it is not there yet.
+def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[ReferenceStore, Fit | None]]:
+    """A store and its fit in the basis of a model, made first if it is not there yet; None if no frame has a density.
 
     The fit floor then uses the model's own atoms as prior. The reporter is told if model and store are of different
     levels of theory: the errors then contain the difference of the levels.
@@ -242,23 +242,15 @@ def fit_for(path: Path, model: DenSNet, reporter: Reporter) -> Iterator[tuple[Re
                 f"The model was trained on {trained_on}, {path} holds {store.level}: what is printed is the error of "
                 "the model plus the difference of the two."
             )
-        ready = name in store.fit_names() and len(store.fit(name)) == len(store)
-        if ready:
-            yield store, store.fit(name)
+        missing = n_unfitted(store, name) if has_densities(store, specification.label_basis, method) else 0
+        if not missing:
+            yield store, store.fit(name) if name in store.fit_names() else None
             return
         factory = backend_factory(store.backend, store.level)
     with ReferenceStore.open(path, writable=True) as store:
-        advance = reporter.task("fits of the density", len(store))
-        fit = fit_into(
-            store,
-            factory,
-            specification.label_basis,
-            method,
-            default_executor(),
-            model.prior,
-            lambda done: advance(done, "frames"),
-        )
-        yield store, fit
+        advance = reporter.task("fits of the density", missing)
+        basis, executor = specification.label_basis, default_executor()
+        yield store, fit_into(store, factory, basis, method, executor, model.prior, advance)
 
 
 def require_orbitals(store: ReferenceStore, whole: Fit | None = None) -> None:
@@ -302,17 +294,16 @@ def project_store(
     ``exact`` is the highest moment that fits of the density hold; other quantities have constraints of their own.
     """
     with ReferenceStore.open(path, writable=True) as store:
-        elements = sorted({int(z) for i in range(len(store)) for z in store.numbers(i)})
-        density_basis = basis_by_name(basis, elements)
+        density_basis = basis_by_name(basis, elements_of(store))
         require_orbitals(store, whole_fit(store, density_basis, metric) if quantity == "density" else None)
         factory = backend_factory(store.backend, store.level)
         advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
         what = (store, factory, density_basis)
         if quantity == "density":
             method = FitMethod(metric, exact)
-            fit = fit_into(*what, method, default_executor(), progress=lambda done: advance(done, "frames"))
+            fit = fit_into(*what, method, default_executor(), advance=advance)
         else:
-            fit = fit_property_into(*what, metric, quantity, default_executor(), lambda done: advance(done, "frames"))
+            fit = fit_property_into(*what, metric, quantity, default_executor(), advance)
         return fit.name, len(fit)
 
 

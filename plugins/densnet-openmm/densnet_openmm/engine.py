@@ -5,18 +5,17 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openmm
-import torch
 
 from densnet_core.errors import DenSNetError, InputError, PluginError
 from densnet_core.md.base import MDEngine, Recording
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
+from densnet_core.potentials.threads import torch_threads
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
@@ -76,13 +75,13 @@ class OpenMMEngine(MDEngine):
         _check(bound, stage, start, recording.block_frames)
         if start.step == stage.n_steps:
             return
-        with _torch_threads(self.threads):
+        with torch_threads(self.threads):
             dynamics = _Dynamics(self, bound, structures, stage, start)
             first = dynamics.first_frame()  # also on a restart: the force works and the state is sound
         frames = [first] if start.step == 0 else []
         for step in range(start.step, stage.n_steps + 1, stage.record_every):
             if step > start.step:
-                with _torch_threads(self.threads):  # not across the yield: the caller has threads of its own
+                with torch_threads(self.threads):  # not across the yield: the caller has threads of its own
                     frames.append(dynamics.advance())
             if recording.progress is not None:
                 recording.progress(step)
@@ -305,13 +304,3 @@ def _check(bound: BoundPotential, stage: MDStage, start: MDState, block_frames: 
         )
     if not (np.isfinite(start.positions).all() and np.isfinite(start.velocities).all()):
         raise InputError("The positions or velocities to start from are not finite.")
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
