@@ -136,7 +136,8 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
     taken: set[str] = set()
     parts: list[Split] = []
     for source, split in zip(sources, splits, strict=True):
-        own: Split = {"test": [content for content in split["test"] if content in source.frames]}
+        own: Split = {"test": [c for c in split["test"] if c in source.frames and c not in taken]}
+        taken.update(own["test"])
         for part in ("train", "validation"):
             there = [content for content in split[part] if content in source.frames]
             own[part] = [content for content in there if content not in held_out and content not in taken]

@@ -46,7 +46,8 @@ def write_scf_guess(path: Path, model: DenSNet, density: ExpandedDensity) -> Non
     """
     try:
         level = LevelOfTheory.parse(model.document["level_of_theory"])
-        name = str(model.document["config"]["reference"]["backend"])
+        # models made before "backend" stood there say it in their configuration
+        name = str(model.document.get("backend") or model.document["config"]["reference"]["backend"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             "The model's document does not say with which reference backend and at which level of theory it was "

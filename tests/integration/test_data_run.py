@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.cli.app import run
 from densnet_core.config import load_config
 from densnet_core.density.prior import AtomicPrior
@@ -20,7 +21,7 @@ from densnet_core.stores.labels import partial_result
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import read_split, split_store
 from densnet_core.stores.verify import verify
-from densnet_core.structures import Structure
+from densnet_core.structures import Structure, write_xyz
 from densnet_core.testing.reference import BENT, HYDROXIDE
 from densnet_core.workflow.data_run import DataRun
 from densnet_core.workflow.labels import fit_name
@@ -151,6 +152,30 @@ def test_all_densities_are_differences_to_the_same_atoms(trained: tuple[Path, st
     with ReferenceStore.open(folder / "water.zarr") as store:
         assert store.fit(name).gaps == [1]  # the frame without orbitals
     assert verify(folder / "water.zarr") == []
+
+
+def test_a_store_without_densities_is_evaluated_as_it_is(
+    trained: tuple[Path, str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = trained[0] / "out"
+    [path] = (out / "reference").glob("forces-*.zarr")
+    assert run(["evaluate", str(out / "model"), str(path), "--json"]) == 0
+    record = json.loads(capfd.readouterr().out)
+    assert record["frames"] == 1
+    assert "density" not in record
+    with ReferenceStore.open(path) as store:
+        assert store.fit_names() == []
+
+
+def test_a_model_says_which_program_its_guess_is_for(trained: tuple[Path, str, str], tmp_path: Path) -> None:
+    """[data] names no backend: the stores do."""
+    write_xyz(tmp_path / "water.xyz", [BENT])
+    model, guess = str(trained[0] / "out" / "model"), tmp_path / "guess.npz"
+    assert run(["predict", model, str(tmp_path / "water.xyz"), "--scf-guess", str(guess)]) == 0
+    made = np.load(guess)
+    functions = backend_factory("pyscf", LEVEL).make().orbital_basis(BENT.numbers)
+    assert made["density_matrix"].shape == (MolecularBasis(functions, BENT.numbers).n_functions,) * 2
+    assert (str(made["method"]), str(made["basis"])) == (LEVEL.method, LEVEL.basis)
 
 
 def test_the_second_time_everything_is_current(trained: tuple[Path, str, str]) -> None:

@@ -58,6 +58,13 @@ def test_no_frame_is_learned_that_any_store_holds_out_and_none_twice() -> None:
     ]
 
 
+def test_a_frame_that_two_stores_hold_out_counts_in_the_first() -> None:
+    one = {"train": ["a"], "validation": ["b"], "test": ["c"], "held_out": ["c"]}
+    two = {"train": ["d"], "validation": ["e"], "test": ["c", "f"], "held_out": ["c", "f"]}
+    parts = parts_together([source("one", "abc"), source("two", "cdef")], [one, two], Notes())
+    assert [own["test"] for own in parts] == [["c"], ["f"]]
+
+
 def test_programs_may_differ_and_levels_may_not() -> None:
     first = source("a", "a", "PBE-D4/aug-cc-pVDZ")
     check_levels([first, source("b", "b", "pbe-D4/AUG-CC-PVDZ", "psi4")])
