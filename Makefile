@@ -69,7 +69,8 @@ bench: $(STAMP)
 	  echo "== $$script"; $(BIN)/python "$$script"; \
 	done
 
-# The acceptance numbers (accuracy, drift, band positions) on the results of `make demo`; minutes, not part of `test`.
+# The acceptance numbers (accuracy, drift, band positions) on the results of `make demo`, 200 kills at random moments, and
+# Psi4 against PySCF; hours, not part of `test`.
 science: demo
 	$(BIN)/python -m pytest --no-skips science
 

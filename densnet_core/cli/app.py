@@ -29,7 +29,7 @@ VERBS: Final[tuple[tuple[str, str, str], ...]] = (
     ("md", "densnet_core.cli.stages:md_app", "Molecular dynamics with the trained model."),
     ("spectrum", "densnet_core.cli.stages:spectrum_app", "Infrared spectrum of the dynamics."),
     ("export", "densnet_core.cli.export:app", "Write a trained model as TorchScript for OpenMM."),
-    ("data", "densnet_core.cli.data:app", "Look into, check, import, export, merge and split stores."),
+    ("data", "densnet_core.cli.data:app", "Look into, check, import, export, merge, split, re-fit and upgrade stores."),
     ("basis", "densnet_core.cli.basis:app", "Show bases, and optimise one on your data."),
     ("init", "densnet_core.cli.init:app", "Write a commented starter configuration and a geometry."),
     ("config", "densnet_core.cli.config:app", "Check a configuration file, or print the schema."),

@@ -1,4 +1,4 @@
-"""The verb ``basis``: show and optimize."""
+"""The verb ``basis``: show, list and optimize."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def list_names() -> None:
 def optimize(
     stores: Annotated[list[Path], typer.Argument(help="Stores of labelled frames with orbitals.")],
     shells: Annotated[str, typer.Option(help="Shells per element, for example 'H=4s3p1d O=8s6p4d3f1g'.")],
-    output: Annotated[Path, typer.Option(help="JSON file to write; [basis] name takes its path.")],
+    output: Annotated[Path, typer.Option(help="JSON file to write; [basis] file takes its path.")],
     name: Annotated[str, typer.Option(help="Name of the basis.")] = "optimized",
     frames: Annotated[int, typer.Option(min=1, help="Frames to take from each store.")] = 3,
     iterations: Annotated[int, typer.Option(min=1, help="L-BFGS iterations.")] = 60,

@@ -14,7 +14,10 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check a conf
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The configuration file.")]) -> None:
-    """Check a configuration: its keys and values, its components and their options, geometry, basis and networks."""
+    """Check a configuration: its keys and values, its components and their options, geometry, basis and networks.
+
+    The frames of [data] files are imported for it, as by the first stage.
+    """
     config = load_config(file)
 
     from densnet_core.workflow.data_run import DataRun

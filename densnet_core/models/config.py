@@ -13,7 +13,7 @@ class DensityModelOptions(Options):
     charge: Literal["flow", "spread"] = Field(
         default="flow",
         description="How the electron count is made exact: by flows between neighbours, or spread over the molecule as "
-        "in models made before version 0.2, in which distant molecules change each other.",
+        "in models of before, without flows, in which distant molecules change each other.",
     )
     state_channels: int = Field(
         default=16, ge=1, description="Features for charge and multiplicity, where they differ in the training data."

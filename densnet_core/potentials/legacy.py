@@ -1,4 +1,4 @@
-"""Model packages made before version 0.2, brought to the document and the tensors of today."""
+"""Model packages of before, without states, brought to the document and the tensors of today."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def optimize_basis(
     """Optimise contractions on frames of stores and write the basis as JSON, with how it was made.
 
     Every store has the same weight, whatever the number of its frames. The file holds ``GaussianBasis.to_dict`` and a
-    record ``made_by``; ``[basis] name`` takes its path.
+    record ``made_by``; ``[basis] file`` takes its path.
     """
     counts = parse_shells(shells)
     targets = [target for path in stores for target in targets_of(path, frames, seed, reporter)]
