@@ -139,7 +139,6 @@ class ReferenceDensities:
     ) -> None:
         self.structures, self.labels, self.specification = structures, labels, specification
         self._label_basis = specification.label_basis
-        self._functions: dict[bytes, tuple[MolecularBasis, MolecularBasis]] = {}
         self._metrics: dict[tuple[int, torch.device], Tensor] = {}
         self._bytes = 0
         self._references: dict[int, _Reference] = {}
@@ -147,7 +146,7 @@ class ReferenceDensities:
         for index, coefficients in enumerate(labels):
             if coefficients is None:
                 continue
-            expected = self._both(index)[1].n_functions
+            expected = self._label_functions(index).n_functions
             if np.shape(coefficients)[-1] != expected:
                 raise InputError(
                     f"Frame {index} has {np.shape(coefficients)[-1]} fitted coefficients, but the basis "
@@ -161,19 +160,12 @@ class ReferenceDensities:
             raise InputError(f"Frame {index} has no fitted density; fit the store, or leave the frame out.")
         return torch.tensor(coefficients, dtype=torch.float64)
 
-    def _both(self, index: int) -> tuple[MolecularBasis, MolecularBasis]:
-        """The functions of the basis and of the label basis on the atoms of a frame."""
-        numbers = self.structures[index].numbers
-        key = numbers.tobytes()
-        if key not in self._functions:
-            own = MolecularBasis(self.specification.basis, numbers)
-            moving = self.specification.adapts_exponents
-            self._functions[key] = (own, MolecularBasis(self._label_basis, numbers) if moving else own)
-        return self._functions[key]
-
-    def functions(self, index: int) -> MolecularBasis:
+    def functions(self, index: int, device: torch.device | str = "cpu") -> MolecularBasis:
         """The functions of the basis on the atoms of a frame, with its exponents as they are."""
-        return self._both(index)[0]
+        return functions_of(self.specification.basis, torch.tensor(self.structures[index].numbers, device=device))
+
+    def _label_functions(self, index: int) -> MolecularBasis:
+        return functions_of(self._label_basis, torch.tensor(self.structures[index].numbers))
 
     def positions(self, index: int) -> Tensor:
         """(n_atoms, 3), bohr."""
@@ -184,7 +176,7 @@ class ReferenceDensities:
         key = (index, torch.device(device))
         if key in self._metrics:
             return self._metrics[key]
-        functions = functions_of(self.specification.basis, torch.tensor(self.structures[index].numbers, device=device))
+        functions = self.functions(index, device)
         matrix = two_center(self.specification.metric, functions, self.positions(index).to(device))
         size = matrix.numel() * matrix.element_size()
         if self._bytes + size <= METRIC_CACHE_BYTES:
@@ -227,11 +219,6 @@ class ReferenceDensities:
         order = torch.argsort(torch.tensor([place for places in groups.values() for place in places]))
         return torch.cat(norms)[order.to(predicted.coefficients.device)]
 
-    def mean_square(self) -> float:
-        """Mean squared norm of the reference differences, for exponents that move."""
-        norms = [float(self._reference(i).norm) for i, label in enumerate(self.labels) if label is not None]
-        return sum(norms) / len(norms)
-
     def _fixed(self, index: int, coefficients: Tensor) -> Tensor:
         """Squared error of one frame with the exponents of the basis, which holds all of the label."""
         device = coefficients.device
@@ -244,8 +231,7 @@ class ReferenceDensities:
         device = coefficients.device
         references = [self._reference(i).to(device) for i in indices]
         positions = torch.stack([self.positions(i) for i in indices]).to(device)
-        numbers = torch.tensor(self.structures[indices[0]].numbers, device=device)
-        scaled = scaled_functions(functions_of(self.specification.basis, numbers), scales)
+        scaled = scaled_functions(self.functions(indices[0], device), scales)
         projection = torch.stack([one.projection(own) for one, own in zip(references, scales, strict=True)])
         metric = two_center(self.specification.metric, scaled, positions)
         response = torch.einsum("bij,bj->bi", metric, coefficients) - 2.0 * projection
@@ -254,7 +240,7 @@ class ReferenceDensities:
     def _reference(self, index: int) -> _Reference:
         """What does not change while the functions of a frame move."""
         if index not in self._references:
-            functions, large = self._both(index)
+            functions, large = self.functions(index), self._label_functions(index)
             positions, label = self.positions(index), self._label(index)
             metric, factor = self.specification.metric, self.specification.largest_factor
             factors = ScaledProjection.nodes(factor)[:, None, None].expand(-1, functions.n_atoms, 1)

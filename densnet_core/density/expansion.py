@@ -46,6 +46,6 @@ def functions_of(basis: Basis, numbers: Tensor) -> MolecularBasis:
     return _functions(basis, tuple(numbers.tolist()), numbers.device)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)  # a data set of many molecules meets as many
 def _functions(basis: Basis, numbers: tuple[int, ...], device: torch.device) -> MolecularBasis:
     return MolecularBasis(basis, numbers, device=device)
