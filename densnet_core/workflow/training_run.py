@@ -47,7 +47,6 @@ class TrainingRun(Staged):
         self.config = config
         self.manager = manager or get_manager()
         self.selection = select(config, self.manager)
-        self.plan: Plan = plan_of(config.training)
 
     def _given_specification(self) -> DensitySpecification:
         """What the density network predicts as far as it is known before the first stage."""
@@ -67,6 +66,11 @@ class TrainingRun(Staged):
     def choices(self) -> tuple[NetworkChoice, NetworkChoice]:
         """The density and the energy network, as the configuration has them."""
         return network_choices(self.selection)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The stages of the training."""
+        return plan_of(self.config.training)
 
     @cached_property
     def origins(self) -> dict[str, dict[str, Any]]:
