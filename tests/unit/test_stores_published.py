@@ -20,7 +20,7 @@ from densnet_core.stores.published import read_geometries, read_published
 from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.unpickling import read_object_array
 from densnet_core.structures import Structure
-from densnet_core.workflow.keys import _digest
+from densnet_core.workflow.keys import file_digest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from store_examples import trajectory_store
@@ -196,8 +196,8 @@ def test_the_sampler_takes_the_frames_of_a_trajectory(tmp_path: Path) -> None:
 
 def test_a_run_notices_that_a_trajectory_it_samples_has_changed(tmp_path: Path) -> None:
     one, two = trajectory_store(tmp_path / "one.zarr"), trajectory_store(tmp_path / "two.zarr")
-    assert _digest(one) == _digest(two)
+    assert file_digest(one) == file_digest(two)
     with TrajectoryStore.open(two, writable=True) as store:
         end = MDState(40, np.ones((2, 2, 3)), np.ones((2, 2, 3)))
         store.append(MDFrames(np.array([40]), np.ones((1, 2, 2, 3)), np.ones(1), np.ones(1), end))
-    assert _digest(one) != _digest(two)
+    assert file_digest(one) != file_digest(two)
