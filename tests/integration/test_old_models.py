@@ -23,11 +23,12 @@ def test_an_old_model_gives_the_numbers_of_the_code_that_made_it(tmp_path: Path)
     structures = [Structure(WATER, np.array(positions)) for positions in EXPECTED["positions_bohr"]]
     for opened in (model, DenSNet.load(tmp_path / "again")):
         found = opened.predict(structures)
+        # the networks are in float32: processors differ in the last digits
         np.testing.assert_allclose([one.energy for one in found], EXPECTED["energies_hartree"], rtol=0, atol=1e-6)
         np.testing.assert_allclose(
             [one.forces for one in found], EXPECTED["forces_hartree_per_bohr"], rtol=0, atol=1e-6
         )
-        np.testing.assert_allclose([one.dipole for one in found], EXPECTED["dipoles_e_bohr"], rtol=0, atol=1e-7)
+        np.testing.assert_allclose([one.dipole for one in found], EXPECTED["dipoles_e_bohr"], rtol=0, atol=1e-6)
         assert opened.specification.states == ((0, 1),)
 
 
