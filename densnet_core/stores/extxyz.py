@@ -35,7 +35,7 @@ from densnet_core.stores.labels import (
     partial_result,
     value_of,
 )
-from densnet_core.structures import Structure, masses_of, read_fragments, xyz_columns, xyz_symbols
+from densnet_core.structures import Structure, masses_of, read_fragments, xyz_columns
 from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
 LABELS: Final = ("energy", "forces", "dipole")
@@ -122,7 +122,7 @@ def write_extxyz(
     for structure, result in frames:
         present = labels_of(result)
         # A column of masses and not D and T, which ASE does not know.
-        columns, more_keys, fields = xyz_columns(structure, name_isotopes=False)
+        symbols, columns, more_keys, fields = xyz_columns(structure, name_isotopes=False)
         forces = ["forces:R:3"] if "forces" in present else []
         keys = {
             "Properties": ":".join(["species:S:1:pos:R:3", *forces]),
@@ -156,7 +156,7 @@ def write_extxyz(
         )
         rows = (
             f"{name:<2} {_numbers(row)} {rest}".rstrip()
-            for name, row, rest in zip(xyz_symbols(structure, False), np.hstack(table), fields, strict=True)
+            for name, row, rest in zip(symbols, np.hstack(table), fields, strict=True)
         )
         file.write("\n".join([str(structure.n_atoms), text, *rows]) + "\n")
 
@@ -312,7 +312,7 @@ class _Frame:
         return self._floats(name, words, (3**quantity.rank,)).reshape(shape)
 
     def _structure(self, charge: int | None, multiplicity: int | None) -> Structure:
-        atoms = [(int(z), None) if z.isdecimal() else nuclide(z) for (z,) in self.columns["species"]]
+        atoms = [nuclide(name) for (name,) in self.columns["species"]]
         total = whole_number(f"{self.where}: charge", self.header.get("charge", charge or 0))
         usual = 1 if multiplicity is None else multiplicity
         spin = whole_number(f"{self.where}: multiplicity", self.header.get("multiplicity", usual))
