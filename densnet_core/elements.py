@@ -1,5 +1,7 @@
 """Symbols, standard atomic weights and covalent radii of the elements 1 to 86, and the isotopes of hydrogen."""
 
+import re
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from densnet_core.errors import InputError, nearest
@@ -47,6 +49,7 @@ MULTIPLICITIES: Final[tuple[int, ...]] = (
 DEUTERIUM: Final = 2.01410177812
 TRITIUM: Final = 3.01604928
 _ISOTOPES: Final = {"D": DEUTERIUM, "T": TRITIUM, "2H": DEUTERIUM, "3H": TRITIUM}
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
 def symbol(number: int) -> str:
@@ -65,11 +68,16 @@ def atomic_number(name: str) -> int:
 
 
 def nuclide(name: str) -> tuple[int, float | None]:
-    """Atomic number and isotopic mass of an atom as files name it: an element, or ``D``, ``T``, ``2H``, ``3H``.
+    """Atomic number and isotopic mass of an atom as files name it.
 
-    The mass (dalton) is None for an element, which has its standard weight; ``InputError`` if there is no such atom.
+    That is a symbol, ``D``, ``T``, ``2H``, ``3H``, or an atomic number. The mass (dalton) is None for an element, which
+    has its standard weight; ``InputError`` if there is no such atom.
     """
-    isotope = _ISOTOPES.get(name.strip().upper())
+    text = name.strip()
+    if _NUMBER.fullmatch(text):
+        symbol(int(text))
+        return int(text), None
+    isotope = _ISOTOPES.get(text.upper())
     return (1, isotope) if isotope is not None else (atomic_number(name), None)
 
 
@@ -77,6 +85,13 @@ def nuclide_symbol(number: int, mass: float) -> str:
     """The symbol of an element, or ``D`` or ``T`` for hydrogen of exactly that isotope's mass."""
     heavy = {DEUTERIUM: "D", TRITIUM: "T"}
     return heavy.get(mass, "H") if number == 1 else symbol(number)
+
+
+def refuse_unknown(what: str, numbers: Iterable[int], known: Collection[int]) -> None:
+    """``InputError`` naming the elements among ``numbers`` that ``what`` (a model, a potential) was not made for."""
+    if unknown := sorted(set(numbers) - set(known)):
+        names, have = (" ".join(symbol(z) for z in elements) for elements in (unknown, known))
+        raise InputError(f"{what} does not know {names}; it was made for {have}.")
 
 
 def atomic_weight(number: int) -> float:

@@ -128,7 +128,7 @@ class Structure:
     def __str__(self) -> str:
         rows = [
             f"{name:<2} {x:14.8f} {y:14.8f} {w:14.8f}"
-            for name, (x, y, w) in zip(xyz_symbols(self, True), self.positions * BOHR_TO_ANGSTROM, strict=True)
+            for name, (x, y, w) in zip(_symbols(self, True), self.positions * BOHR_TO_ANGSTROM, strict=True)
         ]
         head = f"{self.formula}, charge {self.charge}, multiplicity {self.multiplicity}, positions in angstrom"
         return "\n".join([head, *rows])
@@ -237,17 +237,18 @@ def _read_frame(source: Path, lines: list[str], at: int, charge: int, multiplici
     mass_at, fragment_at = _place(where, said, "masses", "R"), _place(where, said, "fragment", "I")
     atoms, positions, labels = [], [], []
     for offset, row in enumerate(rows):
-        fields = row.split()
+        fields, reason = row.split(), ""
         try:
-            number, mass = (int(fields[0]), None) if fields[0].isascii() and fields[0].isdigit() else nuclide(fields[0])
+            number, mass = nuclide(fields[0])
             atoms.append((number, mass if mass_at is None else float(fields[mass_at])))
             labels += [] if fragment_at is None else [fields[fragment_at]]
             positions.append([float(value) for value in fields[1:4]])
-        except (IndexError, ValueError):
+        except (IndexError, ValueError) as error:
             positions.append([])
+            reason = f" {error}" if isinstance(error, InputError) else ""
         if len(positions[-1]) != 3:
             more = "".join(f" {name}" for name, place in (("mass", mass_at), ("fragment", fragment_at)) if place)
-            raise InputError(f"{source}, line {at + 3 + offset}: expected 'symbol x y z{more}', found {row!r}.")
+            raise InputError(f"{source}, line {at + 3 + offset}: expected 'symbol x y z{more}', found {row!r}.{reason}")
     try:
         return Structure(
             np.array([number for number, _ in atoms]),
@@ -268,8 +269,8 @@ def masses_of(atoms: Sequence[tuple[int, float | None]]) -> Array | None:
     return np.array([atomic_weight(number) if mass is None else mass for number, mass in atoms])
 
 
-def xyz_columns(structure: Structure, *, name_isotopes: bool) -> tuple[list[str], dict[str, str], list[str]]:
-    """What an XYZ frame says of isotopes and fragments.
+def xyz_columns(structure: Structure, *, name_isotopes: bool) -> tuple[list[str], list[str], dict[str, str], list[str]]:
+    """What an XYZ frame says of elements, isotopes and fragments.
 
     Parameters
     ----------
@@ -279,17 +280,19 @@ def xyz_columns(structure: Structure, *, name_isotopes: bool) -> tuple[list[str]
 
     Returns
     -------
+    symbols : list of str
+        Of each atom.
     columns : list of str
         Further columns after the positions, as ``Properties`` names them.
     header : dict
         Further keys.
     rows : list of str
-        Of each atom the fields of these columns; the symbol to write is ``xyz_symbols``.
+        Of each atom the fields of these columns.
     """
-    columns, header = [], {}
+    symbols, columns, header = _symbols(structure, name_isotopes), [], {}
     fields: list[list[str]] = [[] for _ in range(structure.n_atoms)]
     if structure.isotope_masses is not None:
-        named = masses_of([nuclide(name) for name in xyz_symbols(structure, name_isotopes)])
+        named = masses_of([nuclide(name) for name in symbols])
         if named is None or not np.array_equal(named, structure.isotope_masses):
             columns.append("masses:R:1")
             for words, mass in zip(fields, structure.isotope_masses.tolist(), strict=True):
@@ -300,10 +303,10 @@ def xyz_columns(structure: Structure, *, name_isotopes: bool) -> tuple[list[str]
             words.append(str(label))
         header["fragment_charges"] = " ".join(str(fragment.charge) for fragment in structure.fragments)
         header["fragment_multiplicities"] = " ".join(str(fragment.multiplicity) for fragment in structure.fragments)
-    return columns, header, [" ".join(words) for words in fields]
+    return symbols, columns, header, [" ".join(words) for words in fields]
 
 
-def xyz_symbols(structure: Structure, name_isotopes: bool) -> list[str]:
+def _symbols(structure: Structure, name_isotopes: bool) -> list[str]:
     """Symbols of the atoms; with ``name_isotopes`` D and T for hydrogen of those masses."""
     masses = structure.masses if name_isotopes else np.zeros(structure.n_atoms)
     return [nuclide_symbol(int(z), float(mass)) for z, mass in zip(structure.numbers, masses, strict=True)]
@@ -313,16 +316,14 @@ def write_xyz(path: str | Path, structures: list[Structure]) -> None:
     """Write structures as XYZ frames in angstrom with 12 decimals, a thousandth of what ``content_hash`` resolves."""
     blocks = []
     for structure in structures:
-        columns, more, fields = xyz_columns(structure, name_isotopes=True)
+        symbols, columns, more, fields = xyz_columns(structure, name_isotopes=True)
         comment = f"charge={structure.charge} multiplicity={structure.multiplicity}"
         comment += "".join(f' {key}="{value}"' for key, value in more.items())
         if columns:
             comment = f"Properties=species:S:1:pos:R:3:{':'.join(columns)} {comment}"
         rows = [
             f"{name:<2} {x:18.12f} {y:18.12f} {w:18.12f} {further}".rstrip()
-            for name, (x, y, w), further in zip(
-                xyz_symbols(structure, True), structure.positions * BOHR_TO_ANGSTROM, fields, strict=True
-            )
+            for name, (x, y, w), further in zip(symbols, structure.positions * BOHR_TO_ANGSTROM, fields, strict=True)
         ]
         blocks.append("\n".join([str(structure.n_atoms), comment, *rows]))
     Path(path).write_text("\n".join(blocks) + "\n", encoding="utf-8")

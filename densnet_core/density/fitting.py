@@ -6,8 +6,9 @@ What is minimised and how rounding is dealt with is said in ``fit_density``; the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from math import isfinite
 from typing import Final
 
@@ -40,18 +41,36 @@ class DensityFit:
     Parameters
     ----------
     coefficients : (n_functions,) float64
-    condition_number : float
-        Of the metric scaled to unit diagonal.
-    solved_condition_number : float
-        Of what was inverted, which has the Tikhonov term.
     missed : mapping of str to float
         By name of a constraint, how far the fit without any constraint would be from it, atomic units.
+    metric : (n_functions, n_functions)
+        Scaled to unit diagonal.
+    tikhonov : float
+        What was added to its diagonal.
     """
 
     coefficients: Array
-    condition_number: float
-    solved_condition_number: float
     missed: Mapping[str, float]
+    metric: Tensor = field(repr=False)
+    tikhonov: float
+
+    @property
+    def condition_number(self) -> float:
+        """Of the metric scaled to unit diagonal."""
+        smallest, largest = self._extreme_eigenvalues
+        return largest / max(smallest, 1e-300)
+
+    @property
+    def solved_condition_number(self) -> float:
+        """Of what was inverted, which has the Tikhonov term."""
+        smallest, largest = self._extreme_eigenvalues
+        return (largest + self.tikhonov) / (smallest + self.tikhonov)
+
+    @cached_property
+    def _extreme_eigenvalues(self) -> tuple[float, float]:
+        # Not part of the fit: they cost several times as much as its Cholesky decomposition.
+        eigenvalues = torch.linalg.eigvalsh(self.metric)
+        return float(eigenvalues[0]), float(eigenvalues[-1])
 
 
 def fit_density(
@@ -98,26 +117,19 @@ def fit_density(
     added = TIKHONOV if tikhonov is None else tikhonov
     scale = torch.diagonal(metric).rsqrt()
     scaled = metric * scale[:, None] * scale[None, :]
-    invert = _inverse(scaled, added)
     rows, values = independent_rows(constraints, scale)
-    solutions = invert(torch.cat([(scale * projection)[:, None], rows.T], dim=1))
+    solutions = _solve(scaled, added, torch.cat([(scale * projection)[:, None], rows.T], dim=1))
     free, responses = solutions[:, 0], solutions[:, 1:]
     found = free
     schur = rows @ responses
     for _ in range(2):  # the second time against rounding
         found = found + responses @ torch.linalg.solve(0.5 * (schur + schur.T), values - rows @ found)
-    eigenvalues = torch.linalg.eigvalsh(scaled)
-    smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
-    return DensityFit(
-        (scale * found).numpy(),
-        largest / max(smallest, 1e-300),
-        (largest + added) / (smallest + added),
-        {constraint.name: constraint.missed(scale * free) for constraint in constraints},
-    )
+    missed = {constraint.name: constraint.missed(scale * free) for constraint in constraints}
+    return DensityFit((scale * found).numpy(), missed, scaled, added)
 
 
-def _inverse(scaled: Tensor, tikhonov: float) -> Callable[[Tensor], Tensor]:
-    """Product of columns (n, k) with the regularised inverse of a metric of unit diagonal."""
+def _solve(scaled: Tensor, tikhonov: float, columns: Tensor) -> Tensor:
+    """Product (n, k) of the regularised inverse of a metric (n, n) of unit diagonal with columns (n, k)."""
     factor, failed = torch.linalg.cholesky_ex(
         scaled + tikhonov * torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device)
     )
@@ -127,12 +139,8 @@ def _inverse(scaled: Tensor, tikhonov: float) -> Callable[[Tensor], Tensor]:
             f"The metric has an eigenvalue of {smallest:.1e} by rounding; the Tikhonov parameter {tikhonov:g} is too "
             "small to make up for it. Raise it, or leave it out."
         )
-
-    def invert(columns: Tensor) -> Tensor:
-        once = torch.cholesky_solve(columns, factor)
-        return once + tikhonov * torch.cholesky_solve(once, factor)
-
-    return invert
+    once = torch.cholesky_solve(columns, factor)
+    return once + tikhonov * torch.cholesky_solve(once, factor)
 
 
 def difference_projection(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from densnet_core.basis.base import GaussianBasis, Metric
 from densnet_core.basis.library import large_basis
-from densnet_core.elements import symbol
+from densnet_core.elements import refuse_unknown
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
 
@@ -76,10 +74,7 @@ class DensitySpecification:
             Naming what is unknown and what the model was made for.
         """
         held = list(structures)
-        unknown = sorted({int(z) for s in held for z in np.unique(s.numbers)} - set(self.elements))
-        if unknown:
-            names, have = (" ".join(symbol(z) for z in numbers) for numbers in (unknown, self.elements))
-            raise InputError(f"The model does not know {names}; it was made for {have}.")
+        refuse_unknown("The model", (z for s in held for z in s.numbers.tolist()), self.elements)
         for structure in held:
             for part in structure.parts:
                 if (part.charge, part.multiplicity) not in self.states:

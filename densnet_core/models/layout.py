@@ -23,7 +23,7 @@ from densnet_core.basis.base import SHELL_LETTERS, Basis, Metric
 from densnet_core.basis.conventions import from_magnetic_order
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.elements import symbol
+from densnet_core.elements import refuse_unknown, symbol
 from densnet_core.errors import InputError
 
 DEPENDENT = 1e-12
@@ -138,10 +138,8 @@ class CoefficientLayout(nn.Module):
         InputError
             Naming the elements that are not covered. Not checked where a compiler hands in numbers without values.
         """
-        has_values = type(numbers) is Tensor and not torch.compiler.is_compiling()
-        if has_values and (unknown := sorted(set(numbers.tolist()) - set(self.elements))):
-            names, have = (" ".join(symbol(z) for z in numbers_) for numbers_ in (unknown, self.elements))
-            raise InputError(f"The model does not know {names}; it was made for {have}.")
+        if type(numbers) is Tensor and not torch.compiler.is_compiling():
+            refuse_unknown("The model", numbers.tolist(), self.elements)
         table = torch.full((128,), -1, dtype=torch.long, device=numbers.device)
         for index, z in enumerate(self.elements):
             table[z] = index

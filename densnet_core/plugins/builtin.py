@@ -197,7 +197,7 @@ _QUANTITIES = [
         2,
         extensive=True,
         depends_on_origin=True,
-        summary="Second moments of the charge, not traceless",
+        summary="Second moments of the charge about the origin, not traceless",
     ),
     Quantity(
         "polarizability",

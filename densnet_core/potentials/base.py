@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from densnet_core.elements import symbol
+from densnet_core.elements import refuse_unknown
 from densnet_core.errors import InputError, nearest
 from densnet_core.graphs.graph import Graph
 from densnet_core.structures import Structure
@@ -54,10 +54,7 @@ class Potential(ABC):
         InputError
             Naming the element, charge or multiplicity that it does not know, or atoms that coincide.
         """
-        unknown = sorted({int(z) for s in structures for z in s.numbers} - set(self.elements))
-        if unknown:
-            names, have = (" ".join(symbol(z) for z in numbers) for numbers in (unknown, self.elements))
-            raise InputError(f"The potential does not know {names}; it was made for {have}.")
+        refuse_unknown("The potential", (z for s in structures for z in s.numbers.tolist()), self.elements)
 
     def metadata(self) -> dict[str, Any]:
         """Provenance that is kept with what is made from it: plain data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from densnet_core.errors import InputError
@@ -67,7 +68,5 @@ class FileSampler(Sampler):
             moved, positions = store.structure, store.positions()
         if (moved.charge, moved.multiplicity) != (structure.charge, structure.multiplicity):
             # Its geometries serve another state, but how that is divided among fragments nobody said.
-            moved = Structure(
-                moved.numbers, moved.positions, structure.charge, structure.multiplicity, moved.isotope_masses
-            )
+            moved = replace(moved, charge=structure.charge, multiplicity=structure.multiplicity, fragments=())
         return [moved.with_positions(frame) for frame in positions.reshape(-1, *moved.positions.shape)]

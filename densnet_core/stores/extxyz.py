@@ -27,16 +27,20 @@ from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.stores.file_units import ASE_UNITS, UNITS, Keys, unit_factor
 from densnet_core.stores.importing import ImportedFrames, says_electrons, says_units, whole_number
-from densnet_core.stores.labels import announced_quantities, labels_of, partial_result, value_of
-from densnet_core.structures import Structure, masses_of, read_fragments, xyz_columns, xyz_symbols
+from densnet_core.stores.labels import (
+    LABEL_QUANTITIES,
+    announced_quantities,
+    label_shape,
+    labels_of,
+    partial_result,
+    value_of,
+)
+from densnet_core.structures import Structure, masses_of, read_fragments, xyz_columns
 from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
 LABELS: Final = ("energy", "forces", "dipole")
 REQUIRED: Final = ("energy", "forces")
-PROPERTIES: Final = {
-    "quadrupole": Quantity("quadrupole", "e bohr^2", "molecule", 2, True, True),
-    "polarizability": Quantity("polarizability", "bohr^3", "molecule", 2, True, False),
-}
+PROPERTIES: Final = {name: quantity for name, quantity in LABEL_QUANTITIES.items() if name not in LABELS}
 """Built-in labels that are written as those of plugins are: in atomic units, with a key NAME_unit."""
 _KEY: Final = re.compile(r"""([^\s="]+)\s*=\s*("(?:[^"\\]|\\.)*"|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 
@@ -118,7 +122,7 @@ def write_extxyz(
     for structure, result in frames:
         present = labels_of(result)
         # A column of masses and not D and T, which ASE does not know.
-        columns, more_keys, fields = xyz_columns(structure, name_isotopes=False)
+        symbols, columns, more_keys, fields = xyz_columns(structure, name_isotopes=False)
         forces = ["forces:R:3"] if "forces" in present else []
         keys = {
             "Properties": ":".join(["species:S:1:pos:R:3", *forces]),
@@ -152,7 +156,7 @@ def write_extxyz(
         )
         rows = (
             f"{name:<2} {_numbers(row)} {rest}".rstrip()
-            for name, row, rest in zip(xyz_symbols(structure, False), np.hstack(table), fields, strict=True)
+            for name, row, rest in zip(symbols, np.hstack(table), fields, strict=True)
         )
         file.write("\n".join([str(structure.n_atoms), text, *rows]) + "\n")
 
@@ -284,15 +288,13 @@ class _Frame:
             structure = self._structure(charge, multiplicity)
         except InputError as error:
             raise InputError(f"{self.where}: {error}") from error
-        numbers = structure.numbers
-        shapes: dict[str, tuple[int, ...]] = {"energy": (), "forces": (len(numbers), 3), "dipole": (3,)}
         labels: dict[str, Any] = {}
         for label in self.labels:
             key = self.keys.name(label)
             words: Any = self.columns[key] if key in self.columns else self.header[key].replace(",", " ").split()
-            labels[label] = self._values(label, words, shapes[label])
+            labels[label] = self._values(label, words, label_shape(LABEL_QUANTITIES[label], structure.n_atoms))
         labels["energy"] = float(labels["energy"])
-        more = {name: self._further(name, quantity, len(numbers)) for name, quantity in self.further.items()}
+        more = {name: self._further(name, quantity, structure.n_atoms) for name, quantity in self.further.items()}
         labels |= {name: more.pop(name) for name in PROPERTIES if name in more}
         return structure, partial_result(labels, provenance={"imported from": name}, more=more)
 
@@ -310,7 +312,7 @@ class _Frame:
         return self._floats(name, words, (3**quantity.rank,)).reshape(shape)
 
     def _structure(self, charge: int | None, multiplicity: int | None) -> Structure:
-        atoms = [(int(z), None) if z.isdecimal() else nuclide(z) for (z,) in self.columns["species"]]
+        atoms = [nuclide(name) for (name,) in self.columns["species"]]
         total = whole_number(f"{self.where}: charge", self.header.get("charge", charge or 0))
         usual = 1 if multiplicity is None else multiplicity
         spin = whole_number(f"{self.where}: multiplicity", self.header.get("multiplicity", usual))

@@ -125,9 +125,9 @@ class Fit:
         """(n_functions,) coefficients of a frame, (3, n_functions) of a response; ``InputError`` if it has none."""
         if not 0 <= index < len(self):
             raise InputError(f"The fit {self.name!r} covers frames 0 to {len(self) - 1}; frame {index} is not fitted.")
-        if not self.has(index):
-            raise InputError(f"Frame {index} has no density, so the fit {self.name!r} has no coefficients of it.")
         values = np.array(self.table.value("coefficients", index), dtype=np.float64)
+        if not len(values):
+            raise InputError(f"Frame {index} has no density, so the fit {self.name!r} has no coefficients of it.")
         return values if self.quantity != "density_response" else values.reshape(3, -1)
 
     def has(self, index: int) -> bool:
@@ -140,7 +140,7 @@ class Fit:
     @property
     def gaps(self) -> list[int]:
         """Those of the fitted frames that have no coefficients."""
-        return [index for index in range(len(self)) if not self.has(index)]
+        return np.flatnonzero(np.diff(self.table.whole("coefficient_offsets")) == 0).tolist()
 
     def shape(self, numbers: NDArray[np.int64]) -> tuple[int, ...]:
         """Shape of the coefficients of a molecule with these atomic numbers."""

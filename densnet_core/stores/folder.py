@@ -55,15 +55,13 @@ class StoreFolder(ABC):
         self._tables: list[Table] = []
 
     @classmethod
-    def open(cls, path: str | Path, writable: bool = False, *, to_rewrite: bool = False) -> Self:
+    def open(cls, path: str | Path, writable: bool = False) -> Self:
         """Open an existing store.
 
         Parameters
         ----------
         path : path
         writable : bool
-        to_rewrite : bool
-            Writable although of an older format, for what puts a new store in its place.
 
         Raises
         ------
@@ -78,9 +76,8 @@ class StoreFolder(ABC):
             return cls(folder, None)
         lock = WriterLock(folder).acquire()
         try:
-            remove_partial(folder)
-            store = cls(folder, lock)
-            if not (store.is_current or to_rewrite):
+            store = cls.open_to_rewrite(folder, lock)
+            if not store.is_current:
                 raise DataError(
                     f"{folder} has format version {store.attributes['format_version']}, which is only read; "
                     f"'densnet data upgrade {folder}' makes version {cls.format_versions[-1]} of it, with all it holds."
@@ -89,6 +86,15 @@ class StoreFolder(ABC):
         except BaseException:
             lock.release()
             raise
+
+    @classmethod
+    def open_to_rewrite(cls, path: Path, lock: WriterLock) -> Self:
+        """Open for writing, although of an older format, under a lock that the caller has and gives back.
+
+        For what puts a new store in the place of this one: no other writer may come before it has done so.
+        """
+        remove_partial(path)
+        return cls(path, lock)
 
     @classmethod
     def _create(cls, path: str | Path, build: Callable[[DurableStore, WriterLock], Mapping[str, Any]]) -> Self:

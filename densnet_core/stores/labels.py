@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from densnet_core.errors import DataError, InputError, nearest
+from densnet_core.plugins.builtin import densnet_quantities
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.structures import Structure
@@ -23,16 +24,22 @@ PROPERTY_LABELS: Final = ("quadrupole", "polarizability", "response")
 """What it gives only when asked; None in a result that is without."""
 LABELS: Final[tuple[str, ...]] = (*BASIC_LABELS, *PROPERTY_LABELS)
 """Names of the built-in labels."""
+_CORE: Final = {record.name: record for record in densnet_quantities() if isinstance(record, Quantity)}
+LABEL_QUANTITIES: Final = {name: _CORE[name] for name in LABELS if name in _CORE}
+"""What the built-in labels are, except orbitals, occupations and response: their sizes depend on the basis."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 
 
 def announced_quantities() -> dict[str, Quantity]:
     """The quantities that installed plugins announce, by name; the core's labels have columns of their own."""
-    from densnet_core.plugins.builtin import densnet_quantities
     from densnet_core.plugins.manager import get_manager
 
-    own = {record.name for record in densnet_quantities()}
-    return {name: quantity for name, quantity in get_manager().quantities().items() if name not in own}
+    return {name: quantity for name, quantity in get_manager().quantities().items() if name not in _CORE}
+
+
+def label_shape(quantity: Quantity, n_atoms: int) -> tuple[int, ...]:
+    """Shape of a label of a molecule of ``n_atoms`` atoms."""
+    return (*((n_atoms,) if quantity.per == "atom" else ()), *(3,) * quantity.rank)
 
 
 class MissingLabelError(DataError, AttributeError):
@@ -129,7 +136,7 @@ def check_labels(
     structure : Structure
     result : ReferenceResult
     quantities : mapping or None
-        What the labels beyond the built-in ones are.
+        What the labels beyond the built-in ones are (checked by ``check_quantity``).
 
     Raises
     ------
@@ -140,21 +147,14 @@ def check_labels(
     if not present:
         raise InputError("A frame without any label cannot be stored.")
     _check_together(present)
-    shapes: dict[str, tuple[int, ...]] = {
-        "energy": (),
-        "forces": (structure.n_atoms, 3),
-        "dipole": (3,),
-        "quadrupole": (3, 3),
-        "polarizability": (3, 3),
-    }
-    if "response" in present:
-        shapes["response"] = (3, *np.shape(result.orbitals))
     known = quantities or {}
     for name in result.more:
         if name not in known:
             raise InputError(f"Nothing describes the label {name!r}; a plugin has to. {nearest(name, known)}")
-        check_quantity(known[name])
-        shapes[name] = (*([structure.n_atoms] if known[name].per == "atom" else []), *(3,) * known[name].rank)
+    described = {**LABEL_QUANTITIES, **known}
+    shapes = {name: label_shape(described[name], structure.n_atoms) for name in present if name in described}
+    if "response" in present:
+        shapes["response"] = (3, *np.shape(result.orbitals))
     for name in present:
         values = np.asarray(value_of(result, name))
         if values.dtype.kind not in "fiu":

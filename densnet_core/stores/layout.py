@@ -19,7 +19,7 @@ from densnet_core.fragments import fragment_labels, fragments_from
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.stores.arrays import AnyArray, Column
-from densnet_core.stores.labels import LABELS, check_labels, value_of
+from densnet_core.stores.labels import LABEL_QUANTITIES, LABELS, check_labels, value_of
 from densnet_core.stores.table import Frame, Table
 from densnet_core.structures import Structure
 
@@ -43,33 +43,32 @@ def _optional(
     return Column(name, dtype, unit, meaning, shape, name, rows)
 
 
-_WITH: Final = "(n_frames with it{}); {}"
+def _of_quantity(name: str, quantity: Quantity) -> Column:
+    of_atoms = quantity.per == "atom"
+    shape = (3,) * quantity.rank
+    leading = "n_atoms of the frames with it" if of_atoms else "n_frames with it"
+    sizes = ", ".join([leading, *map(str, shape)]) + ("" if shape else ",")
+    meaning = f"({sizes}); {quantity.summary or quantity.name}"
+    return _optional(name, quantity.unit, meaning, shape, 4096 if of_atoms else 1024)
+
+
 LABEL_COLUMNS: Final = {
-    column.name: column
-    for column in (
-        _optional("energy", "hartree", _WITH.format(",", "total energy")),
-        _optional("forces", "hartree/bohr", "(n_atoms of the frames with it, 3); forces on the nuclei", (3,), 4096),
-        _optional("dipole", "e bohr", _WITH.format(", 3", "electric dipole moment"), (3,)),
-        _optional(
-            "orbitals",
-            "1",
-            "occupied orbitals in the core's convention, each frame (n_basis, n_occupied) in C order",
-            rows=65536,
-        ),
-        _optional(
-            "occupations", "electrons", "(n_occupied of the frames with it,); electrons in each orbital", (), 4096
-        ),
-        _optional(
-            "quadrupole", "e bohr^2", _WITH.format(", 3, 3", "second moments of the charge about the origin"), (3, 3)
-        ),
-        _optional("polarizability", "bohr^3", _WITH.format(", 3, 3", "static dipole polarizability"), (3, 3)),
-        _optional(
-            "response",
-            "e bohr/hartree",
-            "change of the occupied orbitals in a uniform field, each frame (3, n_basis, n_occupied) in C order",
-            rows=65536,
-        ),
-    )
+    **{name: _of_quantity(name, quantity) for name, quantity in LABEL_QUANTITIES.items()},
+    "orbitals": _optional(
+        "orbitals",
+        "1",
+        "occupied orbitals in the core's convention, each frame (n_basis, n_occupied) in C order",
+        rows=65536,
+    ),
+    "occupations": _optional(
+        "occupations", "electrons", "(n_occupied of the frames with it,); electrons in each orbital", rows=4096
+    ),
+    "response": _optional(
+        "response",
+        "e bohr/hartree",
+        "change of the occupied orbitals in a uniform field, each frame (3, n_basis, n_occupied) in C order",
+        rows=65536,
+    ),
 }
 """Columns of the built-in labels."""
 ISOTOPE_MASS: Final = _optional("isotope_mass", "dalton", "(n_atoms of the frames with it,)", (), 8192)
@@ -95,13 +94,7 @@ def label_name(column: str) -> str | None:
 
 def optional_column(name: str, quantities: Mapping[str, Quantity]) -> Column:
     """An optional column by name, for a label beyond the built-in ones from its ``Quantity``."""
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    quantity = quantities[name.removeprefix(_PREFIX)]
-    shape = (3,) * quantity.rank
-    leading = "n_atoms of the frames with it" if quantity.per == "atom" else "n_frames with it"
-    sizes = ", ".join([leading, *map(str, shape)]) + ("" if shape else ",")
-    return _optional(name, quantity.unit, f"({sizes}); {quantity.summary or quantity.name}", shape)
+    return _BUILT_IN[name] if name in _BUILT_IN else _of_quantity(name, quantities[name.removeprefix(_PREFIX)])
 
 
 def frame_rows(
@@ -156,15 +149,14 @@ def rows_of_label(value: Any, column: Column) -> NDArray[np.float64]:
 
 def label_values(rows: Mapping[str, AnyArray], quantities: Mapping[str, Quantity]) -> dict[str, Any]:
     """Labels by name, in the shapes of ``ReferenceResult``, from the rows of a frame in the columns of labels."""
+    known = {**LABEL_QUANTITIES, **quantities}
     values: dict[str, Any] = {}
     for name, found in rows.items():
         label = label_name(name)
         if label is None or not len(found):
             continue
-        per_molecule = label in ("energy", "dipole", "quadrupole", "polarizability")
-        if label in quantities:
-            per_molecule = quantities[label].per == "molecule"
-        values[label] = np.array(found[0] if per_molecule else found)
+        quantity = known.get(label)
+        values[label] = np.array(found[0] if quantity is not None and quantity.per == "molecule" else found)
     if "energy" in values:
         values["energy"] = float(values["energy"])
     if "orbitals" in values:

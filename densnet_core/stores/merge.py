@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from densnet_core.errors import DataError, InputError
+from densnet_core.plugins.quantity import Quantity
 from densnet_core.stores.arrays import AnyArray
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.layout import label_name
@@ -100,8 +101,7 @@ def merge_stores(
     if len(names) < 2 or len({*names, os.path.realpath(folder)}) <= len(names):
         raise InputError("A merge needs at least two stores, each named once, and a new name for the result.")
     stores = [ReferenceStore.open(path) for path in sources]
-    _check_alike(stores)
-    merge = _Merge(stores)
+    merge = _Merge(stores, _common(stores))
     if merge.report.conflicts and not keep_first:
         listed = "\n".join(f"  {conflict}" for conflict in merge.report.conflicts)
         raise DataError(
@@ -117,7 +117,8 @@ def merge_stores(
     return merge.report
 
 
-def _check_alike(stores: Sequence[ReferenceStore]) -> None:
+def _common(stores: Sequence[ReferenceStore]) -> dict[str, Quantity]:
+    """What the further labels of all stores are; ``InputError`` if the stores cannot be one."""
     first = stores[0]
     for other in stores[1:]:
         for what in ("level", "backend"):
@@ -127,6 +128,7 @@ def _check_alike(stores: Sequence[ReferenceStore]) -> None:
     known = first.quantities
     for other in stores[1:]:
         known = common_quantities("the stores before", known, other.quantities)
+    return known
 
 
 @contextmanager
@@ -159,11 +161,10 @@ def _opened(folder: Path, stores: Sequence[ReferenceStore], names: list[str]) ->
 class _Merge:
     """Where every frame of the sources is, and the work of one merge."""
 
-    def __init__(self, stores: Sequence[ReferenceStore]) -> None:
-        self.stores = stores
+    def __init__(self, stores: Sequence[ReferenceStore], quantities: Mapping[str, Quantity]) -> None:
+        self.stores, self.quantities = stores, quantities
         self.splits = [split for store in stores if (split := read_split(store)) is not None]
         self.report = MergeReport()
-        self.quantities = {name: quantity for store in stores for name, quantity in store.quantities.items()}
         self.added = 0
         """Frames that the target lacked."""
         self.places: dict[bytes, tuple[int, int]] = {}

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from densnet_core.elements import atomic_number
+from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.importing import ImportedFrames, whole_number
 from densnet_core.stores.labels import partial_result
@@ -101,7 +101,7 @@ def read_published(
             order: Any = slice(None)
             labels: dict[str, Any] = {}
         else:
-            frame = densities.frame(index)
+            frame = densities.frames[index]
             frame.check_energy(energies[index])
             structure, order = frame.place(geometries.structure(index, frame.charge, frame.multiplicity))
             labels = frame.orbitals()
@@ -174,11 +174,13 @@ class _Geometries:
                 f"{self.path}: energy must be a number for each of {len(self)} frames, found "
                 f"{describe(self.found['energy'])}."
             )
+        if not (finite := np.isfinite(values.ravel())).all():
+            raise DataError(f"{self.path}, frame {int(np.argmin(finite))}: the energy is not finite.")
         return [float(value) for value in values.ravel()]
 
     def atoms_of(self, index: int, values: NDArray[Any]) -> Array:
         """(n_atoms, 3) finite numbers of a frame."""
-        shape = (len(self.numbers[index]), 3)
+        shape = (self.numbers[index].size, 3)
         if values.shape != shape or not np.isfinite(values).all():
             raise DataError(
                 f"{self.path}, frame {index}: expected finite positions and forces of shape {shape} for its atoms, "
@@ -187,11 +189,17 @@ class _Geometries:
         return values.astype(np.float64)
 
     def structure(self, index: int, charge: int, multiplicity: int) -> Structure:
+        where, numbers = f"{self.path}, frame {index}", self.numbers[index].astype(np.int64)
+        positions = self.atoms_of(index, self.positions[index]) / BOHR_TO_ANGSTROM
         try:
-            positions = self.atoms_of(index, self.positions[index]) / BOHR_TO_ANGSTROM
-            return Structure(self.numbers[index].astype(np.int64), positions, charge, multiplicity)
+            for number in np.unique(numbers):
+                symbol(int(number))
         except InputError as error:
-            raise InputError(f"{self.path}, frame {index}: {error}") from error
+            raise DataError(f"{where}: {error}") from error
+        try:
+            return Structure(numbers, positions, charge, multiplicity)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
 
 
 class _Densities:
@@ -207,12 +215,13 @@ class _Densities:
                 f"{path} has {len(self.pairs)} frames, the geometries are {n_frames}; the two files do not belong "
                 "together."
             )
-        names = {self.frame(index).basis_name for index in range(n_frames)} - {None}
+        self.frames = [self._frame(index) for index in range(n_frames)]
+        names = {frame.basis_name for frame in self.frames} - {None}
         if len(names) > 1:
             raise DataError(f"{path} has orbitals in several bases: {', '.join(sorted(map(str, names)))}.")
         self.basis_name = names.pop() if names else None
 
-    def frame(self, index: int) -> _DensityFrame:
+    def _frame(self, index: int) -> _DensityFrame:
         molecule, results = self.pairs[index]
         where = f"{self.path}, frame {index}"
         if not isinstance(molecule, dict) or not isinstance(results, dict):
@@ -251,7 +260,12 @@ class _DensityFrame:
                     position = np.array(place, dtype=np.float64)
                 case _:
                     raise DataError(f"{self.where}: an atom is {describe(row)}; expected (element, position).")
-            numbers.append(atomic_number(name))
+            try:
+                numbers.append(atomic_number(name))
+            except InputError as error:
+                raise DataError(f"{self.where}: {error}") from error
+            if not np.isfinite(position).all():
+                raise DataError(f"{self.where}: the position of an atom {name} is not finite ({position}).")
             positions.append(position)
         scale = 1.0 if unit.lower().startswith("b") else 1.0 / BOHR_TO_ANGSTROM
         return np.array(numbers, dtype=np.int64), np.array(positions).reshape(-1, 3) * scale

@@ -13,11 +13,11 @@ from densnet_core.stores.labels import check_quantity
 
 def quantities_record(quantities: Mapping[str, Quantity]) -> dict[str, Any]:
     """Quantities as plain JSON, without the code that computes them."""
-    return {name: _plain(asdict(quantity)) for name, quantity in sorted(quantities.items())}
-
-
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in ("name", "reference", "output", "densities")}
+    left_out = ("name", "reference", "output", "densities")
+    return {
+        name: {key: value for key, value in asdict(quantity).items() if key not in left_out}
+        for name, quantity in sorted(quantities.items())
+    }
 
 
 def quantities_from(record: Any) -> dict[str, Quantity]:
@@ -43,8 +43,8 @@ def common_quantities(where: str, known: Mapping[str, Quantity], others: Mapping
     """
     merged = dict(known)
     for name, quantity in others.items():
-        check_quantity(quantity)
         plain = replace(quantity, name=name, reference=None, output=None, densities=("density",))
+        check_quantity(plain)
         there = merged.setdefault(name, plain)
         for what in ("unit", "per", "rank", "extensive", "depends_on_origin"):
             one, two = getattr(there, what), getattr(plain, what)

@@ -35,13 +35,12 @@ def repair(path: str | Path) -> RepairReport:
     try:
         remove_stale(root)
         lost = _restore_metadata(root, report)
+        with open_store(root, lock) as store:
+            found = inspect_store(store)
+            if found.problems or lost:
+                rewrite(store, found, report)
     finally:
         lock.release()
-    store = open_store(root, to_rewrite=True)
-    with store:
-        found = inspect_store(store)
-        if found.problems or lost:
-            rewrite(store, found, report)
     with open_store(root) as repaired:
         report.kept = len(repaired)
     return report

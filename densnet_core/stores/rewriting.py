@@ -55,10 +55,21 @@ class RepairReport:
 
 
 def recovered(path: str | Path) -> Path:
-    """The folder of a store, put back to its place if a killed rewriting left it beside; ``DataError`` for no store."""
+    """The folder of a store, put back to its place if a killed rewriting left it beside.
+
+    Raises
+    ------
+    DataError
+        If there is no store, or the rewriting is not killed but between its two steps.
+    """
     root = Path(path)
-    if not root.exists() and previous_of(root).is_dir():
-        previous_of(root).rename(root)  # where the exchange takes two steps
+    previous = previous_of(root)
+    if not root.exists() and previous.is_dir():  # where the exchange takes two steps
+        lock = WriterLock(previous).acquire()
+        try:
+            previous.rename(root)
+        finally:
+            lock.release()
     if not ((root / RECORD).exists() or (root / TWIN).exists()):
         raise DataError(f"There is no store at {root}.")
     return root

@@ -218,7 +218,7 @@ class Table:
 
     def is_sound(self, frame: Frame) -> bool:
         """Whether a frame of ``block`` is what was once appended."""
-        return np.array_equal(self.checksum(frame), frame[CHECKSUM])
+        return np.array_equal(checksum(self._data, frame), frame[CHECKSUM])
 
     def chunks(self, column: str) -> Chunks:
         """The chunk files of a column."""
@@ -280,17 +280,13 @@ class Table:
             self._sweep(self.attributes)
         self._commit(self.committed, {"tidy": True})
 
-    def checksum(self, values: Frame) -> AnyArray:
-        """(16,) uint8 digest of a frame's rows in all columns."""
-        return checksum(self._data, values)
-
     def _blocks(self, frames: Sequence[Frame]) -> tuple[dict[str, AnyArray], dict[str, int]]:
         lengths = dict(self.committed)
         lengths[FRAME] += len(frames)
         nothing = {name: no_rows(column) for name, column in self._data.items() if column.optional}
         frames = [{**nothing, **frame} for frame in frames]
         blocks = {name: stacked(column, [frame[name] for frame in frames]) for name, column in self._data.items()}
-        blocks[CHECKSUM] = stacked(self.columns[CHECKSUM], [self.checksum(frame) for frame in frames])
+        blocks[CHECKSUM] = stacked(self.columns[CHECKSUM], [checksum(self._data, frame) for frame in frames])
         for axis in self.ragged_axes:
             names = [name for name, column in self._data.items() if column.axis == axis]
             counts = np.array([[len(frame[name]) for name in names] for frame in frames]).reshape(-1, len(names))

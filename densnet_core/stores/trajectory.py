@@ -134,8 +134,7 @@ class TrajectoryStore(StoreFolder):
         self._writer()
         self._check(frames)
         self.frame_table.make_untidy()
-        state = MDState(int(frames.end.step), frames.end.positions, frames.end.velocities)
-        restart = write_restart(self.zarr, self.frame_table.attributes.get("restart"), state)
+        restart = write_restart(self.zarr, self.frame_table.attributes.get("restart"), frames.end)
         rows = [
             {
                 "steps": np.asarray(step, np.int64),

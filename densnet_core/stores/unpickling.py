@@ -12,7 +12,6 @@ Format: ``pickletools`` in Python's library; NumPy Enhancement Proposal 1 for NP
 
 from __future__ import annotations
 
-import itertools
 import mmap
 import pickletools
 import re
@@ -246,7 +245,9 @@ class _Machine:
         target = self.top()
         if type(target) is not dict:
             raise self.wrong(f"entries for {describe(target)}, which is not a dictionary")
-        for key, value in itertools.zip_longest(values[::2], values[1::2]):
+        if len(values) % 2:
+            raise self.wrong(f"the key {describe(values[-1])} of a dictionary without its value")
+        for key, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(key, (str, int)):
                 raise self.wrong(f"{describe(key)} as the key of a dictionary")
             target[key] = value

@@ -33,16 +33,16 @@ def upgrade(path: str | Path) -> tuple[int, int]:
     lock = WriterLock(root).acquire()
     try:
         remove_stale(root)
+        with open_store(root, lock) as store:
+            before = int(store.attributes["format_version"])
+            if not store.is_current:
+                found = inspect_store(store)
+                if problems := [*(f"{f}: {what}" for f, what in metadata_problems(root).items()), *found.problems]:
+                    raise DataError(
+                        f"{root} is damaged ({problems[0]}); 'densnet data verify --repair {root}' keeps all that is "
+                        "sound and upgrades it in the same step."
+                    )
+                rewrite(store, found, RepairReport())
+            return before, store.format_versions[-1]
     finally:
         lock.release()
-    with open_store(root, to_rewrite=True) as store:
-        before = int(store.attributes["format_version"])
-        if not store.is_current:
-            found = inspect_store(store)
-            if problems := [*(f"{file}: {what}" for file, what in metadata_problems(root).items()), *found.problems]:
-                raise DataError(
-                    f"{root} is damaged ({problems[0]}); 'densnet data verify --repair {root}' keeps all that is sound "
-                    "and upgrades it in the same step."
-                )
-            rewrite(store, found, RepairReport())
-        return before, store.format_versions[-1]

@@ -12,6 +12,7 @@ import numpy as np
 
 from densnet_core.errors import DenSNetError
 from densnet_core.stores.arrays import FRAME
+from densnet_core.stores.commit import WriterLock
 from densnet_core.stores.derived import DERIVED, derived_chunks
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.folder import groups_in
@@ -61,12 +62,18 @@ class Inspection:
         self.problems.append(f"{path}: {what}")
 
 
-def open_store(path: str | Path, to_rewrite: bool = False) -> ReferenceStore | TrajectoryStore:
-    """Open a store of either kind, for reading or to put another one in its place; ``DataError`` if it is none."""
-    kind = read_group(Path(path)).get("densnet_store")
-    if kind == TrajectoryStore.kind:
-        return TrajectoryStore.open(path, to_rewrite, to_rewrite=to_rewrite)
-    return ReferenceStore.open(path, to_rewrite, to_rewrite=to_rewrite)
+def open_store(path: str | Path, lock: WriterLock | None = None) -> ReferenceStore | TrajectoryStore:
+    """Open a store of either kind; ``DataError`` if it is none.
+
+    Parameters
+    ----------
+    path : path
+    lock : WriterLock or None
+        The store's lock, to put another one in its place (``StoreFolder.open_to_rewrite``); None: for reading.
+    """
+    is_trajectory = read_group(Path(path)).get("densnet_store") == TrajectoryStore.kind
+    kind = TrajectoryStore if is_trajectory else ReferenceStore
+    return kind.open(path) if lock is None else kind.open_to_rewrite(Path(path), lock)
 
 
 def verify(path: str | Path) -> list[str]:

@@ -253,7 +253,8 @@ def fit_into(
 
     def keep(index: int, made: DensityFit) -> None:
         check_dipole(store, first + index, made.missed)
-        conditioning.add(made)
+        if note is not None:
+            conditioning.add(made)
         writer.add(index, made.coefficients)
 
     def moments(index: int) -> tuple[Array | None, Array | None]:

@@ -103,6 +103,24 @@ def test_two_grids_give_the_result_of_the_fine_one(
     np.testing.assert_allclose(found.mo_energy, expected.mo_energy, atol=1e-5)
 
 
+@pytest.mark.parametrize(("grid_level", "grids"), [(1, 2), (2, 2), (3, 3)])
+def test_a_grid_between_the_two_is_one_that_is_finer_than_the_coarse(
+    grid_level: int, grids: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Any] = []
+    integrate = Integrator._integrate
+
+    def noted(self: Integrator, molecule: Any, grids: Any, *rest: Any) -> Any:
+        used.append(grids)
+        return integrate(self, molecule, grids, *rest)
+
+    monkeypatch.setattr(Integrator, "_integrate", noted)
+    found, expected = ours(BENT, "PBE", grid_level=grid_level), plain(BENT, "PBE", grid_level)
+    assert len({id(each) for each in used}) == grids
+    assert found.e_tot == pytest.approx(expected.e_tot, abs=1e-9)
+    assert nmae_percent(expected, *(total(solver.make_rdm1()) for solver in (found, expected))) < 1e-4
+
+
 def test_without_the_coarse_grid_the_result_is_the_same() -> None:
     level = LevelOfTheory("PBE", "def2-SVP")
     one, other = (PySCFBackend(level, PySCFOptions(coarse_grid=flag)).compute(BENT) for flag in (True, False))

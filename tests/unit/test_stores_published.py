@@ -153,6 +153,50 @@ def test_densities_that_do_not_belong_to_the_geometries_are_refused(
         read_published(GEOMETRY, densities(tmp_path / "d.npy", change))
 
 
+@pytest.mark.parametrize("number", [0, 87, -1])
+def test_numbers_that_are_no_elements_are_the_fault_of_the_file(tmp_path: Path, number: int) -> None:
+    def change(contents: dict[str, Any]) -> None:
+        numbers = contents["atom_numbers"].copy()
+        numbers[3, 1] = number
+        contents.update(atom_numbers=numbers)
+
+    path = geometries(tmp_path / "g.npy", change)
+    for read in (read_published, read_geometries):
+        with pytest.raises(DataError, match=rf"g\.npy, frame 3: Atomic number {number} is not between"):
+            read(path)
+
+
+@pytest.mark.parametrize("key", ["positions", "forces", "energy"])
+def test_values_that_are_not_finite_are_named_with_file_and_frame(tmp_path: Path, key: str) -> None:
+    def change(contents: dict[str, Any]) -> None:
+        values = contents[key].copy()
+        values[2, 0] = np.nan
+        contents.update({key: values})
+
+    with pytest.raises(DataError, match=r"g\.npy, frame 2: .*finite"):
+        read_published(geometries(tmp_path / "g.npy", change))
+
+
+def with_atom(name: str, position: Any) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
+    """Another first atom in a frame of the densities."""
+    return lambda molecule, results: molecule.update(atom=[(name, position), *molecule["atom"][1:]])
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "message"),
+    [
+        ("Xx", np.zeros(3), "There is no element 'Xx'"),
+        ("O", np.array([0.0, np.nan, 0.0]), "the position of an atom O is not finite"),
+        ("O", [0.0, float("inf"), 0], "the position of an atom O is not finite"),
+    ],
+)
+def test_atoms_of_densities_that_are_none_are_named_with_file_and_frame(
+    tmp_path: Path, name: str, position: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=rf"d\.npy, frame 0: {message}"):
+        read_published(GEOMETRY, densities(tmp_path / "d.npy", with_atom(name, position)))
+
+
 def test_files_in_each_others_place_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="pairs are densities: give the file of the geometries first"):
         read_published(DENSITY)

@@ -124,6 +124,7 @@ def test_frames_committed_before_a_column_keep_their_checksums(tmp_path):
         ({"forces": np.zeros((2, 3))}, {"forces": replace(FIELD, name="forces")}, "A label cannot be called 'forces'"),
         ({"x": np.zeros(3)}, {"x": Quantity("x", "1", "function", 0, True, False)}, "is per function and of rank 0"),
         ({"a_offsets": np.zeros(())}, {"a_offsets": replace(GAP, name="a_offsets")}, "cannot be called 'a_offsets'"),
+        ({"b_offsets": np.zeros(())}, {"b_offsets": GAP}, "cannot be called 'b_offsets'"),  # the name that counts
         ({"gap": np.array(1.0)}, {"gap": replace(GAP, unit="eV")}, "'gap' of .* has unit 'hartree', here it is 'eV'"),
     ],
 )

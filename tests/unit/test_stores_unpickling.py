@@ -266,6 +266,16 @@ def test_no_cut_and_no_changed_byte_leads_to_another_error(tmp_path: Path) -> No
             read_object_array(path)
 
 
+def test_a_key_without_a_value_is_refused(tmp_path: Path) -> None:
+    """Python's unpickler does too ("odd number of items for SETITEMS"); None in its place would be made up."""
+    odd = b"\x80\x04}(" + text("positions") + b"K\x01" + text("energy") + b"u."
+    with pytest.raises(pickle.UnpicklingError, match="odd number"):
+        pickle.loads(odd)  # noqa: S301 - our own pickle, a dictionary
+    assert "found the key 'energy' of a dictionary without its value" in refused(npy(tmp_path / "a.npy", odd))
+    even = b"\x80\x04}(" + text("positions") + b"K\x01u."
+    assert "a dict of 1 follows" in refused(npy(tmp_path / "b.npy", even))
+
+
 def test_an_array_in_itself_is_an_unfilled_one(tmp_path: Path) -> None:
     array = np.empty(1, dtype=object)
     array[0] = array

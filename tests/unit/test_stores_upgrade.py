@@ -1,6 +1,8 @@
 """Stores of older formats: what DenSNet wrote at 7b202d4 (format 2) and e533e04 (format 1) opens, and is upgraded."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from typer.testing import CliRunner
 
 from densnet_core.cli.data import app
 from densnet_core.errors import DataError
+from densnet_core.stores.commit import PARTIAL_SUFFIX
+from densnet_core.stores.exchange import previous_of
 from densnet_core.stores.labels import labels_of
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.repair import repair
@@ -87,11 +91,77 @@ def test_an_upgrade_keeps_everything_bit_for_bit(old):
 
 
 def test_a_damaged_store_is_not_upgraded_but_repaired(old):
-    chunk = old / "frames" / "energy" / "c" / "0"
-    chunk.write_bytes(b"\x01" + chunk.read_bytes()[1:])
+    damage(old)
     with pytest.raises(DataError, match=r"is damaged .*verify --repair"):
         upgrade(old)
     before = len(ReferenceStore.open(old))
     assert repair(old).kept == before - 1
     assert verify(old) == []
     assert ReferenceStore.open(old).is_current
+
+
+def damage(path):
+    chunk = path / "frames" / "energy" / "c" / "0"
+    chunk.write_bytes(b"\x01" + chunk.read_bytes()[1:])
+
+
+@pytest.mark.parametrize("change", [upgrade, repair])
+def test_no_writer_comes_between_the_parts_of_an_upgrade_or_a_repair(old, change):
+    """Another process waits for the lock as soon as it is taken: what it then finds must be the new store."""
+    program = """if True:
+        import fcntl, os, sys
+        from pathlib import Path
+        from densnet_core.stores.commit import LOCK_NAME
+        from densnet_core.stores.records import read_group
+
+        root = Path(sys.argv[1])
+        lock = os.open(root / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+        print("waiting", flush=True)
+        while not os.fstat(lock).st_size:  # until its holder has written who that is
+            pass
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        print(read_group(root)["format_version"])
+    """
+    if change is repair:
+        damage(old)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for index in range(2000):  # what it left is removed first, which gives the other process time to see the lock
+        old.with_name(f".{old.name}.{dead.pid}.{index}{PARTIAL_SUFFIX}").touch()
+    other = subprocess.Popen([sys.executable, "-c", program, str(old)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "waiting\n"
+        change(old)
+        assert other.communicate(timeout=60)[0] == "3\n"
+    finally:
+        other.kill()
+        other.communicate()
+    assert [entry.name for entry in old.parent.iterdir()] == [old.name]
+
+
+def test_a_store_is_not_put_back_while_its_rewriting_is_alive(old):
+    """Where two names cannot be exchanged in one step, the old store waits under another name for a moment."""
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from densnet_core.stores.commit import WriterLock
+
+        lock = WriterLock(Path(sys.argv[1])).acquire()
+        print("held", flush=True)
+        sys.stdin.read()
+    """
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(old)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        old.rename(previous_of(old))
+        with pytest.raises(DataError, match=f"is being written by process {other.pid}"):
+            upgrade(old)
+        assert previous_of(old).is_dir()
+        assert not old.exists()
+    finally:
+        other.kill()
+        other.communicate()
+    assert upgrade(old)[1] == 3
+    assert verify(old) == []

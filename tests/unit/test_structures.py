@@ -116,6 +116,27 @@ def test_isotopes_of_files_made_by_hand(tmp_path):
         read_xyz(file)
 
 
+def test_atoms_are_symbols_or_atomic_numbers_in_both_readers(tmp_path):
+    """And what is neither is named, with its line or frame."""
+    file, header = tmp_path / "x.xyz", "Properties=species:S:1:pos:R:3:forces:R:3 energy=0"
+    file.write_text(f"3\n{header}\n8 0 0 0 0 0 0\nD 0 0 1 0 0 0\n01 0 1 0 0 0 0\n")
+    for structure in (read_xyz(file)[0], read_extxyz(file).records[0][0]):
+        assert structure.numbers.tolist() == [8, 1, 1]
+        assert structure.masses.tolist() == [15.999, D, 1.008]
+    for name, reason in (
+        ("0", "Atomic number 0 is not between 1 and 86"),
+        ("87", "Atomic number 87 is not between 1 and 86"),
+        ("9" * 5000, "There is no element '999"),
+        ("Xx", "There is no element 'Xx'"),
+        ("\u0668", "There is no element"),
+    ):
+        file.write_text(f"2\n{header}\nO 0 0 0 0 0 0\n{name} 0 0 1 0 0 0\n")
+        with pytest.raises(InputError, match=f"line 4: expected 'symbol x y z', found '.*{reason}"):
+            read_xyz(file)
+        with pytest.raises(InputError, match=f"frame 0: {reason}"):
+            read_extxyz(file)
+
+
 def test_masses_that_ase_writes_are_read_and_ours_are_read_by_ase(tmp_path):
     io = pytest.importorskip("ase.io")
     from ase import Atoms

@@ -70,9 +70,9 @@ def converge(solver: Any, density_matrix: Array | None) -> bool:
     energy_tolerance = max(solver.conv_tol, ROUNDING)
     tolerance = min(solver.conv_tol_grad, max(GRADIENT_PER_ENERGY * solver.conv_tol, SMALLEST_GRADIENT))
     coarse = _Coarse(solver, (energy_tolerance, MARGIN * tolerance))
-    for rung in (_on_level(solver, solver.grids.level - BETWEEN), *[solver] * MAX_CORRECTIONS):
-        if rung is None:
-            continue
+    between = solver.grids.level - BETWEEN
+    first = [_on_level(solver, between)] if between > COARSE_LEVEL else []  # the coarse grid itself corrects nothing
+    for rung in (*first, *[solver] * MAX_CORRECTIONS):
         if not coarse.solve(density_matrix):
             return False
         solution = coarse.solver
@@ -141,9 +141,7 @@ class _Coarse:
 
 
 def _on_level(solver: Any, level: int) -> Any:
-    """A copy of ``solver`` on another grid, sharing its integrals; None below the coarse level."""
-    if level < COARSE_LEVEL:
-        return None
+    """A copy of ``solver`` on another grid, sharing its integrals."""
     copy = solver.copy()
     copy.grids, copy.nlcgrids = (dft.gen_grid.Grids(solver.mol) for _ in range(2))
     copy.grids.level, copy.nlcgrids.level = level, min(level, solver.nlcgrids.level)
