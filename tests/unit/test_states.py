@@ -36,7 +36,7 @@ from densnet_core.training.terms import wanted_objectives
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example
 from test_training import SMALL, teacher_frames
-from training_parallel import CHOICE, PRIOR
+from training_parallel import CHOICE, PRIOR, short
 
 STATES = ((-1, 1), (0, 1), (0, 3), (1, 1))
 TRIPLET = replace(example.WATER, multiplicity=3)
@@ -233,8 +233,9 @@ def test_training_frames_in_states_that_the_specification_lacks_are_refused() ->
         DensityObjective(density, mixed, wanted_objectives("density", {}), 4, 0)
     with pytest.raises(InputError, match=message):
         EnergyObjective(energy, density, mixed, wanted_objectives("energy", {}), 4, 0)
+    plan = Plan([short(1)], [short(1)], batch_size=4, device="cpu")
     with pytest.raises(InputError, match=message):  # of the validation, they would be errors that are not numbers
-        train_model(neutral, mixed, density.specification, PRIOR, Plan(device="cpu"), (CHOICE, CHOICE))
+        train_model(neutral, mixed, density.specification, PRIOR, plan, (CHOICE, CHOICE))
 
 
 # --- backbones
