@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from densnet_core.datasets.references import ReferenceDensities
 from densnet_core.density.specification import DensitySpecification, State, states_of
+from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.pairs import portions
@@ -20,6 +22,8 @@ from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
 Label = Sequence[Array | None]
+SAME_ATOM: Final = 1e-6
+"""Hartree; two converged calculations of one atom differ by less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +76,19 @@ class Dataset:
 
     @classmethod
     def joined(cls, parts: Sequence[Dataset]) -> Dataset:
-        """All frames of several data sets, one after the other; what one of them lacks is None for its frames."""
+        """All frames of several data sets, one after the other; what one of them lacks is None for its frames.
+
+        Raises
+        ------
+        InputError
+            The energies of an isolated atom differ from one data set to another.
+        """
         names = dict.fromkeys(name for part in parts for name in part.labels)
         labels = {
             name: [value for part in parts for value in part.labels.get(name, [None] * len(part))] for name in names
         }
-        return cls([structure for part in parts for structure in part.structures], labels)
+        structures = [structure for part in parts for structure in part.structures]
+        return cls(structures, labels, _common_atoms([part.atomic_energies for part in parts]))
 
     def subset(self, indices: Iterable[int] | NDArray[np.int64]) -> Dataset:
         """The frames with these indices."""
@@ -119,6 +130,20 @@ class Dataset:
                 self.structures, self.labels.get(label, [None] * len(self)), specification
             )
         return self._references[key]
+
+
+def _common_atoms(tables: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Energies of isolated atoms from several tables, which may lack some; refused where they differ."""
+    found: dict[int, float] = {}
+    for table in tables:
+        for z, energy in table.items():
+            known = found.setdefault(z, energy)
+            if abs(known - energy) > SAME_ATOM:
+                raise InputError(
+                    f"The data sets have different energies of an isolated {symbol(z)} atom, {known:.6f} and "
+                    f"{energy:.6f} hartree; they cannot be of one level of theory. Give one table for all of them."
+                )
+    return found
 
 
 def batches(n_frames: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
-from densnet_core.models.inputs import check_specification
+from densnet_core.models.inputs import check_data
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.outputs import density_outputs, derived_quantities
 from densnet_core.training.batches import Batches, Graphs
@@ -53,7 +53,7 @@ class DensityObjective:
         manager: Manager | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        check_specification(model)
+        check_data(model, dataset)
         self.model, self.dataset, self.device = model, dataset, torch.device(device)
         self.batches = Batches(dataset, batch_size, seed)
         self.graphs = Graphs(dataset, model.cutoff, self.device)

@@ -13,7 +13,7 @@ from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
-from densnet_core.models.inputs import check_specification
+from densnet_core.models.inputs import check_data
 from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.outputs import Densities, common_cutoff, energy_outputs
 from densnet_core.training.batches import Batches, Graphs
@@ -56,7 +56,7 @@ class EnergyObjective:
         device: str | torch.device = "cpu",
         steps: int = 0,
     ) -> None:
-        check_specification(model)
+        check_data(model, dataset)
         check_pair(density, model)
         self.model, self.density, self.dataset = model, density, dataset
         self.device = torch.device(device)

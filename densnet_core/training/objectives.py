@@ -92,7 +92,7 @@ class SquaredError(Loss):
     Raises
     ------
     PluginError
-        The objective names more than one output or label, or the unit cannot be known.
+        The objective names more than one output or label, or a quantity of functions, or the unit cannot be known.
     """
 
     def __init__(
@@ -103,13 +103,15 @@ class SquaredError(Loss):
         dataset: Dataset,
     ) -> None:
         super().__init__(objective, quantities, specification, dataset)
-        if len(objective.labels) != 1 or len(objective.outputs) != 1 or objective.labels[0] not in quantities:
+        known = quantities.get(objective.labels[0]) if len(objective.labels) == len(objective.outputs) == 1 else None
+        if known is None or known.per == "function":
             raise PluginError(
                 f"The objective {objective.name!r} has labels {objective.labels} and outputs {objective.outputs}; the "
-                "squared error compares one announced quantity with one output. Give it a loss of its own."
+                "squared error compares one announced quantity of atoms or molecules with one output. Give it a loss "
+                "of its own."
             )
         self.label, self.output = objective.labels[0], objective.outputs[0]
-        self.quantity = quantities[self.label]
+        self.quantity = known
         self.unit = objective.unit if objective.unit is not None else self.spread(dataset)
 
     def spread(self, dataset: Dataset) -> float:

@@ -1,7 +1,8 @@
-"""A small training of both networks, alone or as one of several processes: FOLDER."""
+"""A small training of both networks, alone or as one of several processes: FOLDER [MODEL to start from]."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -38,4 +39,6 @@ def train(folder: Path | None, plan: Plan | None = None, data: Dataset | None = 
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]))
+    # Of a run, the first process alone reads the model to start from.
+    first = os.environ["RANK"] == "0"
+    train(Path(sys.argv[1]), start=DenSNet.load(sys.argv[2]) if len(sys.argv) > 2 and first else None)
