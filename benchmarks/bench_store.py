@@ -21,7 +21,7 @@ import numpy as np
 from measuring import head, structures, table
 
 from densnet_core.basis.library import EvenTempered, even_tempered
-from densnet_core.datasets.dataset import batches
+from densnet_core.datasets.drawing import batches
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.reference import ReferenceStore
