@@ -17,7 +17,6 @@ from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets.kept import Kept
 from densnet_core.datasets.projections import ScaledProjection
-from densnet_core.datasets.sequences import has_value
 from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.expansion import Expansion, functions_of, scaled_functions
 from densnet_core.density.fitting import fit_density
@@ -102,9 +101,10 @@ class ReferenceDensities:
         self._unscaled_fits: Kept[Tensor] = Kept(FIT_CACHE_BYTES, lambda fit: 8 * fit.numel())
         size, self.n_kept = 0, 0
         for index in range(len(structures)):
-            if not has_value(labels, index):
+            label = labels[index]
+            if label is None:
                 continue
-            found, expected = np.shape(labels[index])[-1], self._label_functions(index).n_functions
+            found, expected = np.shape(label)[-1], self._label_functions(index).n_functions
             if found != expected:
                 raise InputError(
                     f"Frame {index} has {found} fitted coefficients, but the basis {self._label_basis.name!r} has "
