@@ -5,9 +5,9 @@
 Makes a store of ethanol frames in FOLDER (frame by frame, so a second call goes on where the first was killed): the
 geometries of shared/data/ethanol, or the one of tests/data, displaced at random, with the density coefficients in
 densnet-m, energies and forces of the frames that they come from. Then both stages of ``train_model`` with the standard
-networks, alone and as two gloo processes of torchrun. Rates are those from the twentieth step on, without validation, of
-wall time and of processor time, the thread that makes batches included; start-up is what comes before the first step of
-a stage: statistics, units and the first batch.
+networks, alone and as two gloo processes of torchrun. Rates are those from the twentieth step on, without validation;
+of processor time with the thread that makes batches included. Start-up is what comes before the first step of a stage:
+statistics, units and the first batch.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def main() -> None:
         told = measured(path, chosen, processes)
         memory = ", ".join(f"{one['memory']:.0f}" for one in told)
         for name in ("density", "energy"):
-            of_processor = 1.0 / sum(1.0 / (one[f"{name} of processor"] * processes) for one in told) * processes
+            of_processor = 1.0 / sum(1.0 / one[f"{name} of processor"] for one in told)
             values = [told[0][name], of_processor, told[0][f"{name} start-up"], memory]
             rows.append([f"{name}, {processes} process{'es' * (processes > 1)}", *values])
     table(["stage", "frames/s", "per processor s", "start-up s", "peak MiB of each"], rows)
