@@ -6,8 +6,9 @@ Makes a store of ethanol frames in FOLDER (frame by frame, so a second call goes
 geometries of shared/data/ethanol, or the one of tests/data, displaced at random, with the density coefficients in
 densnet-m, energies and forces of the frames that they come from. Then both stages of ``train_model`` with the standard
 networks, alone and as two gloo processes of torchrun. Rates are those from the twentieth step on, without validation;
-of processor time with the thread that makes batches included. Start-up is what comes before the first step of a stage:
-statistics, units and the first batch.
+of processor time with the thread that makes batches included. All metric matrices that are kept are made first, so that
+memory is that of a training of any length. Start-up is what comes before the first step of a stage: statistics, units
+and the first batch.
 """
 
 from __future__ import annotations
@@ -123,6 +124,10 @@ def train(path: Path, n_frames: int, steps: int, batch: int, folder: Path) -> No
     stage = [Stage(LoopOptions(steps, 1e-3, checkpoint_every=10 * steps, validate_every=10 * steps))]
     plan, clock = Plan(stage, stage, batch_size=batch, device="cpu"), Clock()
     training, validation = data.subset(range(VALIDATION, n_frames)), data.subset(range(VALIDATION))
+    known = training.references(specification)
+    for index in range(known.n_kept):  # as they are after an epoch
+        known.metric_matrix(index)
+    clock.started = clock.now()
     with process_group():
         train_model(training, validation, specification, prior, plan, listener=clock)
         told = {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}

@@ -72,7 +72,7 @@ class StoredFrames:
         if self._store is None:
             store = ReferenceStore.open(self.path)
             for table in (store.frame_table, *(store.fit(name).table for name in self.fits.values())):
-                table.streaming = True
+                table.streams = {name: table.chunks(name) for name in table.columns if not name.endswith("_offsets")}
             self._store = store
         return self._store
 

@@ -86,7 +86,7 @@ class Table:
         self._lock = lock
         self._sweep = sweep
         self._fixed = tuple(columns)
-        self.streaming = False  # True: rows are read straight from their files and none are kept, for random access
+        self.streams: dict[str, Chunks] = {}  # columns that are read straight from their files, no row being kept
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._whole: dict[str, AnyArray] = {}
         self._chunks: OrderedDict[tuple[str, int], AnyArray] = OrderedDict()
@@ -146,8 +146,8 @@ class Table:
 
     def read(self, column: str, start: int, stop: int) -> AnyArray:
         """Rows ``start:stop`` of a column, not to be modified. Served from memory after the first use."""
-        if self.streaming and not column.endswith("_offsets"):
-            return self.chunks(column).read(start, stop)
+        if column in self.streams:
+            return self.streams[column].read(start, stop)
         if self.rows_of(column) * self.columns[column].row_bytes <= CACHED_COLUMN_BYTES:
             return self.whole(column)[start:stop]
         size = self.columns[column].chunk_rows
