@@ -196,6 +196,8 @@ class _Training:
 
     def energy(self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None) -> EnergyModel:
         plan = self.plan
+        for dataset in (self.train, self.validation):
+            dataset.release()  # metrics, which this stage does not need; linearised densities take their place
         torch.manual_seed(plan.seed + 1)
         model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
@@ -296,6 +298,8 @@ def _keys(
     for dataset in (train, validation):
         for structure in dataset.structures:
             digest.update(structure.content_hash() + repr(structure.fragments).encode())
+        if dataset.shares is not None:
+            digest.update(repr((dataset.shares.part.tolist(), dataset.shares.weights)).encode())
         for name, values in sorted(dataset.labels.items()):
             digest.update(name.encode())
             for value in values:

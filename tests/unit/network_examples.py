@@ -110,4 +110,4 @@ def uneven_statistics(layout: CoefficientLayout, seed: int) -> tuple[Tensor, Ten
     amplitudes = torch.tensor(random.normal(size=(layout.n_components, len(species), layout.width))) * spread
     amplitudes = amplitudes * layout.present[species][:, layout.l_of_component].transpose(0, 1)
     amplitudes[0] += 0.1 * layout.present[species][:, 0]
-    return amplitude_statistics(layout, species, amplitudes)
+    return amplitude_statistics(layout, [(species, amplitudes)])

@@ -38,7 +38,13 @@ def train(folder: Path | None, plan: Plan | None = None, data: Dataset | None = 
     return train_model(data, data.subset([0, 1, 2]), known, PRIOR, plan, (CHOICE, CHOICE), folder=folder, **more)
 
 
+def weighed() -> Dataset:
+    """The same in two parts that are drawn equally often."""
+    every = frames()
+    return Dataset.joined([every.subset([0, 1, 2]), every.subset(range(3, len(every)))], [1.0, 1.0])
+
+
 if __name__ == "__main__":
     # Of a run, the first process alone reads the model to start from.
     first = os.environ["RANK"] == "0"
-    train(Path(sys.argv[1]), start=DenSNet.load(sys.argv[2]) if len(sys.argv) > 2 and first else None)
+    train(Path(sys.argv[1]), data=weighed(), start=DenSNet.load(sys.argv[2]) if len(sys.argv) > 2 and first else None)
