@@ -14,5 +14,3 @@ class TestGauntBackbone(BackboneTests):
 
     def make_backbone(self, shape: BackboneShape) -> Backbone:
         return GauntBackbone(shape, SMALL)
-
-

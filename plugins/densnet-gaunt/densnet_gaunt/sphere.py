@@ -23,7 +23,7 @@ DEGREES = (*range(3, 32, 2), *range(35, 132, 6))
 
 
 def harmonics(directions: Tensor, l_max: int) -> Tensor:
-    """(..., (l_max + 1)^2) sqrt(4 pi) Y_lm of unit vectors (..., 3), magnetic order: the squares over m add to 2l + 1."""
+    """(..., (l_max + 1)^2) sqrt(4 pi) Y_lm of unit vectors (..., 3), magnetic order; squares add to 2l + 1."""
     shells = solid_harmonics(directions, l_max)
     if l_max > 0:  # the only degree whose orders differ
         shells[1] = shells[1].index_select(-1, torch.as_tensor(to_magnetic_order(1), device=directions.device))
