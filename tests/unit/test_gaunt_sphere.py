@@ -42,19 +42,34 @@ def coupled(one: Array, other: Array, l_out: int) -> Array:
     return result
 
 
-@pytest.mark.parametrize(("l_in", "l_out"), [(0, 0), (1, 2), (2, 4), (3, 6), (4, 0)])
+@pytest.mark.parametrize(("l_in", "l_out"), [(0, 0), (1, 3), (2, 4), (3, 6), (4, 0)])
 def test_products_are_the_integrals_of_harmonics(l_in: int, l_out: int) -> None:
+    """To a factor that belongs to l and the number of factors."""
     random = np.random.default_rng(0)
     first, second, third = random.normal(size=(3, (l_in + 1) ** 2))
     product = SphereProduct(l_in, l_out)
     found = product(*(torch.tensor(one)[:, None, None] for one in (first, second, third)))[:, 0].numpy()
-    # features f are functions sum f Y sqrt(4 pi / n), and products are expanded in Y / sqrt(4 pi), times sqrt(n)
-    unit = np.sqrt(4 * np.pi / len(first))
-    two = coupled(unit * first, unit * second, 2 * l_in)
-    three = coupled(two, unit * third, l_out)
-    back = np.sqrt(len(first) / (4 * np.pi))
-    np.testing.assert_allclose(found[:, 0], back * np.pad(two, (0, (l_out + 1) ** 2))[: (l_out + 1) ** 2], atol=1e-12)
-    np.testing.assert_allclose(found[:, 1], back * three, atol=1e-12)
+    two = coupled(first, second, 2 * l_in)
+    expected = np.stack([np.pad(two, (0, (l_out + 1) ** 2))[: (l_out + 1) ** 2], coupled(two, third, l_out)], axis=1)
+    for l_ in range(l_out + 1):
+        for k in range(2):
+            own, other = found[l_**2 : (l_ + 1) ** 2, k], expected[l_**2 : (l_ + 1) ** 2, k]
+            if k == 0 and l_ > 2 * l_in:
+                assert not own.any()
+                assert not other.any()
+                continue
+            np.testing.assert_allclose(own * np.abs(other).max(), other * np.abs(own).max(), atol=1e-12)
+            assert own @ other > 0
+
+
+def test_products_have_unit_variance() -> None:
+    product = SphereProduct(2, 5)
+    factors = torch.randn(3, 9, 4000, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    squares = product(*factors).square().mean(1)
+    two, three = squares[:, :5].mean(1), squares[:, 5:].mean(1)
+    np.testing.assert_allclose(two[:25], 1.0, atol=0.1)  # the error of 20 000 samples, of heavy tails
+    assert not two[25:].any()  # two functions of l = 2 have no part of l = 5
+    np.testing.assert_allclose(three, 1.0, atol=0.15)
 
 
 def test_the_rules_that_are_named_exist() -> None:

@@ -89,7 +89,7 @@ class GauntBackbone(Backbone):
             "pair": (elements, elements, range(self.options.radial_width)),
         }
         for index in range(len(self.layers)):
-            axes[f"layers.{index}.element"] = (elements, range(3 * self.options.product_channels))
+            axes[f"layers.{index}.element"] = (elements, range(sum(self.layers[index].widths)))
         return axes
 
     def _surroundings(self, graph: Graph, species: Tensor) -> Surroundings:

@@ -12,7 +12,6 @@ class GauntOptions(Options):
         default=32, ge=1, le=1024, description="Copies of each irreducible representation in the features."
     )
     product_channels: int = Field(default=32, ge=1, le=1024, description="Channels of the products.")
-    l_product: int = Field(default=3, ge=0, le=6, description="Highest degree l of what is multiplied.")
     layers: int = Field(default=2, ge=1, le=16, description="Number of rounds of messages and products.")
     l_max: int = Field(default=2, ge=0, le=6, description="Highest degree l of the features between the layers.")
     l_max_edge: int = Field(default=3, ge=0, le=6, description="Highest degree l of the sums over neighbours.")

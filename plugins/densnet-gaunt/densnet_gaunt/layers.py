@@ -115,13 +115,12 @@ class Layer(nn.Module):
         channels, l_edge, thin = options.channels, options.l_max_edge, options.product_channels
         self.hands_on = l_in >= 0
         self.n_out, self.n_edge, self.n_in = (l_out + 1) ** 2, (l_edge + 1) ** 2, (max(l_in, 0) + 1) ** 2
-        self.l_product = l_product = min(options.l_product, l_edge)
+        self.widths = (channels, thin, thin, thin)
         self.neighbours = NeighbourSum(l_in, l_edge, channels, options.radial_width)
         self.before = ComponentLinear(max(l_in, 0), channels, (3 if self.hands_on else 2) * channels)
-        self.linear = ComponentLinear(l_edge, channels, channels)
-        self.factors = ComponentLinear(l_product, channels, 3 * thin)
-        self.element = nn.Parameter(1.0 + 0.3 * torch.randn(n_elements, 3 * thin))
-        self.product = SphereProduct(l_product, l_out)
+        self.mixing = ComponentLinear(l_edge, channels, sum(self.widths))
+        self.element = nn.Parameter(1.0 + 0.3 * torch.randn(n_elements, sum(self.widths)))
+        self.product = SphereProduct(l_edge, l_out)
         self.after = ComponentLinear(l_out, 2 * thin, channels)
         self.gates = nn.Linear(channels, (l_out + 1) * channels)
         self.l_of_component: Tensor
@@ -133,10 +132,10 @@ class Layer(nn.Module):
         own = own if handed is None else own + handed * scale
         summed = directed * scale + widened(own, self.n_edge)
         summed = summed * torch.rsqrt(1.0 + summed.square().mean((0, 2), keepdim=True))
-        linear = self.linear(summed)
-        factors = self.factors(summed[: (self.l_product + 1) ** 2]) * self.element.index_select(0, species)
+        mixed = self.mixing(summed) * self.element.index_select(0, species)
+        linear, *factors = torch.split(mixed, self.widths, dim=2)
         n_linear = max(min(self.n_out, self.n_edge), min(self.n_out, self.n_in))
         plain = widened(linear, n_linear) + widened(kept, n_linear)
-        result = self.after(self.product(*torch.chunk(factors, 3, dim=2))) + widened(plain, self.n_out)
+        result = self.after(self.product(*factors)) + widened(plain, self.n_out)
         gates = torch.sigmoid(self.gates(result[0])).reshape(result.shape[1], -1, result.shape[2])
         return result * gates.transpose(0, 1).index_select(0, self.l_of_component)

@@ -41,21 +41,27 @@ def _rule(degree: int, l_max: int) -> tuple[Tensor, Tensor]:
 class SphereProduct(nn.Module):
     """Products of two and of three sets of features of l <= l_in, up to l_out.
 
-    Inputs of unit variance give outputs of about unit variance.
+    Every component of the output has unit variance for independent inputs whose components have unit variance.
 
     Parameters
     ----------
     l_in, l_out : int
+        l_out of at most 3 l_in; beyond 2 l_in products of two are zero.
     """
 
     def __init__(self, l_in: int, l_out: int) -> None:
         super().__init__()
         n_in, n_out = (l_in + 1) ** 2, (l_out + 1) ** 2
         values, weights = _rule(3 * l_in + l_out, max(l_in, l_out))
+        to_points = values[:, :n_in] * n_in**-0.5
+        expansion = (values[:, :n_out] * weights[:, None]).T
+        covariance = to_points @ to_points.T  # of the values at two points
         self.to_points: Tensor
-        self.from_points: Tensor
-        self.register_buffer("to_points", values[:, :n_in] * n_in**-0.5, persistent=False)
-        self.register_buffer("from_points", sqrt(n_in) * (values[:, :n_out] * weights[:, None]).T, persistent=False)
+        self.from_two: Tensor
+        self.from_three: Tensor
+        self.register_buffer("to_points", to_points, persistent=False)
+        self.register_buffer("from_two", _normalised(expansion, covariance**2), persistent=False)
+        self.register_buffer("from_three", _normalised(expansion, covariance**3), persistent=False)
 
     def forward(self, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
         """((l_out + 1)^2, n_atoms, 2 * channels): the products of the first two, and of all three.
@@ -64,11 +70,15 @@ class SphereProduct(nn.Module):
         ----------
         first, second, third : ((l_in + 1)^2, n_atoms, channels)
         """
-        shape, to_points, from_points = first.shape[1:], *self._tables(first.dtype)
-        values = [to_points @ one.flatten(1) for one in (first, second, third)]
-        two = values[0] * values[1]
-        products = [(from_points @ one).reshape(-1, *shape) for one in (two, two * values[2])]
-        return torch.cat(products, dim=2)
+        dtype, shape, to_points = first.dtype, first.shape[1:], self.to_points.to(first.dtype)
+        one, other, another = (to_points @ factor.flatten(1) for factor in (first, second, third))
+        two = one * other
+        products = (self.from_two.to(dtype) @ two, self.from_three.to(dtype) @ (two * another))
+        return torch.cat([product.reshape(-1, *shape) for product in products], dim=2)
 
-    def _tables(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        return self.to_points.to(dtype), self.from_points.to(dtype)
+
+def _normalised(expansion: Tensor, covariance: Tensor) -> Tensor:
+    """Rows of an expansion, so that components have unit variance where values have a covariance; zero rows stay."""
+    variance = torch.einsum("cp,pq,cq->c", expansion, covariance, expansion)
+    reached = variance > 1e-12
+    return torch.where(reached, variance, 1.0).rsqrt()[:, None] * expansion * reached[:, None]
