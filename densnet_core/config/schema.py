@@ -116,7 +116,7 @@ class ReferenceSection(Options):
         return LevelOfTheory(self.method, self.basis, self.dispersion)
 
 
-DEFAULT_BACKBONE: Final = "e3nn"
+DEFAULT_BACKBONE: Final = "gaunt"
 
 
 class _ModelSection(Options):
