@@ -2,8 +2,8 @@
 
     python benchmarks/bench_training.py [--before FOLDER] [--frames N] [--batch N]
 
-``--before`` is a checkout of an earlier commit, with its only backbone, e3nn. All sides take turns in one run, so a load
-that comes and goes falls on all alike. Frames per second from the median step, of wall time and of processor time;
+``--before`` is a checkout of an earlier commit, with its only backbone, e3nn. All sides take turns in one run, so a
+load that comes and goes falls on all alike. Frames per second from the median step, of wall time and of processor time;
 the start-up of the energy stage, where densities are linearised, is the first row's "start-up".
 """
 

@@ -30,8 +30,8 @@ from densnet_core.workflow.labels import open_store
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stores import backend_factory, import_file
 
-LEVEL = "PBE/aug-cc-pVDZ"
-STEPS = {"density": 3000, "energy": 5000}
+LEVEL, BACKBONE = "PBE/aug-cc-pVDZ", "gaunt"
+STEPS = {"density": 2000, "energy": 4000}
 """Of one store, batches of five frames."""
 
 
@@ -87,6 +87,7 @@ def train(
         "[data]",
         f"stores = [{', '.join(names)}]",
         *([f"weights = {{ {weights} }}"] if balanced else []),
+        *(line for model in ("density", "energy") for line in (f"[{model}]", f'backbone = "{BACKBONE}"')),
         "[basis]",
         'name = "densnet-m"',
         "[training]",

@@ -116,7 +116,7 @@ class ReferenceSection(Options):
         return LevelOfTheory(self.method, self.basis, self.dispersion)
 
 
-DEFAULT_BACKBONE: Final = "gaunt"
+DEFAULT_BACKBONE: Final = "e3nn"
 
 
 class _ModelSection(Options):

@@ -73,5 +73,5 @@ class NetworkChoice:
         return cls(model, backbone, *tables)
 
 
-STANDARD: Final = NetworkChoice("equivariant", "gaunt")
+STANDARD: Final = NetworkChoice("equivariant", "e3nn")
 """The network that is made where none is named, for densities and for energies."""
