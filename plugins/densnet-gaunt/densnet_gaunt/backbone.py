@@ -42,6 +42,7 @@ class GauntBackbone(Backbone):
             l_out = shape.l_out if index == options.layers - 1 else options.l_max
             layers.append(Layer(l_in, l_out, options, self.n_elements))
             l_in = l_out
+        self.widths = layers[0].widths
         self.layers = nn.ModuleList(layers)
         self.exit = ComponentLinear(shape.l_out, self.channels, self.channels)
         self.frequencies: Tensor
@@ -89,7 +90,7 @@ class GauntBackbone(Backbone):
             "pair": (elements, elements, range(self.options.radial_width)),
         }
         for index in range(len(self.layers)):
-            axes[f"layers.{index}.element"] = (elements, range(sum(self.layers[index].widths)))
+            axes[f"layers.{index}.element"] = (elements, range(sum(self.widths)))
         return axes
 
     def _surroundings(self, graph: Graph, species: Tensor) -> Surroundings:

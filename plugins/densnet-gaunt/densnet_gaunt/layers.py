@@ -72,7 +72,7 @@ class NeighbourSum(nn.Module):
 
     def __init__(self, l_in: int, l_edge: int, channels: int, radial_width: int) -> None:
         super().__init__()
-        self.n_in, self.n_radial = (l_in + 1) ** 2, (l_edge + 1, l_in + 1)
+        self.n_in, self.n_radial = (l_in + 1) ** 2, [l_edge + 1, l_in + 1]
         self.shells = [2 * l_ + 1 for l_ in range(l_edge + 1)]
         self.radial = nn.Parameter(torch.randn(radial_width, sum(self.n_radial) * channels) / sqrt(radial_width))
         self.l_of_component: Tensor
@@ -115,7 +115,7 @@ class Layer(nn.Module):
         channels, l_edge, thin = options.channels, options.l_max_edge, options.product_channels
         self.hands_on = l_in >= 0
         self.n_out, self.n_edge, self.n_in = (l_out + 1) ** 2, (l_edge + 1) ** 2, (max(l_in, 0) + 1) ** 2
-        self.widths = (channels, thin, thin, thin)
+        self.widths = [channels, thin, thin, thin]
         self.neighbours = NeighbourSum(l_in, l_edge, channels, options.radial_width)
         self.before = ComponentLinear(max(l_in, 0), channels, (3 if self.hands_on else 2) * channels)
         self.mixing = ComponentLinear(l_edge, channels, sum(self.widths))
@@ -138,4 +138,5 @@ class Layer(nn.Module):
         plain = widened(linear, n_linear) + widened(kept, n_linear)
         result = self.after(self.product(*factors)) + widened(plain, self.n_out)
         gates = torch.sigmoid(self.gates(result[0])).reshape(result.shape[1], -1, result.shape[2])
-        return result * gates.transpose(0, 1).index_select(0, self.l_of_component)
+        gated: Tensor = result * gates.transpose(0, 1).index_select(0, self.l_of_component)
+        return gated
