@@ -117,7 +117,7 @@ def import_file(
     dipole_unit: Annotated[str | None, typer.Option(help="The same for dipoles: e*angstrom, e*bohr or debye.")] = None,
 ) -> None:
     """Import labelled frames; frames that the store has already are skipped."""
-    from densnet_core.stores.file_units import Keys
+    from densnet_core.files.units import Keys
     from densnet_core.workflow.stores import import_file as import_into
 
     names = {"energy": energy_key, "forces": forces_key, "dipole": dipole_key}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from densnet_core.errors import InputError
@@ -67,6 +66,9 @@ class FileSampler(Sampler):
         with TrajectoryStore.open(self.path) as store:
             moved, positions = store.structure, store.positions()
         if (moved.charge, moved.multiplicity) != (structure.charge, structure.multiplicity):
-            # Its geometries serve another state, but how that is divided among fragments nobody said.
-            moved = replace(moved, charge=structure.charge, multiplicity=structure.multiplicity, fragments=())
+            raise InputError(
+                f"{self.path} moves {moved.formula} with charge {moved.charge} and multiplicity {moved.multiplicity}; "
+                f"asked for are {structure.charge} and {structure.multiplicity}. If its geometries are to serve for "
+                "another state, export them ('densnet data export') and remove both from the headers."
+            )
         return [moved.with_positions(frame) for frame in positions.reshape(-1, *moved.positions.shape)]

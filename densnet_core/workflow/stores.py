@@ -15,6 +15,7 @@ from densnet_core.basis.base import Metric
 from densnet_core.basis.library import basis_by_name, compact_name
 from densnet_core.density.method import FitMethod, Moment
 from densnet_core.errors import DataError, InputError
+from densnet_core.files.units import Keys
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.densnet import DenSNet
@@ -25,7 +26,6 @@ from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.exporting import sound_frames, write_npz, writing
 from densnet_core.stores.extxyz import read_extxyz, write_extxyz
-from densnet_core.stores.file_units import Keys
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import ImportedFrames, check_agrees, check_orthonormal, in_basis, read_npz
 from densnet_core.stores.labels import announced_quantities, labels_of
