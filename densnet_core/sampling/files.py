@@ -36,6 +36,10 @@ class FileSampler(Sampler):
         self.path = Path(options.path)
         self.stride = options.stride
 
+    def check(self, structure: Structure) -> None:
+        """``InputError`` or ``DataError`` where ``sample`` would raise it."""
+        self.sample(structure)
+
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """Frames of the file with charge and multiplicity of ``structure``; repeated frames are dropped.
 
