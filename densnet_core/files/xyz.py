@@ -121,7 +121,8 @@ def _frames(source: Path, file: TextIO) -> Iterator[XYZFrame]:
             count = 0
         if count < 1:
             raise DataError(f"{source}, line {number}: expected the number of atoms, found {line.strip()!r}.")
-        comment, rows = file.readline(), []
+        comment = file.readline()
+        rows: list[list[str]] = []
         for _ in range(count):
             row = file.readline()
             if not row.strip():

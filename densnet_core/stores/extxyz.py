@@ -208,7 +208,7 @@ class _Labels:
                 f"{self.frame.where}: {name} is in {unit!r}; it is read in {_as_word(quantity.unit)!r}. Convert it."
             )
         per_atom = (n_atoms,) if quantity.per == "atom" else ()
-        return self.frame.floats(name, name, (*per_atom, 3**quantity.rank)).reshape(*per_atom, *shape)
+        return self.frame.floats(name, name, (*per_atom, 3**quantity.rank)).reshape((*per_atom, *shape))
 
     def _factor(self, quantity: str) -> float:
         """Value of one atomic unit as the file has it."""
