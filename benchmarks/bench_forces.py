@@ -60,7 +60,7 @@ def rows_of(size: str, molecule: str, potential: BoundPotential, folder: Path) -
 
 def main() -> None:
     torch.set_num_threads(1)
-    head("densnet-e3nn", "e3nn", "torch")
+    head("densnet-gaunt", "densnet-e3nn", "e3nn", "torch")
     molecules = {"water": structures("water5")[0], "ethanol": structures("ethanol1")[0]}
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as folder:

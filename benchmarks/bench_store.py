@@ -21,11 +21,11 @@ import numpy as np
 from measuring import head, structures, table
 
 from densnet_core.basis.library import EvenTempered, even_tempered
-from densnet_core.datasets.dataset import batches
+from densnet_core.datasets.drawing import batches
+from densnet_core.datasets.stored import dataset_of
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.workflow.labels import labelled_frames
 
 FRAMES, BLOCK, BATCH = 10_000, 500, 32
 FIT = "benchmark"
@@ -60,18 +60,19 @@ def read(path: Path) -> dict[str, float]:
     fit = store.fit(FIT)
     opened = time.perf_counter() - started
     hashes = [content.hex() for content in store.hashes]
+    data = dataset_of(store, hashes, ("energy", "forces", "dipole", "density"), {"density": fit})
     epochs, own = [], 0.0
     for epoch in range(2):
         started, worked = time.perf_counter(), time.process_time()
         seen = 0
         for step in range(FRAMES // BATCH):
             chosen = batches(FRAMES, BATCH, epoch * (FRAMES // BATCH) + step, seed=1)
-            frames = labelled_frames(store, fit, [hashes[i] for i in chosen])
+            frames = data.batch(chosen.tolist())
             seen += len(frames)
         epochs.append(seen / (time.perf_counter() - started))
         own = seen / (time.process_time() - worked)
         assert seen == FRAMES // BATCH * BATCH
-        assert len(frames.coefficients[0]) == 300
+        assert len(frames.value("density", 0)) == 300
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "open": opened,

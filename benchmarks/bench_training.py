@@ -1,10 +1,10 @@
-"""Training steps of both stages per second: ethanol in densnet-m, standard networks, batch 5, one thread.
+"""Training steps of both stages per second: ethanol in densnet-m, both backbones, batch 5, one thread.
 
     python benchmarks/bench_training.py [--before FOLDER] [--frames N] [--batch N]
 
-``--before`` is a checkout of an earlier commit; both sides take turns in one run, so that a load that comes and goes
-falls on both alike. Frames per second from the median step, of wall time and of processor time; the start-up of the
-energy stage, where densities are linearised, is the first row's "start-up".
+``--before`` is a checkout of an earlier commit, with its only backbone, e3nn. All sides take turns in one run, so a
+load that comes and goes falls on all alike. Frames per second from the median step, of wall time and of processor time;
+the start-up of the energy stage, where densities are linearised, is the first row's "start-up".
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pathlib import Path
 import numpy as np
 from measuring import ROOT, head, table
 
-PLUGINS = ("densnet-pyscf", "densnet-e3nn", "densnet-openmm")
+PLUGINS = ("densnet-pyscf", "densnet-e3nn", "densnet-gaunt", "densnet-openmm")
 ROUNDS, STEPS = 12, 5
 
 
 class Side:
     """A process that takes steps with the core of one checkout."""
 
-    def __init__(self, name: str, tree: Path, frames: int, batch: int) -> None:
+    def __init__(self, name: str, tree: Path, backbone: str, frames: int, batch: int) -> None:
         self.name = name
         paths = [str(tree), *(str(tree / "plugins" / plugin) for plugin in PLUGINS)]
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "benchmarks" / "training_steps.py"), str(frames), str(batch)],
+            [sys.executable, str(ROOT / "benchmarks" / "training_steps.py"), str(frames), str(batch), backbone],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -68,9 +68,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--batch", type=int, default=5)
     chosen = parser.parse_args()
-    head("densnet-e3nn", "e3nn", "torch")
-    trees = {"this": ROOT, **({"before": chosen.before.resolve()} if chosen.before else {})}
-    sides = [Side(name, tree, chosen.frames, chosen.batch) for name, tree in trees.items()]
+    head("densnet-gaunt", "densnet-e3nn", "e3nn", "torch")
+    trees = {"gaunt": (ROOT, "gaunt"), "e3nn": (ROOT, "e3nn")}
+    if chosen.before:
+        trees["before"] = (chosen.before.resolve(), "e3nn")
+    sides = [Side(name, *tree, chosen.frames, chosen.batch) for name, tree in trees.items()]
     rows: list[list[object]] = []
     for stage in ("density", "energy"):
         start_up, seconds = {}, {side.name: [] for side in sides}

@@ -1,4 +1,4 @@
-"""Steps of both stages on ethanol in densnet-m, timed at the request of ``bench_training.py``.
+"""Steps of both stages on ethanol in densnet-m, timed at the request of ``bench_training.py``: FRAMES BATCH BACKBONE.
 
 A program of its own, so that it runs with the densnet_core of any commit that is on PYTHONPATH. Every line on stdin,
 ``density`` or ``energy`` and a number of steps, is answered by a JSON list of seconds [wall, processor] of each step.
@@ -36,7 +36,7 @@ def frames(number: int) -> tuple[list[Structure], list[np.ndarray], list[np.ndar
     return structures, coefficients, [random.normal(scale=0.03, size=positions.shape) for _ in structures]
 
 
-def objectives(n_frames: int, batch_size: int) -> dict[str, Any]:
+def objectives(n_frames: int, batch_size: int, backbone: str) -> dict[str, Any]:
     """The objectives of both stages, in the interface of whichever core this is."""
     structures, coefficients, forces = frames(n_frames)
     energies, dipoles = [np.array(-155.0) for _ in structures], [np.zeros(3) for _ in structures]
@@ -45,7 +45,8 @@ def objectives(n_frames: int, batch_size: int) -> dict[str, Any]:
     try:
         from densnet_core.training.data import LabelledFrames
     except ImportError:
-        return _today(basis, structures, coefficients, energies, forces, dipoles, batch_size)
+        labels = {"density": coefficients, "energy": energies, "forces": forces, "dipole": dipoles}
+        return _today(basis, structures, labels, batch_size, backbone)
     from densnet_core.density.base import DensitySpecification
     from densnet_core.workflow.model import NetworkChoice
 
@@ -60,7 +61,7 @@ def objectives(n_frames: int, batch_size: int) -> dict[str, Any]:
     return {"density": first, "energy": lambda: EnergyObjective(energy, density, data, 1.0, batch_size, 0)}
 
 
-def _today(basis: Any, structures: Any, coefficients: Any, energies: Any, forces: Any, dipoles: Any, batch: int) -> Any:
+def _today(basis: Any, structures: Any, labels: Any, batch: int, backbone: str) -> Any:
     from densnet_core.datasets.dataset import Dataset
     from densnet_core.density.specification import DensitySpecification
     from densnet_core.potentials.choice import NetworkChoice
@@ -68,9 +69,11 @@ def _today(basis: Any, structures: Any, coefficients: Any, energies: Any, forces
     from densnet_core.training.energy import EnergyObjective
     from densnet_core.training.terms import wanted_objectives
 
-    choice, specification = NetworkChoice("equivariant", "e3nn"), DensitySpecification(basis, "coulomb", basis.elements)
+    choice, specification = (
+        NetworkChoice("equivariant", backbone),
+        DensitySpecification(basis, "coulomb", basis.elements),
+    )
     density, energy = (choice.build(kind, specification)[0] for kind in (Kind.DENSITY_MODEL, Kind.ENERGY_MODEL))
-    labels = {"density": coefficients, "energy": energies, "forces": forces, "dipole": dipoles}
     data, (first, second) = Dataset(structures, labels), (wanted_objectives(s, {}) for s in ("density", "energy"))
     of_density = DensityObjective(density, data, first, batch, 0)
     of_density.prepare()
@@ -105,7 +108,7 @@ class Stepper:
 
 def main() -> None:
     torch.set_num_threads(1)
-    made = objectives(int(sys.argv[1]), int(sys.argv[2]))
+    made = objectives(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
     steppers = {"density": Stepper(made["density"])}
     print("ready", flush=True)
     for line in sys.stdin:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from densnet_core.config.basis import BasisSection
+from densnet_core.config.data import DataSection
 from densnet_core.elements import atomic_number
 from densnet_core.errors import ConfigError
 from densnet_core.options import FilePath, Options
@@ -42,43 +43,6 @@ class SystemSection(Options):
         if (self.geometry is None) == (self.smiles is None):
             found = "neither" if self.geometry is None else "both"
             raise ValueError(f"expected either geometry or smiles, found {found}")
-        return self
-
-
-class DataSection(Options):
-    """What there is already, in place of [system], [sampling] and [reference], which make it."""
-
-    stores: list[FilePath] = Field(
-        default=[],
-        description="Stores of labelled frames, of any molecules, charges and spins, all at one level of theory.",
-        examples=[["water.zarr", "ethanol.zarr"]],
-    )
-    files: list[FilePath] = Field(
-        default=[],
-        description="Files of labelled frames, imported into stores of the run as by 'densnet data import'.",
-        examples=[["hydroxide.xyz"]],
-    )
-    level: str | None = Field(
-        default=None,
-        description="Level of theory of the files, METHOD/BASIS; QCSchema files say it themselves.",
-        examples=["PBE/aug-cc-pVDZ"],
-    )
-    backend: str = Field(default="pyscf", description="The quantum-chemistry program whose basis the files are in.")
-    charge: int | None = Field(
-        default=None, description="Total charge of frames of files that do not say it, e; absent: 0.", examples=[-1]
-    )
-    multiplicity: int | None = Field(
-        default=None, ge=1, description="Spin multiplicity 2S+1 likewise; absent: 1.", examples=[2]
-    )
-
-    @model_validator(mode="after")
-    def _something(self) -> DataSection:
-        if not self.stores and not self.files:
-            raise ValueError("expected stores = [...] or files = [...], found neither")
-        for name in ("stores", "files"):
-            named = [path.resolve() for path in getattr(self, name)]
-            if twice := sorted({str(path) for path in named if named.count(path) > 1}):
-                raise ValueError(f"{name}: {twice[0]} is named twice")
         return self
 
 

@@ -165,10 +165,15 @@ def _comment(text: str) -> list[str]:
 
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if value is PydanticUndefined:
         raise TypeError("a required field of the schema has no example")
     # JSON writes strings, numbers and booleans as TOML does.
     return json.dumps(str(value) if isinstance(value, Path) else value)
+
+
+def _key(key: Any) -> str:
+    text = str(key)
+    return text if text.replace("_", "").replace("-", "").isalnum() else json.dumps(text)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from densnet_core.datasets.drawing import Shares
 from densnet_core.datasets.references import ReferenceDensities
+from densnet_core.datasets.sequences import Joined, Missing, Selected, has_value
 from densnet_core.density.specification import DensitySpecification, State, states_of
+from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.pairs import portions
@@ -20,11 +23,16 @@ from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
 Label = Sequence[Array | None]
+SAME_ATOM: Final = 1e-6
+"""Hartree; two converged calculations of one atom differ by less."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Frames with named labels, in atomic units; a frame may lack any of them.
+
+    Structures and labels are sequences: lists, or what reads each frame from a store when it is asked for
+    (``densnet_core.datasets.stored``). Nothing here holds the values of all frames.
 
     Parameters
     ----------
@@ -35,6 +43,8 @@ class Dataset:
         "density_response"; and what plugins announce as a ``Quantity``.
     atomic_energies : mapping of int to float
         Energies of isolated atoms by atomic number, hartree, where they are known.
+    shares : Shares or None
+        How often the frames of parts of the data set are drawn, see ``joined``; None: every frame equally often.
 
     Raises
     ------
@@ -45,7 +55,9 @@ class Dataset:
     structures: Sequence[Structure]
     labels: Mapping[str, Label]
     atomic_energies: Mapping[int, float] = field(default_factory=dict)
+    shares: Shares | None = None
     _references: dict[tuple[int, str], ReferenceDensities] = field(default_factory=dict, init=False, repr=False)
+    _origin: tuple[Dataset, list[int]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.structures:
@@ -71,25 +83,56 @@ class Dataset:
         return states_of(self.structures)
 
     @classmethod
-    def joined(cls, parts: Sequence[Dataset]) -> Dataset:
-        """All frames of several data sets, one after the other; what one of them lacks is None for its frames."""
+    def joined(cls, parts: Sequence[Dataset], weights: Sequence[float] | None = None) -> Dataset:
+        """All frames of several data sets, one after the other; what one of them lacks is None for its frames.
+
+        Parameters
+        ----------
+        parts : sequence of Dataset
+        weights : sequence of float or None
+            Of each part, how often its frames are drawn in training relative to those of the others: equal weights
+            give equal numbers of draws, whatever the sizes. None: every frame is drawn equally often.
+
+        Raises
+        ------
+        InputError
+            Weights are not one positive number for each part, a part has weights of its own, or the energies of an
+            isolated atom differ from one data set to another.
+        """
         names = dict.fromkeys(name for part in parts for name in part.labels)
-        labels = {
-            name: [value for part in parts for value in part.labels.get(name, [None] * len(part))] for name in names
-        }
-        return cls([structure for part in parts for structure in part.structures], labels)
+        labels = {name: Joined([part.labels.get(name, Missing(len(part))) for part in parts]) for name in names}
+        if any(part.shares is not None for part in parts):
+            raise InputError("A part of the data set has weights of its own; join all parts in one call.")
+        shares = None
+        if weights is not None:
+            if len(weights) != len(parts):
+                raise InputError(f"There are {len(parts)} data sets and {len(weights)} weights; give one for each.")
+            part_of_frame = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+            shares = Shares(part_of_frame, tuple(float(weight) for weight in weights))
+        atoms = _common_atoms([part.atomic_energies for part in parts])
+        return cls(Joined([part.structures for part in parts]), labels, atoms, shares)
 
     def subset(self, indices: Iterable[int] | NDArray[np.int64]) -> Dataset:
         """The frames with these indices."""
+        chosen = np.array([int(i) for i in indices], dtype=np.int64)
+        labels = {name: Selected(values, chosen) for name, values in self.labels.items()}
+        shares = None if self.shares is None else self.shares.of(chosen)
+        return Dataset(Selected(self.structures, chosen), labels, self.atomic_energies, shares)
+
+    def batch(self, indices: Sequence[int]) -> Dataset:
+        """The frames with these indices in memory, for one step of a training.
+
+        Their reference densities are made from what this data set keeps, and kept as long as the batch.
+        """
         chosen = [int(i) for i in indices]
         labels = {name: [values[i] for i in chosen] for name, values in self.labels.items()}
-        return Dataset([self.structures[i] for i in chosen], labels, self.atomic_energies)
+        return Dataset([self.structures[i] for i in chosen], labels, self.atomic_energies, _origin=(self, chosen))
 
     def having(self, name: str, indices: Iterable[int] | None = None) -> list[int]:
         """Those of the frames that have a label."""
         values = self.labels.get(name)
         chosen = range(len(self)) if indices is None else indices
-        return [] if values is None else [int(i) for i in chosen if values[int(i)] is not None]
+        return [] if values is None else [int(i) for i in chosen if has_value(values, int(i))]
 
     def value(self, name: str, index: int) -> Array:
         """A label of a frame; ``InputError`` if the frame has none of this name."""
@@ -115,23 +158,29 @@ class Dataset:
         """The reference densities under a label, for models of this specification; made once."""
         key = (id(specification), label)
         if key not in self._references:
-            self._references[key] = ReferenceDensities(
-                self.structures, self.labels.get(label, [None] * len(self)), specification
-            )
+            labels = self.labels.get(label, Missing(len(self)))
+            if self._origin is None:
+                made = ReferenceDensities(self.structures, labels, specification)
+            else:
+                whole, indices = self._origin
+                made = whole.references(specification, label).part(indices, self.structures, labels)
+            self._references[key] = made
         return self._references[key]
 
-
-def batches(n_frames: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:
-    """Indices of the batch of a step: every epoch is a permutation that depends on seed and epoch only.
-
-    A run that resumes at any step therefore sees the same batches as one that never stopped.
-    """
-    size = min(batch_size, n_frames)
-    per_epoch = n_frames // size
-    epoch, position = divmod(step, per_epoch)
-    return _order(n_frames, seed, epoch)[position * size : (position + 1) * size]
+    def release(self) -> None:
+        """Give back the memory of what is kept of reference densities; it is made again when it is needed."""
+        self._references.clear()
 
 
-@lru_cache(maxsize=4)
-def _order(n_frames: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(n_frames)
+def _common_atoms(tables: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Energies of isolated atoms from several tables, which may lack some; refused where they differ."""
+    found: dict[int, float] = {}
+    for table in tables:
+        for z, energy in table.items():
+            known = found.setdefault(z, energy)
+            if abs(known - energy) > SAME_ATOM:
+                raise InputError(
+                    f"The data sets have different energies of an isolated {symbol(z)} atom, {known:.6f} and "
+                    f"{energy:.6f} hartree; they cannot be of one level of theory. Give one table for all of them."
+                )
+    return found

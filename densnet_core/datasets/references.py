@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from math import log, pi
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,6 +15,8 @@ from torch.autograd.function import once_differentiable
 from densnet_core.basis.base import MAX_L
 from densnet_core.basis.integrals import contracted_two_center, two_center
 from densnet_core.basis.molecular import MolecularBasis
+from densnet_core.datasets.kept import Kept
+from densnet_core.datasets.projections import ScaledProjection
 from densnet_core.density.constraints import moment_constraints
 from densnet_core.density.expansion import Expansion, functions_of, scaled_functions
 from densnet_core.density.fitting import fit_density
@@ -23,60 +24,10 @@ from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import InputError
 from densnet_core.structures import Array, Structure
 
-METRIC_CACHE_BYTES = 1_000_000_000
-SERIES_TERMS = 16
-"""Of ``ScaledProjection``: its error is below 1e-13 of the largest value for factors between 1/2 and 2."""
-
-
-class ScaledProjection:
-    """Projections <P|M|rho> on functions with scaled exponents, as a series in the logarithm of the factors.
-
-    The projection on a function depends on the factor of its own atom and l only. As a function of log f it is smooth,
-    so one Chebyshev series per function gives it, and its derivative, to rounding: a step of a training then costs no
-    integral with the large set.
-
-    Parameters
-    ----------
-    functions : MolecularBasis
-        With the exponents of the basis.
-    values : (n_terms, n_functions)
-        Projections at the factors of ``nodes(largest_factor, n_terms)``.
-    largest_factor : float
-    """
-
-    def __init__(self, functions: MolecularBasis, values: Tensor, largest_factor: float) -> None:
-        n_terms = len(values)
-        order = torch.arange(n_terms, dtype=values.dtype)
-        cosines = torch.cos(order[:, None] * (order[None, :] + 0.5) * (pi / n_terms))
-        self.series = 2.0 / n_terms * (cosines @ values)
-        self.series[0] *= 0.5
-        self.largest_logarithm = log(largest_factor)
-        self.atoms = functions.function_atoms
-        self.degrees = torch.empty_like(self.atoms)
-        for group in functions.groups:
-            self.degrees[group.functions] = group.l
-
-    def to(self, device: torch.device) -> ScaledProjection:
-        """The same on a device."""
-        moved = copy(self)
-        moved.series, moved.atoms, moved.degrees = (t.to(device) for t in (self.series, self.atoms, self.degrees))
-        return moved
-
-    @staticmethod
-    def nodes(largest_factor: float, n_terms: int = SERIES_TERMS) -> Tensor:
-        """(n_terms,) factors at which a series is made."""
-        points = torch.cos((torch.arange(n_terms, dtype=torch.float64) + 0.5) * (pi / n_terms))
-        return torch.exp(log(largest_factor) * points)
-
-    def __call__(self, scales: Tensor) -> Tensor:
-        """(n_functions,) projections for factors (n_atoms, l_max + 1) of the exponents."""
-        x = (torch.log(scales) / self.largest_logarithm)[self.atoms, self.degrees]
-        before, current = torch.ones_like(x), x
-        result = self.series[0] + self.series[1] * x
-        for row in self.series[2:]:
-            before, current = current, 2.0 * x * current - before
-            result = result + row * current
-        return result
+METRIC_CACHE_BYTES: Final = 500_000_000
+"""Of a data set: metric matrices, or what belongs to moving exponents. Frames to validate on have as much again."""
+FIT_CACHE_BYTES: Final = 100_000_000
+"""Of fits with the exponents of the basis, which several statistics ask for."""
 
 
 class _SquaredNorm(torch.autograd.Function):
@@ -105,6 +56,11 @@ class _Reference:
     projection: ScaledProjection
     norm: Tensor
     dipole: Tensor
+
+    @property
+    def bytes(self) -> int:
+        series = self.projection.series
+        return series.numel() * series.element_size() + 4000
 
     def to(self, device: torch.device) -> _Reference:
         """The same on a device."""
@@ -139,20 +95,44 @@ class ReferenceDensities:
     ) -> None:
         self.structures, self.labels, self.specification = structures, labels, specification
         self._label_basis = specification.label_basis
+        self._whole: tuple[ReferenceDensities, Sequence[int]] | None = None
         self._metrics: dict[tuple[int, torch.device], Tensor] = {}
-        self._bytes = 0
-        self._references: dict[int, _Reference] = {}
-        self._unscaled_fits: dict[int, Tensor] = {}
-        for index, coefficients in enumerate(labels):
-            if coefficients is None:
+        self._references: Kept[_Reference] = Kept(METRIC_CACHE_BYTES, lambda reference: reference.bytes)
+        self._unscaled_fits: Kept[Tensor] = Kept(FIT_CACHE_BYTES, lambda fit: 8 * fit.numel())
+        size, self.n_kept = 0, 0
+        for index in range(len(structures)):
+            label = labels[index]
+            if label is None:
                 continue
-            expected = self._label_functions(index).n_functions
-            if np.shape(coefficients)[-1] != expected:
+            found, expected = np.shape(label)[-1], self._label_functions(index).n_functions
+            if found != expected:
                 raise InputError(
-                    f"Frame {index} has {np.shape(coefficients)[-1]} fitted coefficients, but the basis "
-                    f"{self._label_basis.name!r} has {expected} functions on {structures[index].formula}; fit "
-                    "the frames in the basis that the model learns from."
+                    f"Frame {index} has {found} fitted coefficients, but the basis {self._label_basis.name!r} has "
+                    f"{expected} functions on {structures[index].formula}; fit the frames in the basis that the model "
+                    "learns from."
                 )
+            size += 8 * expected**2
+            if size <= METRIC_CACHE_BYTES:
+                self.n_kept = index + 1
+
+    def part(
+        self, indices: Sequence[int], structures: Sequence[Structure], labels: Sequence[Array | None]
+    ) -> ReferenceDensities:
+        """Those of some frames, whose structures and labels are given; short-lived, for one batch."""
+        part = copy(self)
+        part.structures, part.labels, part._whole = structures, labels, (self, indices)
+        part._metrics, part._references = {}, Kept(METRIC_CACHE_BYTES, lambda reference: reference.bytes)
+        return part
+
+    def prepare(self, indices: Sequence[int], device: torch.device | str = "cpu") -> None:
+        """Make all of some frames that does not depend on a prediction; the part of a batch keeps it."""
+        if self.specification.adapts_exponents:
+            for index in indices:
+                self._reference(index)
+        elif self._whole is not None:
+            matrices = self.metric_matrices(indices, device)
+            place = torch.device(device)
+            self._metrics |= {(i, place): matrix for i, matrix in zip(indices, matrices, strict=True)}
 
     def _label(self, index: int) -> Tensor:
         coefficients = self.labels[index]
@@ -172,38 +152,61 @@ class ReferenceDensities:
         return torch.tensor(self.structures[index].positions)
 
     def metric_matrix(self, index: int, device: torch.device | str = "cpu") -> Tensor:
-        """(n, n) float64 metric of a frame with the exponents of the basis; kept on the device while there is room."""
-        key = (index, torch.device(device))
-        if key in self._metrics:
-            return self._metrics[key]
-        functions = self.functions(index, device)
-        matrix = two_center(self.specification.metric, functions, self.positions(index).to(device))
-        size = matrix.numel() * matrix.element_size()
-        if self._bytes + size <= METRIC_CACHE_BYTES:
-            self._metrics[key] = matrix
-            self._bytes += size
-        return matrix
+        """(n, n) float64 metric of a frame with the exponents of the basis."""
+        return self.metric_matrices([index], device)[0]
+
+    def metric_matrices(self, indices: Sequence[int], device: torch.device | str = "cpu") -> list[Tensor]:
+        """Those of several frames. The first ``n_kept`` of all frames are kept, the others are made at each visit.
+
+        Made together they are three times cheaper, and differ in the last bit from those made one by one. So that a
+        training does not depend on what was asked for before, those that are kept are always made one by one.
+        """
+        place = torch.device(device)
+        if self._whole is not None:
+            if all((index, place) in self._metrics for index in indices):
+                return [self._metrics[index, place] for index in indices]
+            whole, places = self._whole
+            return whole.metric_matrices([places[index] for index in indices], device)
+        found: dict[int, Tensor] = {}
+        together: dict[bytes, list[int]] = {}
+        for index in dict.fromkeys(indices):
+            if index < self.n_kept:
+                if (index, place) not in self._metrics:
+                    self._metrics[index, place] = self._made_together([index], place)[0]
+                found[index] = self._metrics[index, place]
+            else:
+                together.setdefault(self.structures[index].numbers.tobytes(), []).append(index)
+        for own in together.values():
+            found |= dict(zip(own, self._made_together(own, place), strict=True))
+        return [found[index] for index in indices]
+
+    def _made_together(self, indices: Sequence[int], device: torch.device) -> Sequence[Tensor]:
+        """The metric matrices of frames of one composition."""
+        functions = self.functions(indices[0], device)
+        positions = torch.stack([self.positions(i) for i in indices]).to(device)
+        return two_center(self.specification.metric, functions, positions).unbind()
 
     def coefficients(self, index: int) -> Tensor:
         """(n,) coefficients of the reference difference in the unscaled basis, with charge and dipole exact."""
         if not self.specification.adapts_exponents:
             return self._label(index)
-        if index in self._unscaled_fits:
-            return self._unscaled_fits[index]
-        functions = self.functions(index)
+        return self._unscaled_fits.get(index, lambda: self._unscaled_fit(index))
+
+    def _unscaled_fit(self, index: int) -> Tensor:
+        functions, positions = self.functions(index), self.positions(index)
         charge = self.structures[index].charge
         unscaled = torch.ones((functions.n_atoms, MAX_L + 1), dtype=torch.float64)
         reference = self._reference(index)
-        constraints = moment_constraints(functions, self.positions(index), -float(charge), reference.dipole)
-        fit = fit_density(self.metric_matrix(index), reference.projection(unscaled), constraints)
-        self._unscaled_fits[index] = torch.tensor(fit.coefficients)
-        return self._unscaled_fits[index]
+        constraints = moment_constraints(functions, positions, -float(charge), reference.dipole)
+        metric = two_center(self.specification.metric, functions, positions)
+        return torch.tensor(fit_density(metric, reference.projection(unscaled), constraints).coefficients)
 
     def squared_errors(self, indices: Sequence[int], predicted: Expansion) -> Tensor:
         """(n,) squared norms of density errors, hartree in the Coulomb metric, on the device of the prediction."""
         vectors = torch.split(predicted.coefficients, [self.functions(i).n_functions for i in indices], dim=-1)
         if predicted.scales is None:
-            return torch.stack([self._fixed(i, vector) for i, vector in zip(indices, vectors, strict=True)])
+            metrics = self.metric_matrices(indices, predicted.coefficients.device)
+            return torch.stack([self._fixed(*one) for one in zip(indices, vectors, metrics, strict=True)])
         scales = torch.split(predicted.scales, [self.functions(i).n_atoms for i in indices])
         groups: dict[bytes, list[int]] = {}
         for place, index in enumerate(indices):
@@ -219,11 +222,10 @@ class ReferenceDensities:
         order = torch.argsort(torch.tensor([place for places in groups.values() for place in places]))
         return torch.cat(norms)[order.to(predicted.coefficients.device)]
 
-    def _fixed(self, index: int, coefficients: Tensor) -> Tensor:
+    def _fixed(self, index: int, coefficients: Tensor, metric: Tensor) -> Tensor:
         """Squared error of one frame with the exponents of the basis, which holds all of the label."""
-        device = coefficients.device
-        change = _rows(coefficients - self._label(index).to(device))
-        error: Tensor = _SquaredNorm.apply(change, self.metric_matrix(index, device))  # type: ignore[no-untyped-call]
+        change = _rows(coefficients - self._label(index).to(coefficients.device))
+        error: Tensor = _SquaredNorm.apply(change, metric)  # type: ignore[no-untyped-call]
         return error
 
     def _moving(self, indices: Sequence[int], coefficients: Tensor, scales: Tensor) -> Tensor:
@@ -239,18 +241,22 @@ class ReferenceDensities:
 
     def _reference(self, index: int) -> _Reference:
         """What does not change while the functions of a frame move."""
-        if index not in self._references:
-            functions, large = self.functions(index), self._label_functions(index)
-            positions, label = self.positions(index), self._label(index)
-            metric, factor = self.specification.metric, self.specification.largest_factor
-            factors = ScaledProjection.nodes(factor)[:, None, None].expand(-1, functions.n_atoms, 1)
-            values = contracted_two_center(metric, functions.scaled(factors), positions, large, positions, label)
-            self._references[index] = _Reference(
-                ScaledProjection(functions, values, factor),
-                label @ two_center(metric, large, positions) @ label,
-                label @ large.dipoles(positions),
-            )
-        return self._references[index]
+        if self._whole is not None:
+            whole, places = self._whole
+            return self._references.get(index, lambda: whole._reference(places[index]))
+        return self._references.get(index, lambda: self._made_reference(index))
+
+    def _made_reference(self, index: int) -> _Reference:
+        functions, large = self.functions(index), self._label_functions(index)
+        positions, label = self.positions(index), self._label(index)
+        metric, factor = self.specification.metric, self.specification.largest_factor
+        factors = ScaledProjection.nodes(factor)[:, None, None].expand(-1, functions.n_atoms, 1)
+        values = contracted_two_center(metric, functions.scaled(factors), positions, large, positions, label)
+        return _Reference(
+            ScaledProjection(functions, values, factor),
+            label @ two_center(metric, large, positions) @ label,
+            label @ large.dipoles(positions),
+        )
 
 
 def _rows(coefficients: Tensor) -> Tensor:

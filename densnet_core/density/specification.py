@@ -85,9 +85,9 @@ class DensitySpecification:
                     )
 
 
-def describe_states(states: Iterable[State]) -> str:
+def describe_states(states: Iterable[tuple[float, int]]) -> str:
     """States in words: ``(0, 1), (1, 2)``."""
-    return ", ".join(f"({charge}, {multiplicity})" for charge, multiplicity in states)
+    return ", ".join(f"({charge:g}, {multiplicity})" for charge, multiplicity in states)
 
 
 def states_of(structures: Sequence[Structure]) -> tuple[State, ...]:

@@ -79,12 +79,12 @@ class EquivariantDensityModel(DensityModel):
 
     def fit_statistics(self, dataset: Dataset) -> None:
         """Offset of the s amplitudes, scale of all, and the unit of the flows, from the reference densities."""
-        species, amplitudes = training_amplitudes(dataset, self.specification, self.layout)
-        offset, scale = amplitude_statistics(self.layout, species, amplitudes)
+        known = self.specification, self.layout
+        offset, scale = amplitude_statistics(self.layout, training_amplitudes(dataset, *known))
         self.offset.copy_(offset)
         self.scale.copy_(scale)
         if self.flow is not None:
-            self.flow.scale.fill_(charge_scale(self.layout, species, amplitudes))
+            self.flow.scale.fill_(charge_scale(self.layout, training_amplitudes(dataset, *known)))
         self.backbone.fit_statistics(dataset)
 
     def named_axes(self) -> dict[str, Axes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -84,16 +84,17 @@ class EquivariantEnergyModel(EnergyModel):
 
     def _amplitude_statistics(self, dataset: Dataset, density_model: DensityModel) -> tuple[Tensor, Tensor]:
         """Of the reference densities; of predicted ones where the data set has none."""
-        layout = self.layout
         if dataset.having("density"):
-            return amplitude_statistics(layout, *training_amplitudes(dataset, self.specification, layout))
-        species, parts = [], []
-        with torch.no_grad():
-            for portion in dataset.portions():
+            return amplitude_statistics(self.layout, training_amplitudes(dataset, self.specification, self.layout))
+        return amplitude_statistics(self.layout, self._predicted(dataset, density_model))
+
+    def _predicted(self, dataset: Dataset, density_model: DensityModel) -> Iterator[tuple[Tensor, Tensor]]:
+        for portion in dataset.portions():
+            with torch.no_grad():
                 graph = dataset.graph(portion, density_model.cutoff)
-                species.append(layout.species(graph.numbers))
-                parts.append(self._amplitudes(species[-1], density_model(graph)["density"]))
-        return amplitude_statistics(layout, torch.cat(species), torch.cat(parts, dim=1))
+                species = self.layout.species(graph.numbers)
+                amplitudes = self._amplitudes(species, density_model(graph)["density"])
+            yield species, amplitudes
 
     def _amplitudes(self, species: Tensor, difference: Expansion) -> Tensor:
         layout, places = self.layout, self.layout.flat_places(species)

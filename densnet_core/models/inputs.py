@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.specification import DensitySpecification, describe_states
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
@@ -37,8 +38,25 @@ def check_specification(model: Declares) -> None:
         )
 
 
+def check_data(model: Declares, dataset: Dataset) -> None:
+    """Refuse a model for training data whose states its specification lacks, or in which an unused input varies.
+
+    Raises
+    ------
+    InputError
+        Naming what the data and what the specification have.
+    """
+    check_specification(model)
+    specification = model.specification
+    if unknown := sorted(set(dataset.states) - set(specification.states)):
+        raise InputError(
+            f"The data have fragments with (charge, multiplicity) {describe_states(unknown)}, and the model is made "
+            f"for {describe_states(specification.states)}. Make its specification with the states of the data."
+        )
+
+
 def check_graph(models: Iterable[Declares], graph: Graph) -> None:
-    """Refuse a graph with optional parts that none of the models uses.
+    """Refuse a graph with optional parts that none of the models uses, or with states that they were not trained on.
 
     Raises
     ------
@@ -52,4 +70,11 @@ def check_graph(models: Iterable[Declares], graph: Graph) -> None:
         raise InputError(
             f"The graph has {' and '.join(ignored)}, which {names} would ignore; leave it out, or take a model that "
             "declares it among its inputs."
+        )
+    states = held[0].specification.states
+    found = set(zip(graph.charge.tolist(), graph.multiplicity.tolist(), strict=True))
+    if unknown := sorted(found - set(states)):
+        raise InputError(
+            f"The model was not trained on fragments with (charge, multiplicity) {describe_states(unknown)}; its "
+            f"training data have {describe_states(states)}."
         )

@@ -43,7 +43,8 @@ class Potential(ABC):
         Raises
         ------
         InputError
-            An output is not among ``outputs``, or the graph has optional parts that are not used.
+            An output is not among ``outputs``, or the graph has optional parts that are not used, or elements, charges
+            or multiplicities that are not known.
         """
 
     def check(self, structures: Sequence[Structure]) -> None:

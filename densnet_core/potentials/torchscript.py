@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,8 +112,8 @@ def export_torchscript(
 def replica_metadata(structures: Sequence[Structure]) -> dict[str, Any]:
     """What an OpenMM script needs to know of replicas of a molecule.
 
-    Formula, numbers, charge and multiplicity are those of one replica, ``masses_dalton`` and ``positions_nanometer``
-    those of every particle, because replicas may be of different isotopes.
+    Formula, numbers, charge, multiplicity and fragments (none if the molecule is one) are those of one replica.
+    ``masses_dalton`` and ``positions_nanometer`` are those of every particle: replicas may be of different isotopes.
     """
     first = structures[0]
     return {
@@ -120,6 +121,7 @@ def replica_metadata(structures: Sequence[Structure]) -> dict[str, Any]:
         "numbers": first.numbers.tolist(),
         "charge": first.charge,
         "multiplicity": first.multiplicity,
+        "fragments": [asdict(fragment) for fragment in first.fragments],
         "masses_dalton": np.concatenate([structure.masses for structure in structures]).tolist(),
         "positions_nanometer": (
             np.concatenate([structure.positions for structure in structures]) * BOHR_TO_NANOMETER

@@ -86,8 +86,7 @@ class Table:
         self._lock = lock
         self._sweep = sweep
         self._fixed = tuple(columns)
-        self._data: dict[str, Column] = {}
-        self.columns: dict[str, Column] = {}
+        self.streams: dict[str, Chunks] = {}  # columns that are read straight from their files, no row being kept
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._whole: dict[str, AnyArray] = {}
         self._chunks: OrderedDict[tuple[str, int], AnyArray] = OrderedDict()
@@ -147,6 +146,8 @@ class Table:
 
     def read(self, column: str, start: int, stop: int) -> AnyArray:
         """Rows ``start:stop`` of a column, not to be modified. Served from memory after the first use."""
+        if column in self.streams:
+            return self.streams[column].read(start, stop)
         if self.rows_of(column) * self.columns[column].row_bytes <= CACHED_COLUMN_BYTES:
             return self.whole(column)[start:stop]
         size = self.columns[column].chunk_rows
@@ -169,12 +170,11 @@ class Table:
     def read_uncached(self, column: str, start: int, stop: int) -> AnyArray:
         """Rows ``start:stop`` of a column straight from the disk; ``DataError`` if they cannot be read."""
         try:
-            values = np.asarray(self._array(column)[start : min(stop, self.rows_of(column))])
+            return np.asarray(self._array(column)[start : min(stop, self.rows_of(column))])
         except DataError:
             raise
         except Exception as error:  # Zarr and the file system raise many types for damaged chunks
             raise DataError(f"{self.folder / column}, rows {start} to {stop - 1}, cannot be read: {error}") from error
-        return values
 
     def span(self, axis: str, index: int) -> tuple[int, int]:
         """Rows that frame ``index`` owns on an axis."""

@@ -276,7 +276,8 @@ class EnergyModelTests(ConformanceSuite):
             def function(coefficients: Tensor, name: str = name) -> Tensor:
                 return total_energy(energy, graph, {**held, name: replace(held[name], coefficients=coefficients)})
 
-            assert_slope(function, held[name].coefficients, f"The gradient of the energy in the {name}", 1e-4)
+            # Spreads of amplitudes, in which models measure them, are as small as 1e-4.
+            assert_slope(function, held[name].coefficients, f"The gradient of the energy in the {name}", 1e-5)
 
     def test_forces_can_be_learned(self) -> None:
         """The gradient in the parameters of a loss of forces, against differences."""

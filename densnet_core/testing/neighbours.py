@@ -123,9 +123,7 @@ class NeighbourDensityModel(DensityModel):
         self.register_buffer("offset", torch.zeros(n, layout.width, dtype=torch.float64))
 
     def fit_statistics(self, dataset: Dataset) -> None:
-        offset, scale = amplitude_statistics(
-            self.layout, *training_amplitudes(dataset, self.specification, self.layout)
-        )
+        offset, scale = amplitude_statistics(self.layout, training_amplitudes(dataset, self.specification, self.layout))
         self.offset.copy_(offset)
         self.scale.copy_(scale)
 

@@ -1,18 +1,27 @@
-"""Batches of a data set as graphs on the device of the training, prepared once and put together at each step."""
+"""Batches of a data set: drawn, read and put together in another thread while the step before them is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from densnet_core.datasets.dataset import Dataset, batches
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.datasets.drawing import Draws
+from densnet_core.datasets.kept import Kept
 from densnet_core.graphs.graph import Graph, concatenated
 from densnet_core.training import parallel
+from densnet_core.training.terms import Term, places_having, total_loss
 
-GRAPHS_AT_MOST: Final = 20_000
-"""Graphs of single frames that are kept, some kilobytes each; those beyond are made again at each visit."""
+GRAPH_CACHE_BYTES: Final = 100_000_000
+"""Of graphs of single frames that are kept; those beyond are made again at each visit."""
+TENSOR_BYTES: Final = 500
+"""Of a tensor beside its elements."""
 
 
 class Graphs:
@@ -28,34 +37,90 @@ class Graphs:
 
     def __init__(self, dataset: Dataset, cutoff: float | None, device: torch.device) -> None:
         self.dataset, self.cutoff, self.device = dataset, cutoff, device
-        self._kept: dict[int, Graph] = {}
+        self._kept: Kept[Graph] = Kept(GRAPH_CACHE_BYTES, _bytes_of)
 
     def __call__(self, indices: Sequence[int]) -> Graph:
         """The graph of frames."""
         return concatenated([self._one(int(i)) for i in indices])
 
     def _one(self, index: int) -> Graph:
-        found = self._kept.get(index)
-        if found is None:
-            found = self.dataset.graph([index], self.cutoff).to(self.device)
-            if len(self._kept) < GRAPHS_AT_MOST:
-                self._kept[index] = found
-        return found
+        return self._kept.get(index, lambda: self.dataset.graph([index], self.cutoff).to(self.device))
 
 
-class Batches:
-    """The frames of each step.
+def _bytes_of(graph: Graph) -> int:
+    parts = [part for entry in fields(graph) if (part := getattr(graph, entry.name)) is not None]
+    return sum(part.numel() * part.element_size() + TENSOR_BYTES for part in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The frames of a step that this process takes.
 
     Parameters
     ----------
+    indices : list of int
+        In the data set of the training.
     dataset : Dataset
+        These frames in memory, with what their terms need.
+    graph : Graph
+    counts : list of int
+        For each term, how many frames of the step have its labels, those of other processes included.
+    """
+
+    indices: list[int]
+    dataset: Dataset
+    graph: Graph
+    counts: list[int]
+
+
+def batch_loss(terms: Sequence[Term], outputs: Mapping[str, Any], batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """Weighted sum of the terms over a batch, or this process's part of it, and its parts; see ``total_loss``."""
+    return total_loss(terms, outputs, batch.dataset, range(len(batch.indices)), batch.graph, batch.counts)
+
+
+class Batches:
+    """The batch of each step. The next one is made ahead by a thread; its numbers do not depend on that.
+
+    Parameters
+    ----------
+    graphs : Graphs
+        Of the training frames.
     batch_size, seed : int
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int) -> None:
-        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+    def __init__(self, graphs: Graphs, batch_size: int, seed: int) -> None:
+        self.graphs, self.batch_size, self.seed = graphs, batch_size, seed
+        self.learn([])
 
-    def of_step(self, number: int) -> tuple[list[int], list[int]]:
-        """The frames of this process, and those of all processes together."""
-        whole = [int(i) for i in batches(len(self.dataset), self.batch_size, number, self.seed)]
-        return parallel.own_part(whole), whole
+    def learn(self, terms: Sequence[Term]) -> None:
+        """Draw frames that have the labels of any of these terms; what was made for others is forgotten."""
+        dataset = self.graphs.dataset
+        self._terms = list(terms)
+        frames = {i for term in terms for i in places_having(term, dataset, range(len(dataset)))}
+        self._draws = Draws(np.array(sorted(frames), dtype=np.int64), self.batch_size, self.seed, dataset.shares)
+        self._ahead: dict[int, Future[Batch]] = {}
+        self._thread: ThreadPoolExecutor | None = None
+
+    def of_step(self, number: int) -> Batch:
+        """The batch of a step."""
+        if self._thread is None:
+            # operations in a new thread would otherwise have as many threads as there are cores, and other last digits
+            threads = torch.get_num_threads()
+            self._thread = ThreadPoolExecutor(1, "batches", torch.set_num_threads, (threads,))
+        future = self._ahead.pop(number, None)
+        batch = self.make(number) if future is None else future.result()
+        if number + 1 not in self._ahead:
+            self._ahead = {number + 1: self._thread.submit(self.make, number + 1)}
+        return batch
+
+    def make(self, number: int) -> Batch:
+        """Draw, read and put together the batch of a step."""
+        dataset, device = self.graphs.dataset, self.graphs.device
+        whole = self._draws.of_step(number)
+        own = parallel.own_part(whole)
+        batch = dataset.batch(own)
+        for term in self._terms:
+            if places := places_having(term, batch, range(len(own))):
+                term.loss.prepare(batch, places, device)
+        counts = [len(places_having(term, dataset, whole)) for term in self._terms]
+        return Batch(own, batch, self.graphs(own), counts)

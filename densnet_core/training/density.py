@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
-from densnet_core.models.inputs import check_specification
+from densnet_core.models.inputs import check_data
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.outputs import density_outputs, derived_quantities
-from densnet_core.training.batches import Batches, Graphs
-from densnet_core.training.terms import Term, Wanted, make_terms, report, total_loss
+from densnet_core.training.batches import Batches, Graphs, batch_loss
+from densnet_core.training.terms import Term, Wanted, make_terms, report
 
 
 class DensityObjective:
@@ -53,10 +53,10 @@ class DensityObjective:
         manager: Manager | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        check_specification(model)
+        check_data(model, dataset)
         self.model, self.dataset, self.device = model, dataset, torch.device(device)
-        self.batches = Batches(dataset, batch_size, seed)
         self.graphs = Graphs(dataset, model.cutoff, self.device)
+        self.batches = Batches(self.graphs, batch_size, seed)
         self._derived = derived_quantities(model.densities, manager or get_manager())
         self._manager = manager
         self.want(wanted)
@@ -65,6 +65,7 @@ class DensityObjective:
         """Take other terms, as a second stage does."""
         available = [*self.model.densities, *self._derived]
         self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
+        self.batches.learn(self.terms)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
 
     @property
@@ -86,9 +87,8 @@ class DensityObjective:
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step, or of this process's part of it, and its parts."""
-        own, whole = self.batches.of_step(number)
-        graph = self.graphs(own)
-        return total_loss(self.terms, self._outputs(graph), self.dataset, own, graph, whole)
+        batch = self.batches.of_step(number)
+        return batch_loss(self.terms, self._outputs(batch.graph), batch)
 
     def metrics(self, dataset: Dataset) -> dict[str, float]:
         """Errors of all frames of a data set, in the units of this one, and the weighted loss."""

@@ -13,12 +13,12 @@ from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
-from densnet_core.models.inputs import check_specification
+from densnet_core.models.inputs import check_data
 from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.outputs import Densities, common_cutoff, energy_outputs
-from densnet_core.training.batches import Batches, Graphs
+from densnet_core.training.batches import Batches, Graphs, batch_loss
 from densnet_core.training.linearised import LinearisedDensities, pays
-from densnet_core.training.terms import Term, Wanted, make_terms, report, total_loss
+from densnet_core.training.terms import Term, Wanted, make_terms, report
 
 
 class EnergyObjective:
@@ -56,13 +56,13 @@ class EnergyObjective:
         device: str | torch.device = "cpu",
         steps: int = 0,
     ) -> None:
-        check_specification(model)
+        check_data(model, dataset)
         check_pair(density, model)
         self.model, self.density, self.dataset = model, density, dataset
         self.device = torch.device(device)
         self.density.requires_grad_(False).eval()
-        self.batches = Batches(dataset, batch_size, seed)
         self.graphs = Graphs(dataset, common_cutoff(density, model), self.device)
+        self.batches = Batches(self.graphs, batch_size, seed)
         self._many = pays(density, dataset, steps * batch_size / len(dataset))
         self._linearised: LinearisedDensities | None = None
         self._manager = manager
@@ -72,6 +72,7 @@ class EnergyObjective:
         """Take other terms, as a second stage does."""
         available = [*self.model.outputs, "forces"]
         self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
+        self.batches.learn(self.terms)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
 
     @property
@@ -95,15 +96,13 @@ class EnergyObjective:
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step, or of this process's part of it, and its parts."""
-        own, whole = self.batches.of_step(number)
+        batch = self.batches.of_step(number)
         density: Densities | None = None
         if self._many:
             if self._linearised is None:
                 self._linearised = LinearisedDensities(self.density, self.graphs)
-            density = self._linearised.at(own)
-        graph = self.graphs(own)
-        outputs = self._outputs(graph, density, training=True)
-        return total_loss(self.terms, outputs, self.dataset, own, graph, whole)
+            density = self._linearised.at(batch.indices)
+        return batch_loss(self.terms, self._outputs(batch.graph, density, training=True), batch)
 
     def metrics(self, dataset: Dataset) -> dict[str, float]:
         """Errors of all frames of a data set, in the units of this one, and the weighted loss."""

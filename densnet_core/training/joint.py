@@ -14,9 +14,9 @@ from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.outputs import common_cutoff, derived_quantities, energy_outputs
-from densnet_core.training.batches import Batches, Graphs
+from densnet_core.training.batches import Batches, Graphs, batch_loss
 from densnet_core.training.energy import check_pair
-from densnet_core.training.terms import Term, Wanted, make_terms, report, total_loss
+from densnet_core.training.terms import Term, Wanted, make_terms, report
 
 
 class JointObjective:
@@ -55,8 +55,8 @@ class JointObjective:
         self.density, self.energy, self.dataset = density, energy, dataset
         self.device = torch.device(device)
         self.module = nn.ModuleDict({"density": density, "energy": energy}).requires_grad_(True)
-        self.batches = Batches(dataset, batch_size, seed)
         self.graphs = Graphs(dataset, common_cutoff(density, energy), self.device)
+        self.batches = Batches(self.graphs, batch_size, seed)
         self._manager = manager
         self._known = derived_quantities(density.densities, manager or get_manager())
         self.want(wanted)
@@ -66,6 +66,7 @@ class JointObjective:
         density, energy = self.density, self.energy
         available = [*density.densities, *self._known, *energy.outputs, "forces"]
         self.terms: list[Term] = make_terms(wanted, available, density.specification, self.dataset, self._manager)
+        self.batches.learn(self.terms)
         needed = {name for term in self.terms for name in term.objective.outputs}
         self._derived = {name: derive for name, derive in self._known.items() if name in needed - set(energy.outputs)}
         self._forces = "forces" in needed
@@ -87,9 +88,8 @@ class JointObjective:
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step, or of this process's part of it, and its parts."""
-        own, whole = self.batches.of_step(number)
-        graph = self.graphs(own)
-        return total_loss(self.terms, self._outputs(graph, training=True), self.dataset, own, graph, whole)
+        batch = self.batches.of_step(number)
+        return batch_loss(self.terms, self._outputs(batch.graph, training=True), batch)
 
     def metrics(self, dataset: Dataset) -> dict[str, float]:
         """Errors of all frames of a data set, in the units of this one, and the weighted loss."""

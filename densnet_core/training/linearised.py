@@ -15,6 +15,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from densnet_core.basis.base import MAX_L
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.graphs.graph import Graph
@@ -22,7 +23,9 @@ from densnet_core.models.density import DensityModel
 from densnet_core.training.batches import Graphs
 
 BYTES_AT_MOST: Final = 1_000_000_000
-"""Of all derivatives together; a training that would need more goes through the density network at each step."""
+"""Of all frames together; a training that would need more goes through the density network at each step."""
+BYTES_OF_TENSOR: Final = 500
+"""Beside its elements."""
 ATOMS_AT_ONCE: Final = 128
 VISITS_PER_ATOM: Final = 2
 """Ethanol in densnet-m, one thread: 200 ms once for each frame, 12 ms less at each visit."""
@@ -99,15 +102,23 @@ def pays(model: DensityModel, dataset: Dataset, visits: float) -> bool:
     visits : float
         How often the training meets each frame.
     """
-    width = next(model.parameters()).element_size()
-    basis = model.specification.basis
-    bytes_ = sum(
-        3 * s.n_atoms * basis.n_functions(s.numbers) * width * (3 if name == "density_response" else 1)
-        for s in dataset.structures
-        for name in model.densities
-    )
-    largest = max(structure.n_atoms for structure in dataset.structures)
-    return bytes_ <= BYTES_AT_MOST and visits > VISITS_PER_ATOM * largest
+    sizes = [structure.n_atoms for structure in dataset.structures]
+    return bytes_needed(model, dataset) <= BYTES_AT_MOST and visits > VISITS_PER_ATOM * max(sizes)
+
+
+def bytes_needed(model: DensityModel, dataset: Dataset) -> int:
+    """Memory of the densities of all frames with their derivatives and positions, scale factors included."""
+    specification, width, total = model.specification, next(model.parameters()).element_size(), 0
+    for structure in dataset.structures:
+        n_coordinates = 3 * structure.n_atoms
+        n_values = sum(
+            specification.basis.n_functions(structure.numbers) * (3 if name == "density_response" else 1)
+            + (structure.n_atoms * (MAX_L + 1) if specification.adapts_exponents else 0)
+            for name in model.densities
+        )
+        tensors = 4 * len(model.densities) + 1
+        total += n_values * (8 + n_coordinates * width) + 8 * n_coordinates + tensors * BYTES_OF_TENSOR
+    return total
 
 
 def _portions(sizes: Sequence[int]) -> list[list[int]]:

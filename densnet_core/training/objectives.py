@@ -7,7 +7,7 @@ nor units depend on how molecules are turned or where they stand, and large mole
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import sqrt
 from typing import Any, Final
 
@@ -72,6 +72,12 @@ class Loss(ABC):
             Of the frames.
         """
 
+    def prepare(self, dataset: Dataset, indices: Sequence[int], device: torch.device) -> None:  # noqa: B027
+        """Make what ``errors`` of these frames will need and no output is needed for; called ahead of the step.
+
+        It runs in another thread, with the data set of one batch, and must not change any number.
+        """
+
     def sizes(self, dataset: Dataset, indices: Sequence[int]) -> Tensor:
         """(n,) by which the squared errors are divided to be intensive; one unless a subclass says otherwise."""
         return torch.ones(len(indices), dtype=torch.float64)
@@ -92,7 +98,7 @@ class SquaredError(Loss):
     Raises
     ------
     PluginError
-        The objective names more than one output or label, or the unit cannot be known.
+        The objective names more than one output or label, or a quantity of functions, or the unit cannot be known.
     """
 
     def __init__(
@@ -103,13 +109,15 @@ class SquaredError(Loss):
         dataset: Dataset,
     ) -> None:
         super().__init__(objective, quantities, specification, dataset)
-        if len(objective.labels) != 1 or len(objective.outputs) != 1 or objective.labels[0] not in quantities:
+        known = quantities.get(objective.labels[0]) if len(objective.labels) == len(objective.outputs) == 1 else None
+        if known is None or known.per == "function":
             raise PluginError(
                 f"The objective {objective.name!r} has labels {objective.labels} and outputs {objective.outputs}; the "
-                "squared error compares one announced quantity with one output. Give it a loss of its own."
+                "squared error compares one announced quantity of atoms or molecules with one output. Give it a loss "
+                "of its own."
             )
         self.label, self.output = objective.labels[0], objective.outputs[0]
-        self.quantity = quantities[self.label]
+        self.quantity = known
         self.unit = objective.unit if objective.unit is not None else self.spread(dataset)
 
     def spread(self, dataset: Dataset) -> float:
@@ -120,13 +128,14 @@ class SquaredError(Loss):
                 "where the molecules stand."
             )
         indices = dataset.having(self.label)
-        values = [np.asarray(dataset.value(self.label, i)) for i in indices]
-        sizes = self.sizes(dataset, indices).numpy()
-        if self.quantity.rank == 0:
-            mean = float(np.mean([np.mean(value) / size for value, size in zip(values, sizes, strict=True)]))
-            values = [value - mean * size for value, size in zip(values, sizes, strict=True)]
-        squares = [np.mean(value**2) / size for value, size in zip(values, sizes, strict=True)]
-        return max(float(np.mean(squares)), SMALLEST)
+        sizes = self.sizes(dataset, indices).tolist()
+
+        def mean(of: Callable[[Any, float], Any]) -> float:
+            found = (np.mean(of(dataset.value(self.label, i), size)) for i, size in zip(indices, sizes, strict=True))
+            return float(sum(found)) / len(indices)
+
+        usual = mean(lambda value, size: value / size) if self.quantity.rank == 0 else 0.0
+        return max(mean(lambda value, size: (value - usual * size) ** 2 / size), SMALLEST)
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         per_atom = self.quantity.per == "atom"
@@ -159,21 +168,26 @@ class DensityError(Loss):
     ) -> None:
         super().__init__(objective, quantities, specification, dataset)
         self.name = objective.labels[0]
+        dataset.references(specification, self.name)  # which refuses coefficients of another basis
         self.unit = self._spread(dataset)
 
     def _spread(self, dataset: Dataset) -> float:
         specification = self.specification
         layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
         if self.name == "density":
-            return amplitude_variation(layout, *training_amplitudes(dataset, specification, layout))
-        species, parts = [], []
-        for i in dataset.having(self.name):
-            own = layout.species(torch.tensor(dataset.structures[i].numbers))
-            for row in np.atleast_2d(dataset.value(self.name, i)):
-                species.append(own)
-                parts.append(layout.amplitudes(torch.tensor(row), own, layout.flat_places(own)))
+            return amplitude_variation(layout, training_amplitudes(dataset, specification, layout))
         rows = len(np.atleast_2d(dataset.value(self.name, dataset.having(self.name)[0])))
-        return rows * amplitude_variation(layout, torch.cat(species), torch.cat(parts, dim=1))
+        return rows * amplitude_variation(layout, self._rows(dataset, layout))
+
+    def _rows(self, dataset: Dataset, layout: CoefficientLayout) -> Iterator[tuple[Tensor, Tensor]]:
+        """Species and amplitudes of each density of each frame."""
+        for i in dataset.having(self.name):
+            species = layout.species(torch.tensor(dataset.structures[i].numbers))
+            for row in np.atleast_2d(dataset.value(self.name, i)):
+                yield species, layout.amplitudes(torch.tensor(row), species, layout.flat_places(species))
+
+    def prepare(self, dataset: Dataset, indices: Sequence[int], device: torch.device) -> None:
+        dataset.references(self.specification, self.name).prepare(list(indices), device)
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         references = dataset.references(self.specification, self.name)
@@ -196,13 +210,13 @@ class DipoleError(SquaredError):
     """
 
     def spread(self, dataset: Dataset) -> float:
-        squares = []
-        for i in dataset.having(self.label):
+        total, indices = 0.0, dataset.having(self.label)
+        for i in indices:
             structure = dataset.structures[i]
             centre = structure.numbers @ structure.positions / structure.numbers.sum()
             about_centre = dataset.value(self.label, i) - structure.charge * centre
-            squares.append(float((about_centre**2).sum()) / structure.n_atoms)
-        return max(float(np.mean(squares)), SMALLEST_DIPOLE)
+            total += float((about_centre**2).sum()) / structure.n_atoms
+        return max(total / len(indices), SMALLEST_DIPOLE)
 
     def errors(self, outputs: Mapping[str, Any], dataset: Dataset, indices: Sequence[int]) -> Tensor:
         dipoles: Tensor = outputs[self.output]

@@ -120,7 +120,7 @@ def total_loss(
     dataset: Dataset,
     indices: Sequence[int],
     graph: Graph,
-    whole: Sequence[int] | None = None,
+    counts: Sequence[int] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted sum of the terms, each the mean over those frames of a batch that have its labels; and its parts.
 
@@ -128,35 +128,36 @@ def total_loss(
     ----------
     indices : sequence of int
         Frames of the graph.
-    whole : sequence of int or None
-        All frames of the batch, if others than these are elsewhere: the losses of the parts then add up to that of the
-        batch.
+    counts : sequence of int or None
+        For each term the number of frames with its labels in the whole batch, if part of it is elsewhere: the losses of
+        the parts then add up to that of the batch.
 
     Raises
     ------
     InputError
         No frame of the batch has any label.
     """
-    batch = list(indices if whole is None else whole)
+    counts = counts or [len(places_having(term, dataset, indices)) for term in terms]
+    if not any(counts):
+        raise InputError("No frame of a batch has any of the labels; leave frames without labels out.")
     loss = torch.zeros((), dtype=torch.float64, device=graph.positions.device)
     told: dict[str, float] = {}
-    n_labels = 0
-    for term in terms:
-        count = len(_having(term, dataset, batch))
-        n_labels += count
+    for term, count in zip(terms, counts, strict=True):
         errors, sizes = term_errors(term, outputs, dataset, indices, graph)
         if errors is None:
             continue
         loss = loss + term.weight * (errors / sizes).sum() / (count * term.loss.unit)
         told |= term.loss.report(errors.detach(), sizes)
-    if not n_labels:
-        raise InputError("No frame of a batch has any of the labels; leave frames without labels out.")
     return loss, {"loss": loss.item(), **told}
 
 
-def _having(term: Term, dataset: Dataset, indices: Sequence[int]) -> list[int]:
+def places_having(term: Term, dataset: Dataset, indices: Sequence[int]) -> list[int]:
     """Places of those frames that have all labels of a term."""
-    return [place for place, i in enumerate(indices) if all(dataset.having(n, [i]) for n in term.objective.labels)]
+    places: Sequence[int] = range(len(indices))
+    for name in term.objective.labels:
+        there = set(dataset.having(name, indices))
+        places = [place for place in places if indices[place] in there]
+    return list(places)
 
 
 def term_errors(
@@ -164,7 +165,7 @@ def term_errors(
 ) -> tuple[Tensor | None, Tensor]:
     """Squared errors of the frames of a batch that have the term's labels (None if none has), and their sizes."""
     chosen = [int(i) for i in indices]
-    having = _having(term, dataset, chosen)
+    having = places_having(term, dataset, chosen)
     if not having:
         return None, torch.ones(0)
     held = [chosen[place] for place in having]

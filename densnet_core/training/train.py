@@ -23,6 +23,7 @@ from densnet_core.errors import InputError
 from densnet_core.models.backbone import cast_parameters
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
+from densnet_core.models.inputs import check_data
 from densnet_core.models.statistics import undetermined
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager
@@ -128,7 +129,8 @@ def train_model(
         dataset = replace(dataset, atomic_energies=known)
     with parallel.process_group(), torch_threads(plan.threads), _kept(folder) as kept:
         device = device_of(plan.device)
-        run = _Training(dataset, validation, plan, kept, keys or _keys(dataset, validation, plan, choices), device)
+        keys = keys or _keys(dataset, validation, specification, plan, choices, start)
+        run = _Training(dataset, validation, plan, kept, keys, device)
         run.listener, run.manager = listener or _Silent(), manager
         density = run.density(choices[0], specification, start)
         energy = run.energy(choices[1], density, start)
@@ -182,6 +184,7 @@ class _Training:
         torch.manual_seed(plan.seed)
         model: DensityModel = choice.build(Kind.DENSITY_MODEL, specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
+        check_data(model, self.validation)
         objective = DensityObjective(
             model, self.train, self.first("density"), plan.batch_size, plan.seed, self.manager, self.device
         )
@@ -193,6 +196,8 @@ class _Training:
 
     def energy(self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None) -> EnergyModel:
         plan = self.plan
+        for dataset in (self.train, self.validation):
+            dataset.release()  # metrics, which this stage does not need; linearised densities take their place
         torch.manual_seed(plan.seed + 1)
         model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
@@ -273,17 +278,36 @@ def _kept(folder: str | Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _keys(train: Dataset, validation: Dataset, plan: Plan, choices: Sequence[NetworkChoice]) -> dict[str, str]:
+def _keys(
+    train: Dataset,
+    validation: Dataset,
+    specification: DensitySpecification,
+    plan: Plan,
+    choices: Sequence[NetworkChoice],
+    start: DenSNet | None,
+) -> dict[str, str]:
     """Identity of a training that nobody named."""
-    what = (replace(plan, device="auto"), [one.to_dict() for one in choices], sorted(train.atomic_energies.items()))
+    known = specification
+    what = (
+        replace(plan, device="auto"),
+        [one.to_dict() for one in choices],
+        sorted(train.atomic_energies.items()),
+        (known.basis.content_hash(), known.metric, known.elements, known.largest_factor, known.states, known.levels),
+    )
     digest = hashlib.sha256(repr(what).encode())
     for dataset in (train, validation):
         for structure in dataset.structures:
-            digest.update(structure.content_hash())
+            digest.update(structure.content_hash() + repr(structure.fragments).encode())
+        if dataset.shares is not None:
+            digest.update(repr((dataset.shares.part.tolist(), dataset.shares.weights)).encode())
         for name, values in sorted(dataset.labels.items()):
             digest.update(name.encode())
             for value in values:
                 digest.update(b"none" if value is None else np.ascontiguousarray(value).tobytes())
+    if start is not None:
+        for network in (start.density, start.energy):
+            for name, tensor in network.state_dict().items():
+                digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return dict.fromkeys(("density", "energy", "joint"), digest.hexdigest()[:16])
 
 

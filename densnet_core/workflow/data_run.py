@@ -160,7 +160,9 @@ class DataRun(TrainingRun):
         held_out = [digest_of(source, own["test"]) for source, own in zip(self.sources, self.parts, strict=True)]
         labels = fit_name(self.specification.label_basis, self.config.basis.fit_method)
         states = [list(state) for state in self.specification.states]
-        keys = training_keys(self.config, self.selection, ["data", labels, states], digests)
+        weights = self.data.weights_in_order
+        data = ["data", labels, states, *([] if weights is None else [weights])]
+        keys = training_keys(self.config, self.selection, data, digests)
         # the model names the stores in its errors
         names = [str(source.path) for source in self.sources]
         return {**keys, "train": key_of(keys["train"], held_out, names)}
@@ -205,16 +207,18 @@ class DataRun(TrainingRun):
         return prior, fits
 
     def _dataset(self, part: str, fits: Sequence[str | None]) -> Dataset:
-        """The frames of all stores in a part."""
-        found = []
-        for source, own, name in zip(self.sources, self.parts, fits, strict=True):
+        """The frames of all stores in a part; those to train on are drawn by the weights of the stores."""
+        found, weights = [], []
+        every = self.data.weights_in_order or [1.0] * len(self.sources)
+        for source, own, name, weight in zip(self.sources, self.parts, fits, every, strict=True):
             if own[part]:
                 with ReferenceStore.open(source.path) as store:
                     densities = {} if name is None else {"density": store.fit(name)}
                     found.append(dataset_of(store, own[part], self.labels, densities))
+                    weights.append(weight)
         if not found:
             raise InputError(f"No frame of any store is for {part}; draw other splits with 'densnet data split'.")
-        return Dataset.joined(found)
+        return Dataset.joined(found, weights if part == "train" and self.data.weights else None)
 
     def _train(self, prior: AtomicPrior, fits: Sequence[str | None]) -> DenSNet:
         first = self.sources[0]

@@ -138,7 +138,7 @@ def train_together(arguments: Mapping[str, Any]) -> DenSNet:
 def follow() -> None:
     """Take part in the trainings of the first process until it says that there are no more.
 
-    Data, plan and identity come from there: this process reads no store and writes no file.
+    Which data, plan and identity come from there; this process reads frames from the stores and writes no file.
     """
     while (arguments := parallel.from_first(lambda: None)) is not None:
         train_model(**{**arguments, "folder": None})

@@ -12,6 +12,7 @@ import pytest
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.cli.app import run
 from densnet_core.config import load_config
+from densnet_core.datasets.drawing import Draws
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import InputError
 from densnet_core.potentials.densnet import DenSNet
@@ -176,6 +177,23 @@ def test_a_model_says_which_program_its_guess_is_for(trained: tuple[Path, str, s
     functions = backend_factory("pyscf", LEVEL).make().orbital_basis(BENT.numbers)
     assert made["density_matrix"].shape == (MolecularBasis(functions, BENT.numbers).n_functions,) * 2
     assert (str(made["method"]), str(made["basis"])) == (LEVEL.method, LEVEL.basis)
+
+
+def test_weights_of_stores_decide_what_is_drawn_and_which_training_it_is(trained: tuple[Path, str, str]) -> None:
+    folder = trained[0]
+    weights = 'weights = { "hydroxide.zarr" = 1, "water.zarr" = 2, "forces.xyz" = 1 }\n[basis.even_tempered.O]'
+    (folder / "weighed.toml").write_text(CONFIG.replace("[basis.even_tempered.O]", weights))
+    plain, weighed = (DataRun(load_config(folder / name)) for name in ("run.toml", "weighed.toml"))
+    assert plain._keys["density"] != weighed._keys["density"]
+    _, fits = weighed._fitted()
+    data, validation = (weighed._dataset(part, fits) for part in ("train", "validation"))
+    assert plain._dataset("train", fits).shares is None
+    assert validation.shares is None
+    assert data.shares is not None
+    assert data.shares.weights == (2.0, 1.0, 1.0)  # in the order of stores, then files
+    drawn = Draws(np.arange(len(data)), 4, 0, data.shares)
+    parts = [int(data.shares.part[i]) for step in range(10) for i in drawn.of_step(step)]
+    assert [parts.count(part) for part in range(3)] == [20, 10, 10]
 
 
 def test_the_second_time_everything_is_current(trained: tuple[Path, str, str]) -> None:

@@ -92,12 +92,14 @@ def make_models(
     return density, energy
 
 
-def make_densnet(dtype: torch.dtype = torch.float64, options: E3nnOptions = OPTIONS) -> DenSNet:
-    """The whole of such models, with a prior of one Gaussian per atom."""
+def make_densnet(dtype: torch.dtype = torch.float64, options: E3nnOptions = OPTIONS, seed: int = 0) -> DenSNet:
+    """The whole of such models, with a prior of one Gaussian per atom; it can be saved."""
     shells = {z: [Shell(0, (0.5 * z,), (1.0,))] for z in ELEMENTS}
-    choice = NetworkChoice("equivariant", "e3nn")
+    size = options.model_dump(mode="json")
+    choices = [NetworkChoice("equivariant", "e3nn", own, size) for own in ({}, {"channels_in": 6, "head_width": 10})]
     prior = AtomicPrior(GaussianBasis("atoms", shells))
-    return DenSNet(*make_models(dtype, options=options), prior, choice, choice, {"name": "an example"})
+    document = {"name": "an example", "config": {}, "provenance": {}, "metrics": {}}
+    return DenSNet(*make_models(dtype, seed, options), prior, choices[0], choices[1], document)
 
 
 def uneven_statistics(layout: CoefficientLayout, seed: int) -> tuple[Tensor, Tensor]:
@@ -108,4 +110,4 @@ def uneven_statistics(layout: CoefficientLayout, seed: int) -> tuple[Tensor, Ten
     amplitudes = torch.tensor(random.normal(size=(layout.n_components, len(species), layout.width))) * spread
     amplitudes = amplitudes * layout.present[species][:, layout.l_of_component].transpose(0, 1)
     amplitudes[0] += 0.1 * layout.present[species][:, 0]
-    return amplitude_statistics(layout, species, amplitudes)
+    return amplitude_statistics(layout, [(species, amplitudes)])

@@ -81,6 +81,24 @@ def test_data_take_the_place_of_a_molecule_and_a_level(write, tmp_path):
     assert "is named twice" in problem
 
 
+def test_stores_have_weights_all_or_none(write, tmp_path):
+    two = DATA.replace('["a.zarr"]', '["a.zarr"]\nfiles = ["sub/b.xyz"]\nlevel = "HF/x"')
+    assert load_config(write(two)).data.weights_in_order is None
+    weighed = two.replace("level", 'weights = { "sub/b.xyz" = 2, "./a.zarr" = 0.5 }\nlevel')
+    data = load_config(write(weighed)).data
+    assert data.weights_in_order == [0.5, 2.0]
+    assert set(data.weights) == {tmp_path / "a.zarr", tmp_path / "sub" / "b.xyz"}
+    [problem] = refusal(write(weighed.replace('"./a.zarr" = 0.5', '"c.zarr" = 1')))
+    assert "weights: c.zarr is none of stores and files; they are a.zarr, b.xyz" in problem
+    [problem] = refusal(write(weighed.replace(', "./a.zarr" = 0.5', "")))
+    assert "weights: a.zarr has none; give one for each" in problem
+    [problem] = refusal(write(weighed.replace("0.5", "0")))
+    assert "weights" in problem
+    assert "greater than 0" in problem
+    [problem] = refusal(write(weighed.replace('"sub/b.xyz" = 2, "./a.zarr"', "a.zarr")))
+    assert 'names need quotes: { "a.zarr" = 1 }' in problem
+
+
 def test_values_are_read_and_relative_paths_start_at_the_file(write, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     text = 'output = "results"\n' + MINIMAL.replace('method = "PBE"', 'method = "PBE"\ndispersion = "d4"')

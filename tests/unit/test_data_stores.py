@@ -108,6 +108,16 @@ def test_joined_data_sets_lack_what_their_parts_lack() -> None:
     assert (both.having("energy"), both.having("dipole")) == ([0], [1])
 
 
+def test_joined_data_sets_keep_the_energies_of_atoms_and_refuse_two_for_one_element() -> None:
+    atom = Structure(np.array([1]), np.zeros((1, 3)), multiplicity=2)
+    tables = [{1: -0.4982}, {}, {8: -74.78, 1: -0.4982 + 1e-8}]
+    parts = [Dataset([atom], {"energy": [np.array(-0.5)]}, table) for table in tables]
+    assert Dataset.joined(parts).atomic_energies == {1: -0.4982, 8: -74.78}
+    other = Dataset([atom], {}, {8: -74.79})
+    with pytest.raises(InputError, match=r"different energies of an isolated O atom, -74\.780000 and -74\.790000"):
+        Dataset.joined([*parts, other])
+
+
 def test_the_difference_of_atoms_is_the_integral_of_its_magnitude() -> None:
     """Two normal distributions: integral |rho - rho'| of widths s and 2s is found by radial quadrature in SciPy."""
     from scipy.integrate import quad

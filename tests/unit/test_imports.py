@@ -29,6 +29,7 @@ def test_the_check_sees_a_heavy_import():
         "densnet_pyscf",
         "densnet_psi4",
         "densnet_e3nn",
+        "densnet_gaunt",
         "densnet_openmm",
         "densnet_core.plugins.manager",
         "densnet_core.cli.app",

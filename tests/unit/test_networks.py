@@ -231,7 +231,7 @@ def test_the_electron_count_is_exact(structure: Structure, dtype: torch.dtype) -
 def test_without_any_spread_in_the_data_the_count_is_still_exact() -> None:
     """One training frame: nothing varies, but something must take up the charge."""
     layout, species = DENSITY.layout, torch.arange(3)
-    offset, scale = amplitude_statistics(layout, species, torch.zeros(layout.n_components, 3, layout.width))
+    offset, scale = amplitude_statistics(layout, [(species, torch.zeros(layout.n_components, 3, layout.width))])
     DENSITY.offset.copy_(offset)
     DENSITY.scale.copy_(scale)
     difference = difference_of(example.HYDROXIDE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from densnet_core.basis.library import basis_by_name
@@ -9,7 +11,8 @@ from densnet_core.cli.app import run
 from densnet_core.cli.plugins import table_of
 from densnet_core.config.basis import BasisSection
 from densnet_core.errors import InputError
-from densnet_core.plugins.manager import get_manager
+from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.testing.suites import run_suite, suite_of
 
 BASIS = """
     from pydantic import Field
@@ -48,6 +51,9 @@ BASIS = """
 """
 
 
+BONDS = Path(__file__).parents[2] / "examples" / "third_party" / "densnet-bonds"
+
+
 @pytest.fixture(autouse=True)
 def _fresh_manager():
     get_manager.cache_clear()
@@ -76,6 +82,28 @@ def test_a_configuration_names_the_basis_of_a_plugin(plugin, capsys):
 def test_bases_of_the_core_and_of_the_exchange_are_found_as_before(plugin):
     assert basis_by_name("densnet-s").name == "densnet-s"
     assert basis_by_name("STO-3G", [1]).n_functions([1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "test"),
+    [
+        ("density_model", "test_the_electron_count_is_exact"),
+        ("density_model", "test_fragments_beyond_the_cutoff_change_nothing"),
+        ("energy_model", "test_the_energy_depends_on_the_density_and_is_differentiable_in_it"),
+        ("energy_model", "test_energies_stay_and_forces_turn"),
+    ],
+)
+def test_networks_of_a_third_party_are_checked_with_those_of_the_core_beside_them(tmp_path, monkeypatch, kind, test):
+    """The example package as it is; its own tests run the whole suites, its energy model with its density model."""
+    information = tmp_path / "densnet_bonds-0.1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: densnet-bonds\nVersion: 0.1\n")
+    (information / "entry_points.txt").write_text("[densnet.plugins]\nbonds = densnet_bonds.plugin\n")
+    for folder in (tmp_path, BONDS):
+        monkeypatch.syspath_prepend(folder)
+    manager = Manager(environment={})
+    suite = suite_of(manager, manager.find(kind, "bonds"), {"channels": 4, "hidden_width": 8})
+    assert [(one.test, one.outcome, one.report) for one in run_suite(suite, test=test)] == [(test, "passed", "")]
 
 
 def test_check_prints_a_line_per_test(plugin, capsys):

@@ -14,7 +14,7 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import large_basis
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets.dataset import Dataset
-from densnet_core.datasets.references import ScaledProjection
+from densnet_core.datasets.projections import ScaledProjection
 from densnet_core.density.expansion import Expansion, scaled_functions
 from densnet_core.graphs.graph import graph_of
 from densnet_core.structures import Structure

@@ -18,7 +18,8 @@ from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets import references
-from densnet_core.datasets.dataset import Dataset, batches
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.datasets.drawing import batches
 from densnet_core.density.expansion import Expansion
 from densnet_core.errors import DataError, DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
@@ -167,13 +168,13 @@ def test_the_teacher_makes_no_error() -> None:
 def test_a_loss_of_one_is_a_model_that_knows_what_is_usual_for_each_element() -> None:
     """The unit of the density term, where atoms do not overlap: right directions, usual sizes."""
     random = np.random.default_rng(5)
-    atoms = [Structure(np.array([z]), np.zeros((1, 3)), 0, 2 if z == 1 else 1) for z in (8, 1) * 6]
+    atoms = [Structure(np.array([z]), np.zeros((1, 3)), -1 if z == 1 else 0) for z in (8, 1) * 6]
     functions = {z: MolecularBasis(example.BASIS, [z]) for z in (1, 8)}
     labels = [random.normal(size=functions[int(s.numbers[0])].n_functions) for s in atoms]
     frames = Dataset(atoms, {"density": labels})
     objective = DensityObjective(objectives(teacher_frames())[0].model, frames, wanted_objectives("density", {}), 4, 5)
     layout = objective.model.layout
-    species, amplitudes = training_amplitudes(frames, objective.model.specification, layout)
+    [(species, amplitudes)] = training_amplitudes(frames, objective.model.specification, layout)
     usual = amplitudes.clone()
     for index in set(species.tolist()):
         own = species == index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,22 +14,24 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example
 from test_training import SMALL, energies_of, teacher_frames
-from training_parallel import CHOICE, frames, short, train
+from training_parallel import CHOICE, PRIOR, frames, short, train
 
+from densnet_core.config.schema import TrainingSection
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import ground_multiplicity
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import concatenated, graph_of
-from densnet_core.models.statistics import reference_energies, undetermined
+from densnet_core.models.statistics import energy_unit, reference_energies, undetermined
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
-from densnet_core.training import Plan, Stage
+from densnet_core.training import Plan, Stage, train_model
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.joint import JointObjective
 from densnet_core.training.plan import device_of, joint_objectives
 from densnet_core.training.schedule import LoopOptions
 from densnet_core.training.terms import wanted_objectives
+from densnet_core.workflow.learning import plan_of
 
 
 def plan(**changes) -> Plan:
@@ -78,7 +81,13 @@ def test_a_second_stage_goes_on_from_the_first_with_other_weights(tmp_path: Path
     train(tmp_path, plan(energy=[short(4), second]))
     names = {path.name for path in tmp_path.glob("*.csv")}
     assert names == {"density.csv", "energy.csv", "energy-2.csv"}
-    assert "force_rms" not in (tmp_path / "energy-2.csv").read_text()
+    with (tmp_path / "energy-2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["learning_rate"]) == pytest.approx(1e-4)
+    for row in rows:
+        assert not any("force" in name for name in row)
+        error = float(row["energy_rms_mev_per_atom"]) / 27211.386246 / energy_unit(frames())
+        assert float(row["loss"]) == pytest.approx(10.0 * error**2, rel=1e-5)
     again: list[str] = []
 
     class Listener:
@@ -94,6 +103,19 @@ def test_a_second_stage_goes_on_from_the_first_with_other_weights(tmp_path: Path
     first = DenSNet.load(save(train(tmp_path, plan(energy=[short(4), second]), listener=Listener()), tmp_path / "m"))
     assert all("goes on" not in text for text in again)
     assert np.isfinite(first.predict([example.WATER])[0].energy)
+
+
+def test_a_table_of_the_configuration_is_a_plan_with_its_stages_and_weights() -> None:
+    then = {"steps": 30, "learning_rate": 1e-4, "weights": {"energy": 10.0, "forces": 0.0}}
+    energy = {"steps": 70, "learning_rate": 1e-3, "schedule": "constant", "weights": {"forces": 3.0}, "then": then}
+    made = plan_of(TrainingSection.model_validate({"density": {"weights": {"dipole": 0.5}}, "energy": energy}))
+    assert made.stage_names == [("density", "density"), ("energy", "energy"), ("energy", "energy-2")]
+    first, second = made.energy
+    assert (first.options.steps, first.options.learning_rate, first.options.schedule) == (70, 1e-3, "constant")
+    assert second.options == replace(first.options, steps=30, learning_rate=1e-4)
+    weights = [{one.objective.name: one.weight for one in made.wanted("energy", stage)} for stage in made.energy]
+    assert weights == [{"energy": 1.0, "forces": 3.0}, {"energy": 10.0}]
+    assert {one.objective.name: one.weight for one in made.wanted("density", made.density[0])}["dipole"] == 0.5
 
 
 def save(model: DenSNet, path: Path) -> Path:
@@ -201,13 +223,20 @@ def test_a_model_hands_over_what_it_learned_and_knows_a_new_element() -> None:
     assert "unknown" in new.document["atomic_energies"]
 
 
+def test_another_model_to_start_from_is_another_training(tmp_path: Path) -> None:
+    """Checkpoints in the folder of a training that nobody named go on only if they began with the same model."""
+    once = [Stage(LoopOptions(1, 1e-12, ema_decay=0.0))]
+    data, known = frames(), example.specification()
+    for seed in (1, 2, 1):
+        start = example.make_densnet(options=SMALL, seed=seed)
+        made = train_model(data, data, known, PRIOR, plan(density=once, energy=once), start=start, folder=tmp_path)
+        before, after = (one.predict([example.HYDROXIDE])[0].energy for one in (start, made))
+        assert after == pytest.approx(before, abs=1e-7)
+
+
 def test_a_model_of_another_architecture_or_basis_is_no_start() -> None:
     old = train(None, plan(density=[short(1)], energy=[short(1)]))
     other = NetworkChoice("equivariant", "e3nn", {}, {"channels": 4})
-    from training_parallel import PRIOR
-
-    from densnet_core.training import train_model
-
     data = frames()
     with pytest.raises(InputError, match=r"has another density network"):
         train_model(data, data, example.specification(), PRIOR, plan(), (other, CHOICE), start=old)

@@ -15,7 +15,10 @@ import torch
 
 from densnet_core.errors import InputError
 from densnet_core.stores.models import load_checkpoint
-from densnet_core.training import parallel
+from densnet_core.training import Plan, parallel
+
+sys.path.insert(0, str(Path(__file__).parent))
+from training_parallel import short, train
 
 PROGRAM = Path(__file__).parent / "training_parallel.py"
 
@@ -26,12 +29,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def run_processes(number: int, folder: Path) -> None:
+def run_processes(number: int, folder: Path, *arguments: Path) -> None:
     """What torchrun does: the program several times, with the variables that it sets."""
     common = {"WORLD_SIZE": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     running = [
         subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(folder)],
+            [sys.executable, str(PROGRAM), str(folder), *map(str, arguments)],
             env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
@@ -50,8 +53,14 @@ def columns(path: Path, *names: str) -> np.ndarray:
 
 
 def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
+    """From a finished model, which the second process does not see."""
+    plan = Plan([short(15)], [short(15)], batch_size=4, device="cpu", precision="float64")
+    train(tmp_path / "start", plan).save(tmp_path / "model")
     for number in (1, 2):
-        run_processes(number, tmp_path / str(number))
+        run_processes(number, tmp_path / str(number), tmp_path / "model")
+    for stage in ("density", "energy"):
+        before = columns(tmp_path / "start" / f"{stage}.csv", "validation_loss")
+        assert columns(tmp_path / "2" / f"{stage}.csv", "validation_loss")[0] < 0.8 * before[0]
     for stage in ("density", "energy", "joint"):
         curves = [columns(tmp_path / kind / f"{stage}.csv", "loss", "validation_loss") for kind in ("1", "2")]
         assert len(curves[0]) in (3, 6)

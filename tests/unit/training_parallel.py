@@ -1,7 +1,8 @@
-"""A small training of both networks, alone or as one of several processes: FOLDER."""
+"""A small training of both networks, alone or as one of several processes: FOLDER [MODEL to start from]."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -37,5 +38,13 @@ def train(folder: Path | None, plan: Plan | None = None, data: Dataset | None = 
     return train_model(data, data.subset([0, 1, 2]), known, PRIOR, plan, (CHOICE, CHOICE), folder=folder, **more)
 
 
+def weighed() -> Dataset:
+    """The same in two parts that are drawn equally often."""
+    every = frames()
+    return Dataset.joined([every.subset([0, 1, 2]), every.subset(range(3, len(every)))], [1.0, 1.0])
+
+
 if __name__ == "__main__":
-    train(Path(sys.argv[1]))
+    # Of a run, the first process alone reads the model to start from.
+    first = os.environ["RANK"] == "0"
+    train(Path(sys.argv[1]), data=weighed(), start=DenSNet.load(sys.argv[2]) if len(sys.argv) > 2 and first else None)

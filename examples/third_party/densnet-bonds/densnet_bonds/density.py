@@ -63,11 +63,11 @@ class BondsDensityModel(DensityModel):
 
     def fit_statistics(self, dataset: Dataset) -> None:
         """Mean of the s amplitudes, spread of all, and the charges that atoms have, from the label "density"."""
-        species, amplitudes = training_amplitudes(dataset, self.specification, self.layout)
-        offset, scale = amplitude_statistics(self.layout, species, amplitudes)
+        known = self.specification, self.layout
+        offset, scale = amplitude_statistics(self.layout, training_amplitudes(dataset, *known))
         self.offset.copy_(offset)
         self.scale.copy_(scale)
-        self.flow.unit.fill_(charge_scale(self.layout, species, amplitudes))
+        self.flow.unit.fill_(charge_scale(self.layout, training_amplitudes(dataset, *known)))
 
     def forward(self, graph: Graph) -> dict[str, Expansion]:
         species = self.layout.species(graph.numbers)

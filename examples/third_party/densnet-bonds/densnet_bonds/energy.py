@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from densnet_core.basis.conventions import from_magnetic_order
@@ -61,18 +61,21 @@ class BondsEnergyModel(EnergyModel):
 
     def fit_statistics(self, dataset: Dataset, density_model: DensityModel) -> None:
         """Spread of the amplitudes that the density model predicts, atomic energies, and the unit of the network."""
-        layout, species, parts = self.layout, [], []
-        with torch.no_grad():
-            for portion in dataset.portions():
-                graph = dataset.graph(portion, density_model.cutoff)
-                species.append(layout.species(graph.numbers))
-                parts.append(self._amplitudes(species[-1], density_model(graph)["density"]))
-        offset, scale = amplitude_statistics(layout, torch.cat(species), torch.cat(parts, dim=1))
+        offset, scale = amplitude_statistics(self.layout, self._predicted(dataset, density_model))
         self.offset.copy_(offset)
         self.scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))  # where there is no function
         elements, states = self.specification.elements, self.specification.states
         self.atomic_energies.copy_(torch.tensor(reference_energies(dataset, elements, states)[0]))
         self.unit.fill_(energy_unit(dataset))
+
+    def _predicted(self, dataset: Dataset, density_model: DensityModel) -> Iterator[tuple[Tensor, Tensor]]:
+        """Species and amplitudes of the atoms of all frames, some frames at a time."""
+        for portion in dataset.portions():
+            with torch.no_grad():
+                graph = dataset.graph(portion, density_model.cutoff)
+                species = self.layout.species(graph.numbers)
+                amplitudes = self._amplitudes(species, density_model(graph)["density"])
+            yield species, amplitudes
 
     def forward(self, graph: Graph, densities: Mapping[str, Expansion]) -> dict[str, Tensor]:
         layout, dtype = self.layout, self.mixing.dtype

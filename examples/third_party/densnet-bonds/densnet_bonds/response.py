@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import sqrt
 
 import torch
@@ -59,19 +60,19 @@ class BondsResponseModel(BondsDensityModel):
     def fit_statistics(self, dataset: Dataset) -> None:
         """Those of the density, and the spread of the label "density_response"."""
         super().fit_statistics(dataset)
-        frames, layout = dataset.having("density_response"), self.layout
-        if not frames:
-            return
-        species, parts = [], []
-        for i in frames:
-            own = layout.species(torch.tensor(dataset.structures[i].numbers))
+        if dataset.having("density_response"):
+            self.response_scale.copy_(amplitude_statistics(self.layout, self._responses(dataset))[1])
+            self.response_flow.unit.fill_(charge_scale(self.layout, self._responses(dataset)))
+
+    def _responses(self, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+        """Species and amplitudes of the responses, frame by frame."""
+        layout = self.layout
+        for i in dataset.having("density_response"):
+            species = layout.species(torch.tensor(dataset.structures[i].numbers))
             for row in dataset.tensor("density_response", [i])[0]:
-                species.append(own)
-                parts.append(layout.amplitudes(row, own, layout.flat_places(own)))
-        # The opposite field has the opposite response: with both, the mean is zero and only the spread is left.
-        of_atoms, amplitudes = torch.cat(species * 2), torch.cat([*parts, *(-part for part in parts)], dim=1)
-        self.response_scale.copy_(amplitude_statistics(layout, of_atoms, amplitudes)[1])
-        self.response_flow.unit.fill_(charge_scale(layout, of_atoms, amplitudes))
+                amplitudes = layout.amplitudes(row, species, layout.flat_places(species))
+                # The opposite field has the opposite response: with both, the mean is zero and only the spread is left.
+                yield torch.cat([species, species]), torch.cat([amplitudes, -amplitudes], dim=1)
 
     def forward(self, graph: Graph) -> dict[str, Expansion]:
         species = self.layout.species(graph.numbers)

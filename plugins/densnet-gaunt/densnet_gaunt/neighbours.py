@@ -1,0 +1,49 @@
+"""Pairs of a graph as a table with the neighbours of every atom in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densnet_core.graphs.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The pairs of a graph, padded to the same number for every atom.
+
+    Sums over neighbours are then sums along an axis, and small matrix products where the terms are products; nothing
+    is scattered.
+
+    Parameters
+    ----------
+    senders : (n_atoms * width,) int64
+        The neighbours of each atom; itself where there is none.
+    vectors : (n_atoms, width, 3)
+        From the atom to its neighbour; along x and as long as the cutoff where there is none.
+    """
+
+    senders: Tensor
+    vectors: Tensor
+
+
+def neighbours_of(graph: Graph, cutoff: float, dtype: torch.dtype) -> Neighbours:
+    """The table of a graph; vectors in a precision, rounded after the difference."""
+    # Which pairs there are decides shapes, so it is read outside of what a compiler traces.
+    receivers, senders = graph.receivers.cpu().numpy(), graph.senders.cpu().numpy()
+    counts = np.bincount(receivers, minlength=graph.n_atoms)
+    width = max(int(counts.max()), 1)
+    order = np.argsort(receivers, kind="stable")
+    own = receivers[order]
+    place = np.arange(len(own)) - (np.cumsum(counts) - counts)[own]
+    pair = np.full(graph.n_atoms * width, len(own))
+    pair[own * width + place] = order
+    sender = np.repeat(np.arange(graph.n_atoms), width)
+    sender[own * width + place] = senders[order]
+    device, vectors = graph.positions.device, graph.pair_vectors
+    nowhere = vectors.new_tensor([[cutoff, 0.0, 0.0]])
+    padded = torch.cat([vectors, nowhere]).index_select(0, torch.as_tensor(pair, device=device)).to(dtype)
+    return Neighbours(torch.as_tensor(sender, device=device), padded.reshape(graph.n_atoms, width, 3))
