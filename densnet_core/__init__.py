@@ -1,9 +1,9 @@
 """DenSNet: machine-learned molecular simulation with the electron density at its centre.
 
 The folders are the stages the data flows through; a module imports only from folders above its own:
-``errors``, ``units``, ``elements``, ``options``, ``fragments``, ``structures``, ``plugins``, ``basis``, ``density``,
-``reference``, ``stores``, ``graphs``, ``datasets``, ``models``, ``potentials``, ``training``, ``md``, ``spectra``,
-``sampling``, ``testing``, ``config``, ``workflow``, ``cli``.
+``errors``, ``units``, ``elements``, ``options``, ``fragments``, ``files``, ``structures``, ``plugins``, ``basis``,
+``density``, ``reference``, ``stores``, ``graphs``, ``datasets``, ``models``, ``potentials``, ``training``, ``md``,
+``spectra``, ``sampling``, ``testing``, ``config``, ``workflow``, ``cli``.
 Inside the package every quantity is in Hartree atomic units.
 
 The front door, imported on first use: ``load_model(path)`` gives a trained ``DenSNet``, ``read_structures(path)`` the

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.elements import atomic_weight, nuclide, nuclide_symbol, symbol
-from densnet_core.errors import InputError
+from densnet_core.errors import DataError, InputError
+from densnet_core.files.header import check_header, check_moments, positions_of, stated
+from densnet_core.files.xyz import XYZFrame, read_frames
 from densnet_core.fragments import Fragment, check_fragments, check_spin, fragment_labels, fragments_from
 from densnet_core.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
+MASS_RATIO = 10.0
+"""An isotope is not so many times heavier or lighter than its element: such masses are in another unit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,132 +137,123 @@ class Structure:
         return "\n".join([head, *rows])
 
 
-def read_xyz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> list[Structure]:
-    """All frames of an XYZ file (angstrom), as ``Structure`` in bohr.
+def read_xyz(path: str | Path, charge: int | None = None, multiplicity: int | None = None) -> list[Structure]:
+    """All frames of an XYZ or extended XYZ file, as ``Structure`` in bohr.
 
-    ``D`` and ``T`` are hydrogen of those masses. Of an extended XYZ file the columns ``masses`` (dalton) and
-    ``fragment`` (an integer for each atom; with ``fragment_charges="0 1"`` and ``fragment_multiplicities="1 1"`` in the
-    header, in ascending order of it) are read. Otherwise only what contradicts the reading is looked at: other columns
-    before the positions, another unit of length, a charge or multiplicity where the usual one is asked for.
+    Symbols or atomic numbers, ``D`` and ``T`` for isotopes of hydrogen; of extended XYZ the columns ``masses`` (dalton)
+    and ``fragment`` and the keys ``charge``, ``multiplicity``, ``length_unit`` (angstrom if there is none),
+    ``fragment_charges`` and ``fragment_multiplicities`` (in ascending order of the fragments).
+
+    Parameters
+    ----------
+    path : path
+    charge, multiplicity : int or None
+        Of frames that do not say, and what those that do must say; None means 0 and 1.
 
     Raises
     ------
+    DataError
+        If the file cannot be read, is not whole, or says what would not be read: a cell, other units, charge or spin
+        under other names or other than asked for, unknown columns and keys. The message names file and line.
     InputError
-        If the file is missing or a line cannot be read or means something else; the message names file and line.
+        If the atoms are none, or charge and multiplicity do not suit their electrons.
     """
-    source = Path(path)
+    structures = []
+    for frame in read_frames(path):
+        check_header(frame)
+        structures.append(structure_of(frame, charge, multiplicity))
+    return structures
+
+
+def read_geometry(path: str | Path, charge: int | None = None, multiplicity: int | None = None) -> Structure:
+    """The one frame of a file, as ``read_xyz`` reads it; ``DataError`` also if there are several."""
+    structures = read_xyz(path, charge, multiplicity)
+    if len(structures) > 1:
+        raise DataError(f"{path} has {len(structures)} frames, and one geometry is wanted; leave one in the file.")
+    return structures[0]
+
+
+def structure_of(
+    frame: XYZFrame, charge: int | None = None, multiplicity: int | None = None, length_unit: str | None = None
+) -> Structure:
+    """The molecule of a frame whose header ``check_header`` has passed.
+
+    Parameters
+    ----------
+    frame : XYZFrame
+    charge, multiplicity : int or None
+        As in ``read_xyz``.
+    length_unit : str or None
+        Of the positions where the header does not say; None means angstrom.
+
+    Raises
+    ------
+    DataError, InputError
+        As ``read_xyz``.
+    """
+    total, spin = stated(frame, "charge", charge, 0), stated(frame, "multiplicity", multiplicity, 1)
+    check_moments(frame, total, spin)
+    positions = positions_of(frame, length_unit)
     try:
-        lines = source.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"Cannot read the geometry {source}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{source} is not text in UTF-8 ({error}); save it as such.") from error
-    frames: list[Structure] = []
-    at = 0
-    while at < len(lines):
-        if not lines[at].strip():
-            at += 1
-            continue
-        frames.append(_read_frame(source, lines, at, charge, multiplicity))
-        at += frames[-1].n_atoms + 2
-    if not frames:
-        raise InputError(f"{source} holds no geometry; expected the XYZ format (count, comment, one line per atom).")
-    return frames
+        atoms = _atoms(frame)
+        numbers = np.array([number for number, _ in atoms])
+        return Structure(numbers, positions, total, spin, _masses(frame, atoms), _fragments(frame, total, spin))
+    except InputError as error:
+        raise InputError(f"{frame.where}: {error}") from error
 
 
-def _is_number(text: str, value: int) -> bool:
-    try:
-        return float(text) == value
-    except ValueError:
-        return False
+def _atoms(frame: XYZFrame) -> list[tuple[int, float | None]]:
+    """Atomic numbers and isotopic masses; where the file has symbols and numbers they must agree."""
+    names = [name for name in ("species", "Z") if name in frame.columns]
+    atoms = []
+    for index, words in enumerate(zip(*(frame.columns[name] for name in names), strict=True)):
+        where = f"atom {index + 1} in line {frame.line + 1 + index}"
+        try:
+            found = [nuclide(word) for (word,) in words]
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if len({number for number, _ in found}) > 1:
+            raise InputError(f"{where}: species and Z are {words[0][0]} and {words[1][0]}.")
+        atoms.append(found[0])
+    return atoms
 
 
-_COLUMNS = re.compile(r"(species:S:1|Z:I:1):pos:R:3(:|$)")
-_KEY = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|\S+)")
+def _masses(frame: XYZFrame, atoms: Sequence[tuple[int, float | None]]) -> Array | None:
+    """Isotope masses, of the column or of the symbols; ``InputError`` for such as no isotope has."""
+    if "masses" not in frame.columns:
+        return masses_of(atoms)
+    masses = frame.floats("masses", "masses", (frame.n_atoms,))
+    for index, ((number, _), mass) in enumerate(zip(atoms, masses, strict=True)):
+        usual = atomic_weight(number)
+        if not usual / MASS_RATIO < mass < usual * MASS_RATIO:
+            raise InputError(
+                f"atom {index + 1} in line {frame.line + 1 + index}: {symbol(number)} has the mass {mass:g}, usual is "
+                f"{usual:g} dalton, and masses are read in dalton."
+            )
+    return masses
 
 
-def _read_header(where: str, header: str, charge: int, multiplicity: int) -> dict[str, str]:
-    """The keys of a comment line; refused if it says that the frame is not what will be read."""
-    said = {key.lower(): value.strip('" ') for key, value in _KEY.findall(header)}
-    if not _COLUMNS.match(said.get("properties", "species:S:1:pos:R:3")):
-        raise InputError(f"{where}: the columns are {said['properties']!r}; expected species:S:1:pos:R:3 first.")
-    if (unit := said.get("length_unit", "angstrom").lower()) not in ("angstrom", "ang", "å"):
-        raise InputError(f"{where}: lengths are in {unit!r}; expected angstrom. Convert them.")
-    # Geometries of a neutral molecule may serve for its ion, but nobody asked for a neutral one of an ion's.
-    for name, value, usual in (("charge", charge, 0), ("multiplicity", multiplicity, 1)):
-        if value == usual and not _is_number(said.get(name, str(value)), value):
-            raise InputError(f"{where}: the frame has {name} {said[name]}; ask for that {name}, found {value}.")
-    return said
-
-
-def _place(where: str, said: Mapping[str, str], column: str, kind: str) -> int | None:
-    """In which of the fields of a line the column of an extended XYZ file stands; None if it has no such column."""
-    start = 0
-    for name, kind_there, width in re.findall(r"(\w+):(\w):(\d+)", said.get("properties", "")):
-        if name == column:
-            if (kind_there, width) != (kind, "1"):
-                raise InputError(f"{where}: there is a column {name}:{kind_there}:{width}; expected {name}:{kind}:1.")
-            return start
-        start += int(width)
-    return None
-
-
-def read_fragments(
-    where: str, labels: Sequence[str], header: Mapping[str, str], charge: int, multiplicity: int
-) -> tuple[Fragment, ...]:
-    """Fragments of an extended XYZ frame from the words of the column ``fragment`` and the header.
+def _fragments(frame: XYZFrame, charge: int, multiplicity: int) -> tuple[Fragment, ...]:
+    """Fragments from the column ``fragment`` and the header.
 
     A single fragment whose charge and multiplicity the header does not say has those of the frame.
     """
+    labels = [word for row in frame.columns.get("fragment", ()) for word in row]
+    keys = ("fragment_charges", "fragment_multiplicities")
+    if not labels:
+        if said := [key for key in keys if key in frame.header]:
+            raise InputError(f"{said[0]} is there without a column fragment.")
+        return ()
     try:
-        keys = ("fragment_charges", "fragment_multiplicities")
         charges, multiplicities = (
-            [int(word) for word in header[key].replace(",", " ").split()] if key in header else None for key in keys
+            [int(word) for word in frame.words(key)] if key in frame.header else None for key in keys
         )
         found = [int(label) for label in labels]
     except ValueError:
-        raise InputError(f"{where}: fragments, their charges and multiplicities must be whole numbers.") from None
+        raise InputError("fragments, their charges and multiplicities must be whole numbers.") from None
     if len(set(found)) == 1:
         charges, multiplicities = charges or [charge], multiplicities or [multiplicity]
     return fragments_from(found, charges, multiplicities)
-
-
-def _read_frame(source: Path, lines: list[str], at: int, charge: int, multiplicity: int) -> Structure:
-    try:
-        count = int(lines[at].split()[0])
-    except ValueError:
-        raise InputError(f"{source}, line {at + 1}: expected the number of atoms, found {lines[at]!r}.") from None
-    rows = lines[at + 2 : at + 2 + count]
-    if count < 1 or len(rows) < count:
-        raise InputError(f"{source}, line {at + 1}: {count} atoms announced, {len(rows)} lines follow.")
-    where = f"{source}, line {at + 2}"
-    said = _read_header(where, lines[at + 1], charge, multiplicity)
-    mass_at, fragment_at = _place(where, said, "masses", "R"), _place(where, said, "fragment", "I")
-    atoms, positions, labels = [], [], []
-    for offset, row in enumerate(rows):
-        fields, reason = row.split(), ""
-        try:
-            number, mass = nuclide(fields[0])
-            atoms.append((number, mass if mass_at is None else float(fields[mass_at])))
-            labels += [] if fragment_at is None else [fields[fragment_at]]
-            positions.append([float(value) for value in fields[1:4]])
-        except (IndexError, ValueError) as error:
-            positions.append([])
-            reason = f" {error}" if isinstance(error, InputError) else ""
-        if len(positions[-1]) != 3:
-            more = "".join(f" {name}" for name, place in (("mass", mass_at), ("fragment", fragment_at)) if place)
-            raise InputError(f"{source}, line {at + 3 + offset}: expected 'symbol x y z{more}', found {row!r}.{reason}")
-    try:
-        return Structure(
-            np.array([number for number, _ in atoms]),
-            np.array(positions) / BOHR_TO_ANGSTROM,
-            charge,
-            multiplicity,
-            masses_of(atoms),
-            read_fragments(where, labels, said, charge, multiplicity) if labels else (),
-        )
-    except InputError as error:
-        raise InputError(f"{source}, line {at + 1}: {error}") from error
 
 
 def masses_of(atoms: Sequence[tuple[int, float | None]]) -> Array | None:

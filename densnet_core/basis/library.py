@@ -160,7 +160,7 @@ def name_from_compact(compact: str) -> str | None:
 def basis_from_file(path: Path) -> GaussianBasis:
     """A basis from a JSON file with the record of ``Basis.to_dict``; ``InputError`` if it cannot be read."""
     try:
-        return GaussianBasis.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return GaussianBasis.from_dict(json.loads(path.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError, DataError) as error:
         raise InputError(f"Cannot read the basis {path}: {error}") from error
 

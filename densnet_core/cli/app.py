@@ -45,6 +45,9 @@ _FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.E
 
 def main() -> None:
     """Entry point of the command ``densnet``."""
+    from densnet_core.cli.output import replace_what_cannot_be_shown
+
+    replace_what_cannot_be_shown()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -117,7 +117,7 @@ def import_file(
     dipole_unit: Annotated[str | None, typer.Option(help="The same for dipoles: e*angstrom, e*bohr or debye.")] = None,
 ) -> None:
     """Import labelled frames; frames that the store has already are skipped."""
-    from densnet_core.stores.file_units import Keys
+    from densnet_core.files.units import Keys
     from densnet_core.workflow.stores import import_file as import_into
 
     names = {"energy": energy_key, "forces": forces_key, "dipole": dipole_key}
@@ -133,12 +133,24 @@ def import_file(
 @app.command()
 def export(
     store: Annotated[Path, STORE],
-    file: Annotated[Path, typer.Argument(help="File to write; the suffix says the format, as for import.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="File to write; the suffix says the format, as for import. Trajectories: .xyz or .dcd."),
+    ],
+    every: Annotated[int, typer.Option(min=1, help="Of a trajectory: every so-many-th frame.")] = 1,
+    replica: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of a trajectory: one replica, from 0; all in files of their own if not given."),
+    ] = None,
 ) -> None:
-    """Write the frames as extended XYZ with units in the header (for ASE), QCSchema JSON or a NumPy archive."""
+    """Write the frames as extended XYZ with units in the header (for ASE), QCSchema JSON or a NumPy archive.
+
+    Those of a trajectory as extended XYZ or DCD (for VMD and MDAnalysis).
+    """
     from densnet_core.workflow.stores import export_file
 
-    print(f"{file}: {export_file(store, file)} frames")
+    for written, frames in export_file(store, file, every, replica).items():
+        print(f"{written}: {frames} frames")
 
 
 @app.command()

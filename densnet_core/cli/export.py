@@ -13,20 +13,24 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="Trained model, a folder or zip file.")],
-    geometry: Annotated[Path, typer.Argument(help="XYZ file (angstrom) that gives the atoms and their order.")],
+    geometry: Annotated[Path, typer.Argument(help="XYZ file of one frame that gives the atoms and their order.")],
     output: Annotated[Path, typer.Argument(help="TorchScript file to write, for openmm-torch's TorchForce.")],
     replicas: Annotated[int, typer.Option(min=1, help="Independent copies of the molecule in one call.")] = 1,
-    charge: Annotated[int, typer.Option(help="Total charge, e.")] = 0,
-    multiplicity: Annotated[int, typer.Option(help="Spin multiplicity 2S+1.")] = 1,
+    charge: Annotated[
+        int | None, typer.Option(help="Total charge, e, where the file does not say.  [default: 0]")
+    ] = None,
+    multiplicity: Annotated[
+        int | None, typer.Option(help="Spin multiplicity 2S+1, where the file does not say.  [default: 1]")
+    ] = None,
 ) -> None:
     """Write the model for one molecule as TorchScript: nm in, kJ/mol and kJ/(mol nm) out, needs torch only."""
     from densnet_core.errors import InputError
     from densnet_core.potentials.bound import BoundPotential
     from densnet_core.potentials.densnet import DenSNet
-    from densnet_core.structures import read_xyz
+    from densnet_core.structures import read_geometry
 
     if output.is_dir() or not output.parent.is_dir():
         raise InputError(f"{output} cannot be written: give the name of a file in a folder that exists.")
-    structure = read_xyz(geometry, charge, multiplicity)[0]
+    structure = read_geometry(geometry, charge, multiplicity)
     BoundPotential(DenSNet.load(model), [structure] * replicas).save_torchscript(output)
     print(f"{output}: {replicas} x {structure.formula}; see examples/openmm_torchforce.py")

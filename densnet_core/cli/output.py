@@ -1,5 +1,6 @@
 """Printing that every verb shares."""
 
+import io
 import json
 import sys
 from typing import Any, Final
@@ -12,7 +13,19 @@ _NO_TERMINAL_WIDTH: Final = 500
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout; a number that is not finite is a defect and raises ``ValueError``."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)  # escapes, which every reader of JSON understands
+    print(text)
+
+
+def replace_what_cannot_be_shown() -> None:
+    """Let standard output and error print ? where their encoding lacks a character, in place of an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:

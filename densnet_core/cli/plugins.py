@@ -113,7 +113,7 @@ def table_of(texts: Sequence[str]) -> dict[str, Any]:
                 table[key.strip()] = value.strip()
             continue
         try:
-            table |= tomllib.loads(Path(text).read_text(encoding="utf-8"))
+            table |= tomllib.loads(Path(text).read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"--options {text}: expected key=value or a TOML file ({error}).") from error
     return table

@@ -28,8 +28,12 @@ class Quantity(StrEnum):
 def predict(
     model: Annotated[Path, typer.Argument(help="Trained model, a folder or zip file.")],
     geometry: Annotated[Path, typer.Argument(help="XYZ file (angstrom), one or more frames.")],
-    charge: Annotated[int, typer.Option(help="Total charge, e.")] = 0,
-    multiplicity: Annotated[int, typer.Option(help="Spin multiplicity 2S+1.")] = 1,
+    charge: Annotated[
+        int | None, typer.Option(help="Total charge, e, where the file does not say.  [default: 0]")
+    ] = None,
+    multiplicity: Annotated[
+        int | None, typer.Option(help="Spin multiplicity 2S+1, where the file does not say.  [default: 1]")
+    ] = None,
     properties: Annotated[
         str,
         typer.Option(

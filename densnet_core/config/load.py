@@ -18,7 +18,7 @@ from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.dispersion import Dispersion
 from densnet_core.reference.level import PROPERTIES
 from densnet_core.spectra.windows import fewest_lags, rounded_up
-from densnet_core.structures import Structure, read_xyz
+from densnet_core.structures import Structure, read_geometry
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 
 
@@ -104,7 +104,7 @@ def parse_config(text: str, source: Path) -> Config:
 
 def _read(source: Path) -> str:
     try:
-        return source.read_text(encoding="utf-8")
+        return source.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(f"There is no configuration file {source}. 'densnet init' writes one.") from error
     except OSError as error:
@@ -214,7 +214,7 @@ def _molecule(config: Config, manager: Manager) -> Structure:
     (system, _), source = config.to_make(), config.source.name
     try:
         if system.geometry is not None:
-            return read_xyz(system.geometry, system.charge, system.multiplicity)[0]
+            return read_geometry(system.geometry, system.charge, system.multiplicity)
     except DenSNetError as error:
         raise ConfigError(f"{source}: system.geometry: {error}") from error
     try:

@@ -78,6 +78,9 @@ class Sampler(ABC):
     def __init__(self, options: Any = None) -> None:
         self.options = options
 
+    def check(self, structure: Structure) -> None:  # noqa: B027  most samplers can begin with any molecule
+        """``InputError`` if the sampler cannot begin with this molecule; called before anything is computed."""
+
     @abstractmethod
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """Geometries, every one checked by ``densnet_core.sampling.checks``; equal seeds give equal lists."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from densnet_core.errors import InputError
@@ -37,6 +36,10 @@ class FileSampler(Sampler):
         self.path = Path(options.path)
         self.stride = options.stride
 
+    def check(self, structure: Structure) -> None:
+        """``InputError`` or ``DataError`` where ``sample`` would raise it."""
+        self.sample(structure)
+
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """Frames of the file with charge and multiplicity of ``structure``; repeated frames are dropped.
 
@@ -67,6 +70,9 @@ class FileSampler(Sampler):
         with TrajectoryStore.open(self.path) as store:
             moved, positions = store.structure, store.positions()
         if (moved.charge, moved.multiplicity) != (structure.charge, structure.multiplicity):
-            # Its geometries serve another state, but how that is divided among fragments nobody said.
-            moved = replace(moved, charge=structure.charge, multiplicity=structure.multiplicity, fragments=())
+            raise InputError(
+                f"{self.path} moves {moved.formula} with charge {moved.charge} and multiplicity {moved.multiplicity}; "
+                f"asked for are {structure.charge} and {structure.multiplicity}. If its geometries are to serve for "
+                "another state, export them ('densnet data export') and remove both from the headers."
+            )
         return [moved.with_positions(frame) for frame in positions.reshape(-1, *moved.positions.shape)]

@@ -39,6 +39,11 @@ class NormalModeSampler(Sampler):
         self.count = options.count
         self.seed = options.seed
 
+    def check(self, structure: Structure) -> None:
+        """``InputError`` for a single atom."""
+        if structure.n_atoms == 1:
+            raise InputError(f"A single atom ({structure.formula}) has no vibrations to sample.")
+
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """``count`` different geometries, in the order drawn.
 
@@ -48,6 +53,7 @@ class NormalModeSampler(Sampler):
             Without a harmonic reference of this molecule, if it is not at a minimum, or if more than half of the
             draws are refused.
         """
+        self.check(structure)
         context = context or SamplingContext()
         harmonic = context.harmonic
         if harmonic is None:
@@ -90,8 +96,6 @@ class NormalModeSampler(Sampler):
 
 
 def _checked(modes: NormalModes) -> NormalModes:
-    if modes.n_modes == 0:
-        raise InputError("A single atom has no vibrations to sample.")
     softest = float(modes.wavenumbers.min())
     if softest < _SOFTEST:
         kind = f"imaginary frequency {-softest:.0f}i" if softest < 0 else f"frequency {softest:.1f}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from densnet_core.errors import DataError, InputError, ResourceError
 from densnet_core.reference.base import ReferenceResult
-from densnet_core.stores.commit import partial_name
+from densnet_core.stores.commit import partial_name, remove_stale
 from densnet_core.stores.labels import labels_of
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.table import REPAIR
@@ -35,13 +35,20 @@ def sound_frames(store: ReferenceStore) -> Iterator[tuple[Structure, ReferenceRe
 @contextmanager
 def writing(file: Path) -> Iterator[TextIO]:
     """A text file that gets its name when it is whole; ``ResourceError`` if it cannot be written."""
-    with _whole(file) as partial, partial.open("w", encoding="utf-8") as out:
+    with whole_file(file) as partial, partial.open("w", encoding="utf-8") as out:
         yield out
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """The path to write first; it becomes ``file`` at the end, or is removed."""
+def whole_file(file: Path) -> Iterator[Path]:
+    """The path to write first; it becomes ``file`` at the end, or is removed.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot be written.
+    """
+    remove_stale(file)
     partial = partial_name(file)
     try:
         yield partial
@@ -85,5 +92,5 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]]) -
         arrays["dipole_au"] = np.array([result.dipole for result in results])
     if "orbitals" in labels and first.multiplicity == 1:
         arrays["mo_coeff_occupied"] = np.array([result.orbitals for result in results])
-    with _whole(file) as partial, partial.open("wb") as out:
+    with whole_file(file) as partial, partial.open("wb") as out:
         np.savez(out, **arrays)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import re
 import tokenize
 import zipfile
 import zlib
@@ -36,6 +35,7 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError, InputError
+from densnet_core.files.words import says_electrons, says_units, words
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.level import LevelOfTheory
@@ -51,7 +51,6 @@ OPTIONAL: Final = ("dipole_au", "mo_coeff_occupied")
 COEFFICIENTS: Final = "df_coeff_"
 ORTHONORMAL: Final = 1e-5
 """Largest deviation of an element of C^T S C from the unit matrix."""
-_ELECTRONS: Final = ("charge", "spin", "multiplicity", "mult")
 _QUANTITIES: Final = {
     **dict.fromkeys(("energy", "energies"), "energy_hartree"),
     **dict.fromkeys(("force", "forces", "gradient", "gradients"), "forces_hartree_per_angstrom"),
@@ -141,33 +140,6 @@ def read_npz(path: str | Path, charge: int = 0, multiplicity: int = 1) -> Import
         if name.startswith(COEFFICIENTS)
     }
     return ImportedFrames(records, coefficients, tuple(_unknown(arrays)))
-
-
-def says_units(name: str) -> bool:
-    """Whether a key or an array looks as if it named a unit."""
-    return name.lower().endswith(("unit", "units")) or bool({"unit", "units"} & set(_words(name)))
-
-
-def says_electrons(name: str) -> bool:
-    """Whether a key or an array looks as if it held charge or spin of the whole molecule; partial charges do not."""
-    lower = name.lower()
-    near = difflib.get_close_matches(lower, ("charge", "multiplicity"), n=1, cutoff=0.75)
-    return bool(near) or lower.endswith(_ELECTRONS) or bool(set(_ELECTRONS) & set(_words(name)))
-
-
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in re.split(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])", name) if word]
-
-
-def whole_number(what: str, value: Any) -> int:
-    """The integer that a charge or multiplicity is; ``DataError`` if it is not one, or absurdly large."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = np.nan
-    if not (abs(number) < 1e6 and number == round(number)):
-        raise DataError(f"{what}={value if len(str(value)) < 40 else number} is not a sensible whole number.")
-    return int(number)
 
 
 def check_orthonormal(where: str, structure: Structure, orbitals: Array, basis: Basis) -> None:
@@ -298,7 +270,7 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None
 
 def _refuse_misnamed(source: Path, name: str) -> None:
     """``DataError`` for an array that would change what the others mean if it were read."""
-    words = _words(name)
+    said = words(name)
     if says_electrons(name):
         raise DataError(
             f"{source}: {name} would not be read, an archive has no array of charge or multiplicity. Remove it and say "
@@ -306,9 +278,9 @@ def _refuse_misnamed(source: Path, name: str) -> None:
         )
     if says_units(name):
         raise DataError(f"{source}: {name} would not be read, the names of the arrays say the units. Remove it.")
-    if words and words[0] in _QUANTITIES and set(words[1:]) <= _UNIT_WORDS:
+    if said and said[0] in _QUANTITIES and set(said[1:]) <= _UNIT_WORDS:
         raise DataError(
-            f"{source}: {name} is not a known array; did you mean {_QUANTITIES[words[0]]}? Convert it to that unit, or "
+            f"{source}: {name} is not a known array; did you mean {_QUANTITIES[said[0]]}? Convert it to that unit, or "
             "remove it."
         )
 

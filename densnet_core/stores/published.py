@@ -31,7 +31,8 @@ from scipy.optimize import linear_sum_assignment
 
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DataError, InputError
-from densnet_core.stores.importing import ImportedFrames, whole_number
+from densnet_core.files.words import whole_number
+from densnet_core.stores.importing import ImportedFrames
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.unpickling import describe, read_object_array
 from densnet_core.structures import Structure

@@ -19,10 +19,11 @@ from densnet_core.basis.base import Basis, GaussianBasis, Shell
 from densnet_core.basis.conventions import from_cca_order, to_cca_order
 from densnet_core.elements import atomic_number, symbol
 from densnet_core.errors import DataError, InputError
+from densnet_core.files.words import whole_number
 from densnet_core.fragments import Fragment
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.level import LevelOfTheory
-from densnet_core.stores.importing import ImportedFrames, check_orthonormal, whole_number
+from densnet_core.stores.importing import ImportedFrames, check_orthonormal
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.structures import Structure
 
@@ -43,7 +44,7 @@ def read_qcschema(path: str | Path) -> ImportedFrames:
     """
     source = Path(path)
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
+        content = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{source} cannot be read as JSON: {error}.") from error
     results = content if isinstance(content, list) else [content]

@@ -32,6 +32,8 @@ from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
 CHUNK_BYTES: Final = 512 * 1024
+DIPOLES: Final = "dipoles"
+"""The derived array (n_frames, n_replicas, 3) of the dipoles of a run, e bohr."""
 
 
 class TrajectoryStore(StoreFolder):

@@ -25,14 +25,11 @@ from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
 from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
 from densnet_core.spectra.plots import plot_spectrum
 from densnet_core.stores.dynamics import MDStage, MDState
-from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.stores.trajectory import DIPOLES, TrajectoryStore
 from densnet_core.structures import Structure
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.reporter import Reporter
-
-DIPOLES = "dipoles"
-
 
 HEATING_RECORD_STEPS = 100
 BLOCK_STEPS = 400

@@ -13,10 +13,14 @@ from densnet_core.density.charges import coefficient_charges, hirshfeld_charges
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.surface import ISODENSITY, surface_potential
 from densnet_core.errors import InputError, nearest
+from densnet_core.files.header import check_header, positions_of
+from densnet_core.files.words import words
+from densnet_core.files.xyz import read_frames
 from densnet_core.potentials.densnet import Prediction
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
 Array = NDArray[np.float64]
+_OTHER_UNITS: Final = {"bohr", "au", "nm", "pm", "nanometer", "picometer"}
 Record = dict[str, Any]
 
 
@@ -134,36 +138,45 @@ def potential_record(density: ExpandedDensity, points: Array) -> list[Record]:
 def read_points(path: Path) -> Array:
     """Points (n_points, 3) in bohr from a file in angstrom: three numbers to a line, or an XYZ file.
 
-    Numbers are separated by commas or blanks. In an XYZ file (the first line is a count, the second a comment) the
-    symbols are ignored. Empty lines, lines that start with # and one line of column names are skipped.
+    Numbers are separated by commas or blanks. Empty lines, lines that start with # and one line of column names are
+    skipped. An XYZ file (the first line is a count) is read as geometries are, but its symbols are ignored.
 
     Raises
     ------
-    InputError
+    InputError, DataError
         If the file cannot be read; the message names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise InputError(f"Cannot read the points {path}: {reason}.") from error
-    xyz = bool(lines) and lines[0].strip().isdigit()
+    if lines and lines[0].strip().isdigit():
+        return _points_of_frame(path)
     points: list[list[float]] = []
     for number, line in enumerate(lines, start=1):
         fields = line.replace(",", " ").split()
-        if not fields or fields[0].startswith("#") or (xyz and number <= 2):
+        numbers = _numbers(fields)
+        is_comment = not fields or fields[0].startswith("#")
+        names_columns = numbers is None and not points and _numbers(fields[:1]) is None
+        if is_comment or names_columns:
+            if _OTHER_UNITS & set(words(line)):
+                raise InputError(f"{path}, line {number}: points are read in angstrom, found {line.strip()!r}.")
             continue
-        numbers = _numbers(fields[1:4] if xyz else fields)
-        if numbers is None and not xyz and not points and _numbers(fields[:1]) is None:
-            continue  # the names of the columns
         if numbers is None or len(numbers) != 3:
-            expected = "'symbol x y z'" if xyz else "'x, y, z'"
-            raise InputError(f"{path}, line {number}: expected {expected} in angstrom, found {line.strip()!r}.")
+            raise InputError(f"{path}, line {number}: expected 'x, y, z' in angstrom, found {line.strip()!r}.")
         points.append(numbers)
-    if not points or (xyz and len(points) != int(lines[0])):
-        announced = f"{lines[0].strip()} points announced, " if xyz else ""
-        raise InputError(f"{path} holds the wrong number of points: {announced}{len(points)} found.")
+    if not points:
+        raise InputError(f"{path} holds no points.")
     return np.array(points) / BOHR_TO_ANGSTROM
+
+
+def _points_of_frame(path: Path) -> Array:
+    frames = list(read_frames(path))
+    if len(frames) > 1:
+        raise InputError(f"{path} has {len(frames)} frames; expected one with all points.")
+    check_header(frames[0])
+    return positions_of(frames[0])
 
 
 def _numbers(fields: list[str]) -> list[float] | None:

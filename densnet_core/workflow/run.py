@@ -47,6 +47,7 @@ from densnet_core.workflow.dynamics import (
 )
 from densnet_core.workflow.element_basis import optimize_on_training_frames
 from densnet_core.workflow.evaluation import evaluate, frames_to_evaluate
+from densnet_core.workflow.feasible import check_calculation, check_sampling
 from densnet_core.workflow.folder import key_of, read_json, write_json
 from densnet_core.workflow.harmonic import harmonic_from, harmonic_record
 from densnet_core.workflow.keys import plain, stage_keys
@@ -92,6 +93,17 @@ class Run(TrainingRun):
         _, self._asked = config.to_make()
         self.backend = _there(self.selection.backend)
         self.level = self._asked.level
+
+    def check(self) -> None:
+        super().check()
+        _ = self._is_feasible
+
+    @cached_property
+    def _is_feasible(self) -> bool:
+        check_calculation(self.config.source.name, self.factory, self.structure)
+        if not self.folder.samples.exists():
+            check_sampling(self.config.source.name, self._sampling_plan(), self.structure)
+        return True
 
     # What the configuration makes
 

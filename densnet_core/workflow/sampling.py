@@ -48,6 +48,20 @@ class SamplingPlan:
     def _samplers(self) -> list[Sampler]:
         return [self.sampler] if self.start is None else [self.start, self.sampler]
 
+    def check(self, structure: Structure) -> None:
+        """``InputError`` if the samplers cannot be combined, or one cannot begin with this molecule."""
+        self._check_order()
+        for sampler in self._samplers:
+            sampler.check(structure)
+
+    def _check_order(self) -> None:
+        if self.start is not None and (self.sampler.needs_harmonic or not self.sampler.moves_atoms):
+            raise InputError(
+                f"{type(self.sampler).__name__} does not begin at the geometries of another sampler: normal modes "
+                "start from the minimum, files and SMILES hold geometries of their own. Leave [sampling.start] "
+                "out, or let a sampler that moves atoms follow it: dynamics, or a torsion scan."
+            )
+
     def carry_out(self, structure: Structure, context: SamplingContext) -> tuple[list[Structure], dict[str, Any]]:
         """The geometries and the record of how they came about.
 
@@ -56,12 +70,7 @@ class SamplingPlan:
         InputError
             If the samplers cannot be combined, or make fewer geometries than are to be selected.
         """
-        if self.start is not None and (self.sampler.needs_harmonic or not self.sampler.moves_atoms):
-            raise InputError(
-                f"{type(self.sampler).__name__} does not begin at the geometries of another sampler: normal modes "
-                "start from the minimum, files and SMILES hold geometries of their own. Leave [sampling.start] "
-                "out, or let a sampler that moves atoms follow it: dynamics, or a torsion scan."
-            )
+        self._check_order()
         starts = [structure] if self.start is None else self.start.sample(structure, _within(context, "start"))
         pool: list[Structure] = []
         for stream, start in enumerate(starts):

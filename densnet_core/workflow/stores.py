@@ -15,6 +15,7 @@ from densnet_core.basis.base import Metric
 from densnet_core.basis.library import basis_by_name, compact_name
 from densnet_core.density.method import FitMethod, Moment
 from densnet_core.errors import DataError, InputError
+from densnet_core.files.units import Keys
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.densnet import DenSNet
@@ -25,7 +26,6 @@ from densnet_core.reference.properties import Quantity
 from densnet_core.reference.runner import BackendFactory
 from densnet_core.stores.exporting import sound_frames, write_npz, writing
 from densnet_core.stores.extxyz import read_extxyz, write_extxyz
-from densnet_core.stores.file_units import Keys
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import ImportedFrames, check_agrees, check_orthonormal, in_basis, read_npz
 from densnet_core.stores.labels import announced_quantities, labels_of
@@ -34,6 +34,9 @@ from densnet_core.stores.published import read_published
 from densnet_core.stores.qcschema import read_qcschema, write_qcschema
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import HELD_OUT, earlier_split, split_store
+from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.stores.trajectory_export import export_trajectory
+from densnet_core.stores.verify import open_store as open_any
 from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.labels import elements_of, fit_into, fit_name_in, has_densities, n_unfitted, open_store
 from densnet_core.workflow.property_fits import fit_property_into
@@ -189,8 +192,14 @@ def _read(
     raise InputError(f"{file}: the suffix must be {FORMATS}, or {PUBLISHED} (the data of the paper).")
 
 
-def export_file(path: Path, file: Path) -> int:
-    """Write the frames of a reference store to a file whose suffix says the format; returns their number.
+def export_file(path: Path, file: Path, every: int = 1, replica: int | None = None) -> dict[Path, int]:
+    """Write the frames of a store to a file whose suffix says the format; returns the files and their frames.
+
+    Parameters
+    ----------
+    path, file : Path
+    every, replica : int, int or None
+        Of a trajectory, see ``export_trajectory``.
 
     Raises
     ------
@@ -200,7 +209,11 @@ def export_file(path: Path, file: Path) -> int:
         If the store is damaged.
     """
     suffix = file.suffix.lower()
-    with ReferenceStore.open(path) as store:
+    with open_any(path) as store:
+        if isinstance(store, TrajectoryStore):
+            return dict.fromkeys(export_trajectory(store, file, every, replica), len(range(0, len(store), every)))
+        if every != 1 or replica is not None:
+            raise InputError(f"{path} holds labelled frames and no trajectory; leave out --every and --replica.")
         if not len(store):
             raise InputError(f"{path} holds no frames.")
         records = sound_frames(store)
@@ -214,7 +227,7 @@ def export_file(path: Path, file: Path) -> int:
             write_npz(file, list(records))
         else:
             raise InputError(f"{file}: the suffix must be {FORMATS}.")
-        return len(store)
+        return {file: len(store)}
 
 
 @contextmanager

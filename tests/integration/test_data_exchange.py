@@ -164,7 +164,7 @@ def test_extended_xyz_without_orbitals_is_a_store_that_says_what_it_cannot(
     file.write_text(json.dumps(documents))
     import_file(file, path, None, "pyscf")
     xyz = tmp_path / "out.xyz"
-    assert export_file(path, xyz) == 2
+    assert export_file(path, xyz) == {xyz: 2}
     read = ase.io.read(xyz, index=":")
     for atoms, sent in zip(read, documents, strict=True):
         assert atoms.get_potential_energy() == pytest.approx(sent["properties"]["return_energy"] * ase.units.Hartree)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +19,7 @@ from densnet_core import __version__
 from densnet_core.cli import app as command_line
 from densnet_core.cli.app import run
 from densnet_core.cli.doctor import torch_pairing
+from densnet_core.cli.output import print_json
 from densnet_core.errors import InputError
 from densnet_core.plugins.manager import get_manager
 
@@ -232,6 +236,58 @@ def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_
         assert "water.toml: density: Features reach l = 2" in shown
         assert "Traceback" not in shown
     assert not list(tmp_path.rglob("*.zarr"))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "more", "message"),
+    [
+        ("2\n\nH 0 0 0\nI 0 0 1.61\n", "", "reference: Basis 'def2-SVP' describes I with an effective core potential"),
+        ("1\n\nNe 0 0 0\n", "", r"sampling: A single atom \(Ne\) has no vibrations to sample"),
+        (
+            "2\n\nH 0 0 0\nH 0 0 0.74\n",
+            "[sampling]\nmethod = 'file'\npath = 'nowhere.xyz'\n",
+            "sampling: .*nowhere.xyz cannot be read",
+        ),
+        ("2\nspin=3\nO 0 0 0\nO 0 0 1.21\n", "", "system.geometry: .*spin is not a known key"),
+        ("2\n\nH 0 0 0\nH 0 0 0.74\n" * 2, "", "system.geometry: .*has 2 frames, and one geometry is wanted"),
+    ],
+)
+def test_check_finds_what_the_first_minutes_of_a_run_would(tmp_path, monkeypatch, capsys, geometry, more, message):
+    """And so does every stage, before it computes anything."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.xyz").write_text(geometry)
+    Path("x.toml").write_text(
+        "schema = 1\n[system]\ngeometry = 'x.xyz'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+        f"[basis]\nname = 'def2-universal-jkfit'\n{more}"
+    )
+    for command in (["config", "check"], ["sample"]):
+        assert run([*command, "x.toml"]) == 2
+        assert re.search(f"x.toml: {message}", capsys.readouterr().err)
+    assert not list(tmp_path.rglob("*.zarr"))
+
+
+def test_a_terminal_without_the_characters_shows_others(tmp_path):
+    """Results are printed all the same: with ? in tables, escaped in JSON."""
+    (tmp_path / "w.xyz").write_text("3\n\nO 0 0 0\nH 0.757 0.586 0\nH -0.757 0.586 0\n")
+    model = Path(__file__).parents[1] / "data" / "model_v1.zip"
+    for options, expected in (
+        (["--properties", "surface_potential"], "force eV/?"),
+        (["--json"], '"energy_hartree": -7'),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "densnet_core", "predict", str(model), "w.xyz", *options],
+            cwd=tmp_path, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout.decode("ascii")
+
+
+def test_json_keeps_every_character_in_ascii(monkeypatch):
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", plain)
+    print_json({"path": "K\u00f6ln"})
+    plain.flush()
+    assert json.loads(plain.buffer.getvalue()) == {"path": "K\u00f6ln"}
 
 
 def test_schema_is_a_json_schema_with_the_components_options(capsys):

@@ -308,10 +308,10 @@ def test_a_basis_is_either_a_name_or_tables(write):
 def test_inputs_are_checked_before_anything_expensive(write, tmp_path):
     assert check_inputs(load_config(write(MINIMAL))).formula == "H2O"
     cases = {
-        MINIMAL.replace("water.xyz", "fire.xyz"): r"system\.geometry: Cannot read the geometry .*fire\.xyz",
+        MINIMAL.replace("water.xyz", "fire.xyz"): r"system\.geometry: .*fire\.xyz cannot be read: No such file",
         MINIMAL.replace(
             '"water.xyz"', '"water.xyz"\ncharge = 1'
-        ): r"system\.geometry: .*water\.xyz, line 1: Multiplicity 1 is impossible",
+        ): r"system\.geometry: .*water\.xyz, line 2, frame 0: Multiplicity 1 is impossible",
         MINIMAL.replace(
             '"water.xyz"', '"water.xyz"\ncharge = 10'
         ): r"system\.charge: H2O with charge 10 has no electrons",

@@ -15,8 +15,8 @@ LAYERS = (
     *("plugins", "basis", "density", "reference", "stores", "graphs", "datasets", "models", "potentials", "training"),
     *("md", "spectra", "sampling", "testing", "config", "workflow", "cli"),
 )
-# Modules beside the folders: above all of them, in this order among themselves.
-TOP = ("errors", "units", "elements", "options", "fragments", "structures")
+# The ground: above all other folders, in this order among themselves.
+TOP = ("errors", "units", "elements", "options", "fragments", "files", "structures")
 ORDER = {name: rank for rank, name in enumerate((*TOP, *LAYERS))}
 
 

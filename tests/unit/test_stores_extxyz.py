@@ -13,8 +13,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from densnet_core.errors import DataError, InputError
+from densnet_core.files.units import Keys
 from densnet_core.stores.extxyz import read_extxyz, write_extxyz
-from densnet_core.stores.file_units import Keys
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.structures import Structure
 
@@ -144,7 +144,7 @@ def test_names_and_units_of_other_programs(tmp_path: Path) -> None:
         ("Properties=species:S:0:pos:R:4:forces:R:3 energy=-1", "expected name:type:columns"),
         ("Properties=species:S:2:pos:R:3:forces:R:2 energy=-1", "species must be one column"),
         (f"{COLUMNS} energy=-1 charge=0.5", "charge=0.5 is not a sensible whole number"),
-        ("Properties=species:S:1:pos:R:3:forces:R:4 energy=-1", r"announce 8 columns; there are \[7\]"),
+        ("Properties=species:S:1:pos:R:3:forces:R:4 energy=-1", r"announce 8 columns; there are 7. Found: 'H 0"),
         ("Properties=species:S energy=-1", "expected name:type:columns"),
         ("Properties=pos:R:3:forces:R:4 energy=-1", "lacks species"),
     ],
@@ -194,5 +194,5 @@ def test_files_that_are_not_whole_are_refused_with_the_line(tmp_path: Path) -> N
         read_extxyz(tmp_path / "nothing.xyz")
     with pytest.raises(InputError, match="frame 0: Multiplicity 2 is impossible"):
         read(tmp_path, good, multiplicity=2)
-    with pytest.raises(InputError, match="frame 0: There is no element 'Q'"):
+    with pytest.raises(InputError, match="frame 0: atom 1 in line 3: There is no element 'Q'"):
         read(tmp_path, good.replace("H 0 0 0 1", "Q 0 0 0 1"))

@@ -9,8 +9,9 @@ import pytest
 
 from densnet_core.basis.base import Basis, GaussianBasis, Shell
 from densnet_core.errors import DataError, InputError
+from densnet_core.files.words import whole_number
 from densnet_core.reference.level import LevelOfTheory
-from densnet_core.stores.importing import check_agrees, check_orthonormal, read_npz, whole_number
+from densnet_core.stores.importing import check_agrees, check_orthonormal, read_npz
 from densnet_core.stores.labels import labels_of, partial_result
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.verify import verify

@@ -233,9 +233,10 @@ def test_the_sampler_takes_the_frames_of_a_trajectory(tmp_path: Path) -> None:
         positions = store.positions()
     # Frames of random numbers: a hydrogen molecule as long as the longest of them, so that none counts as broken.
     sampler = FileSampler(FileOptions(path=path))
-    read = sampler._read(Structure(np.array([1, 1]), np.eye(2, 3), 1, 2))
+    read = sampler._read(Structure(np.array([1, 1]), np.eye(2, 3)))
     assert np.array_equal([s.positions for s in read], positions.reshape(16, 2, 3))
-    assert {(s.charge, s.multiplicity) for s in read} == {(1, 2)}
+    with pytest.raises(InputError, match="moves H2 with charge 0 and multiplicity 1; asked for are 1 and 2"):
+        sampler.sample(Structure(np.array([1, 1]), np.eye(2, 3), 1, 2))
 
 
 def test_a_run_notices_that_a_trajectory_it_samples_has_changed(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_a_merge_takes_labels_that_only_one_store_has(tmp_path):
 def test_extended_xyz_carries_labels_with_their_units(tmp_path):
     records = [frame(index, "atomic_field", "tensor", "gap", n_atoms=2 + index) for index in range(3)]
     path = filled(tmp_path / "s.zarr", records)
-    assert export_file(path, tmp_path / "s.xyz") == 3
+    assert export_file(path, tmp_path / "s.xyz") == {tmp_path / "s.xyz": 3}
     text = (tmp_path / "s.xyz").read_text()
     assert "species:S:1:pos:R:3:forces:R:3:atomic_field:R:3" in text
     assert "tensor_unit=e*bohr^2" in text

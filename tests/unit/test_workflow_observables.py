@@ -10,7 +10,7 @@ import pytest
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.prior import AtomicPrior
-from densnet_core.errors import InputError
+from densnet_core.errors import DenSNetError, InputError
 from densnet_core.potentials.densnet import Prediction
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
@@ -66,7 +66,7 @@ def test_properties_are_chosen_by_name() -> None:
     [
         "0 0 1.5\n-1.0 2 3e-1\n",
         "x,y,z\n0,0,1.5\n\n# a comment\n-1.0,2,0.3\n",
-        "2\nprobe points\nX 0 0 1.5\nHe -1.0 2 0.3 7.0\n",
+        "2\nprobe points\nX 0 0 1.5\nHe -1.0 2 0.3\n",
     ],
     ids=["blanks", "csv", "xyz"],
 )
@@ -81,15 +81,19 @@ def test_points_are_read_from_every_form(tmp_path: Path, text: str) -> None:
     [
         ("0 0\n", r"line 1: expected 'x, y, z' in angstrom, found '0 0'"),
         ("0 0 1\n0 0 nan\n", "line 2: expected"),
-        ("x y z\nx y z\n", "line 2|wrong number"),
-        ("", "wrong number of points: 0 found"),
-        ("3\n\nH 0 0 1\n", "3 points announced, 1 found"),
+        ("x y z\nx y z\n", "holds no points"),
+        ("", "holds no points"),
+        ("x_bohr,y_bohr,z_bohr\n0 0 1\n", "line 1: points are read in angstrom, found 'x_bohr"),
+        ("# in Bohr\n0 0 1\n", "line 1: points are read in angstrom"),
+        ("3\n\nH 0 0 1\n", "3 atoms announced, 1 lines follow"),
         ("1\n\nH 0 0\n", "line 3: expected 'symbol x y z'"),
+        ("1\nunits=bohr\nH 0 0 1\n", "units is not a known key"),
+        ("1\n\nH 0 0 1\n1\n\nH 0 0 1\n", "has 2 frames"),
     ],
 )
 def test_bad_files_of_points_are_refused_by_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "points").write_text(text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(DenSNetError, match=message):
         read_points(tmp_path / "points")
 
 
