@@ -95,13 +95,14 @@ class Run(TrainingRun):
         self.level = self._asked.level
 
     def check(self) -> None:
+        """Also whether what the run would begin with can be computed; a run that has begun needs no backend for it."""
         super().check()
-        _ = self._is_feasible
+        _ = self._can_begin
 
     @cached_property
-    def _is_feasible(self) -> bool:
-        check_calculation(self.config.source.name, self.factory, self.structure)
+    def _can_begin(self) -> bool:
         if not self.folder.samples.exists():
+            check_calculation(self.config.source.name, self.factory, self.structure)
             check_sampling(self.config.source.name, self._sampling_plan(), self.structure)
         return True
 
