@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from densnet_core.config.schema import DEFAULT_BACKBONE, SCHEMA_VERSION, Config
 from densnet_core.errors import ConfigError, DenSNetError, nearest
@@ -91,13 +91,23 @@ def parse_config(text: str, source: Path) -> Config:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source.name} is not valid TOML: {error}.") from error
+    return config_of(table, source)
+
+
+def config_of(table: Mapping[str, Any], source: Path) -> Config:
+    """A configuration from plain data, as if it stood in the file ``source``; components are not looked up.
+
+    Raises
+    ------
+    ConfigError
+    """
     version = table.get("schema", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ConfigError(
             f"{source.name}: schema = {version} was made for a newer DenSNet; this one reads schema = "
             f"{SCHEMA_VERSION}. Upgrade densnet-core."
         )
-    config = validate(Config, table, f"{source.name}: ", source.parent)
+    config = validate(Config, dict(table), f"{source.name}: ", source.parent)
     config._source = source
     return config
 
