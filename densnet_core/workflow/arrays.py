@@ -108,6 +108,7 @@ def _written(folder: Path, molecules: Sequence[Mapping[str, Array]]) -> list[str
     paths = [folder / f"frames-{index}.npz" for index in range(len(molecules))]
     for path, arrays in zip(paths, molecules, strict=True):
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **{str(name): np.asarray(arrays[name]) for name in arrays})
+        named: dict[str, Any] = {str(name): np.asarray(arrays[name]) for name in arrays}
+        np.savez(partial, **named)
         os.replace(partial, path)
     return [str(path) for path in paths]
