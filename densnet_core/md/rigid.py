@@ -12,7 +12,9 @@ Array = NDArray[np.float64]
 LINEAR_TOLERANCE = 1e-3
 
 
-def rigid_body_vectors(masses: Array, positions: Array, linear_tolerance: float = LINEAR_TOLERANCE) -> Array:
+def rigid_body_vectors(
+    masses: Array, positions: Array, linear_tolerance: float = LINEAR_TOLERANCE, *, linear: bool = False
+) -> Array:
     """Orthonormal basis of the infinitesimal translations and rotations, mass-weighted.
 
     The mass-weighted displacement of atom A is sqrt(m_A) delta_A, so that the projection of mass-weighted velocities
@@ -28,6 +30,9 @@ def rigid_body_vectors(masses: Array, positions: Array, linear_tolerance: float 
     linear_tolerance : float
         A rotation is left out if its radius of gyration is below this fraction of the largest one: the rotation of a
         linear molecule about its axis, and every rotation of an atom.
+    linear : bool
+        The molecule is linear where it rests, see ``is_linear``: however it is bent here, the rotation of the smallest
+        moment of inertia is left out, because that motion is one of its vibrations.
 
     Returns
     -------
@@ -58,7 +63,14 @@ def rigid_body_vectors(masses: Array, positions: Array, linear_tolerance: float 
     # Without the second condition an atom, whose rotations are rounding noise, would have three of them.
     extent = np.sqrt(masses.sum()) * max(float(np.abs(positions).max()), 1.0)
     real = (sizes > linear_tolerance * sizes[0]) & (sizes > 1e-10 * extent)
+    if linear:
+        real[2] = False
     return np.vstack([translations, axes[real]])
+
+
+def is_linear(masses: Array, positions: Array) -> bool:
+    """Whether a molecule has two rotations; ask at its minimum, heat bends every molecule."""
+    return len(rigid_body_vectors(masses, positions)) == 5
 
 
 def vibrational_degrees_of_freedom(masses: Array, positions: Array) -> int:

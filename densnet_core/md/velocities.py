@@ -13,7 +13,13 @@ Array = NDArray[np.float64]
 
 
 def thermal_velocities(
-    masses: Array, positions: Array, temperature: float, seed: int, *, keep_overall_motion: bool = False
+    masses: Array,
+    positions: Array,
+    temperature: float,
+    seed: int,
+    *,
+    linear: bool = False,
+    keep_overall_motion: bool = False,
 ) -> Array:
     """Maxwell-Boltzmann velocities for every replica of a molecule.
 
@@ -27,6 +33,8 @@ def thermal_velocities(
         Kelvin, not negative.
     seed : int
         Seed of the random numbers; equal seeds give equal velocities.
+    linear : bool
+        The molecule is linear at its minimum, see ``remove_overall_motion``.
     keep_overall_motion : bool
         By default translation and rotation of each replica are taken out. That is an orthogonal projection in
         mass-weighted coordinates, so the vibrations are left exactly thermal and nothing is rescaled.
@@ -41,10 +49,10 @@ def thermal_velocities(
         raise InputError(f"The temperature must be zero or positive, not {temperature} K.")
     spread = np.sqrt(BOLTZMANN * temperature / (masses * DALTON_TO_ELECTRON_MASS))
     velocities = np.random.default_rng(seed).standard_normal(positions.shape) * spread[..., None]
-    return velocities if keep_overall_motion else remove_overall_motion(velocities, masses, positions)
+    return velocities if keep_overall_motion else remove_overall_motion(velocities, masses, positions, linear)
 
 
-def remove_overall_motion(velocities: Array, masses: Array, positions: Array) -> Array:
+def remove_overall_motion(velocities: Array, masses: Array, positions: Array, linear: bool = False) -> Array:
     """Velocities without linear and angular momentum of each replica.
 
     Parameters
@@ -52,12 +60,15 @@ def remove_overall_motion(velocities: Array, masses: Array, positions: Array) ->
     velocities, positions : (n_replicas, n_atoms, 3)
     masses : (n_atoms,) or (n_replicas, n_atoms)
         Dalton.
+    linear : bool
+        The molecule is linear at its minimum (``densnet_core.md.rigid.is_linear``): it has five rigid motions wherever
+        its vibrations bend it. Taking out a sixth would take energy out of the bends.
 
     Returns
     -------
     (n_replicas, n_atoms, 3)
-        The velocities with the least change (mass-weighted) that have neither momentum. A linear replica has no
-        rotation about its axis to be removed.
+        The velocities with the least change (mass-weighted) that have neither momentum; of a bent replica of a linear
+        molecule the small angular momentum about its long axis stays.
     """
     masses, positions = _checked(masses, positions)
     velocities = np.asarray(velocities, dtype=np.float64)
@@ -65,8 +76,8 @@ def remove_overall_motion(velocities: Array, masses: Array, positions: Array) ->
         raise InputError(f"Velocities have shape {velocities.shape}, positions {positions.shape}; they must agree.")
     result = np.empty_like(velocities)
     for replica, (own, velocity, position) in enumerate(zip(masses, velocities, positions, strict=True)):
-        # A replica bent by heat is not linear, so only exact linearity counts here.
-        rigid = rigid_body_vectors(own, position, linear_tolerance=1e-6)
+        # Replicas of other molecules are linear by chance only, so nothing but exact linearity counts for them.
+        rigid = rigid_body_vectors(own, position, linear_tolerance=1e-6, linear=linear)
         roots = np.sqrt(own)[:, None]
         weighted = (roots * velocity).ravel()
         # Twice, because the first projection leaves a rounding error relative to what it removed.

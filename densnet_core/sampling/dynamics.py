@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.errors import ConvergenceError, DenSNetError, InputError
+from densnet_core.md.rigid import is_linear
 from densnet_core.md.velocities import thermal_velocities
 from densnet_core.sampling.base import Sampler, SamplingContext
 from densnet_core.sampling.checks import Defect, defect
@@ -141,7 +142,9 @@ class _Stretch:
         """The walker where it was last intact, with fresh velocities."""
         positions = walker.frames[-1] if walker.frames else walker.start
         seed = int(np.random.SeedSequence((*place, 0)).generate_state(1)[0])
-        velocities = thermal_velocities(self.structure.masses, positions[None], self.bath.temperature, seed)[0]
+        masses, temperature = self.structure.masses, self.bath.temperature
+        linear = is_linear(masses, self.structure.positions)
+        velocities = thermal_velocities(masses, positions[None], temperature, seed, linear=linear)[0]
         return Motion(positions, velocities, self.forces(self.structure.with_positions(positions)))
 
 

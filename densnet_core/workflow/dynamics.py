@@ -13,7 +13,7 @@ from densnet_core.config.schema import MDSection
 from densnet_core.errors import InputError
 from densnet_core.md.analysis import EnergyConservation, energy_conservation
 from densnet_core.md.base import MDEngine
-from densnet_core.md.rigid import vibrational_degrees_of_freedom
+from densnet_core.md.rigid import is_linear, vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
 from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
 from densnet_core.potentials.base import Potential
@@ -99,14 +99,16 @@ def integrate(
 
 
 def thermal_start(structures: Sequence[Structure], temperature: float, seed: int) -> MDState:
-    """Every molecule where it is, with Maxwell-Boltzmann velocities."""
+    """Replicas of a molecule at its minimum, with Maxwell-Boltzmann velocities."""
     positions, masses = (np.array([getattr(one, name) for one in structures]) for name in ("positions", "masses"))
-    return MDState(0, positions, thermal_velocities(masses, positions, temperature, seed))
+    linear = is_linear(structures[0].masses, structures[0].positions)
+    return MDState(0, positions, thermal_velocities(masses, positions, temperature, seed, linear=linear))
 
 
-def without_rotation(state: MDState, masses: np.ndarray[Any, np.dtype[np.float64]]) -> MDState:
+def without_rotation(state: MDState, minimum: Structure) -> MDState:
     """The start of a production run: no overall translation and rotation of any replica."""
-    return MDState(0, state.positions, remove_overall_motion(state.velocities, masses, state.positions))
+    masses, linear = minimum.masses, is_linear(minimum.masses, minimum.positions)
+    return MDState(0, state.positions, remove_overall_motion(state.velocities, masses, state.positions, linear))
 
 
 def add_dipoles(path: Path, model: DenSNet, reporter: Reporter) -> None:

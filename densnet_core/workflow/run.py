@@ -372,7 +372,7 @@ class Run(TrainingRun):
                     state = run(
                         self.folder.heating, stage=heating, start=state, description="heating", reporter=self.reporter
                     )
-                cold = without_rotation(state, molecules[0].masses)
+                cold = without_rotation(state, molecules[0])
                 run(production, stage=running, start=cold, description="production", reporter=self.reporter)
                 add_dipoles(production, model, self.reporter)
         return production

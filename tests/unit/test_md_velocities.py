@@ -6,14 +6,14 @@ from scipy.spatial.transform import Rotation
 
 from densnet_core.errors import InputError
 from densnet_core.md.analysis import energy_conservation
-from densnet_core.md.rigid import rigid_body_vectors, vibrational_degrees_of_freedom
+from densnet_core.md.rigid import is_linear, rigid_body_vectors, vibrational_degrees_of_freedom
 from densnet_core.md.velocities import (
     kinetic_energy,
     kinetic_temperature,
     remove_overall_motion,
     thermal_velocities,
 )
-from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, HARTREE_TO_EV
+from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, DALTON_TO_ELECTRON_MASS, HARTREE_TO_EV
 
 WATER = np.array([[0.0, 0.0, 0.22], [0.0, 1.43, -0.89], [0.0, -1.43, -0.89]])
 WATER_MASSES = np.array([15.999, 1.008, 1.008])
@@ -69,6 +69,40 @@ def test_vibrations_are_not_touched():
     velocities = rotation.apply(breathing[0])[None]
     left = remove_overall_motion(velocities, CARBON_DIOXIDE_MASSES, rotation.apply(CARBON_DIOXIDE)[None])
     assert np.abs(left - velocities).max() < 1e-14
+
+
+def carbon_dioxide_modes():
+    """Force constants (hartree/bohr^2, mass-weighted) and vectors of CO2 on springs of its bonds and of its bend."""
+    hessian = np.zeros((3, 3, 3, 3))
+    for end, direction in ((1, 1.0), (2, -1.0)):
+        bond = np.zeros((3, 3))
+        bond[end, 2], bond[0, 2] = direction, -direction
+        hessian += 1.0 * np.einsum("ai,bj->aibj", bond, bond)
+    for axis in (0, 1):
+        bend = np.zeros((3, 3))
+        bend[:, axis] = np.array([-2.0, 1.0, 1.0]) / 2.2
+        hessian += 0.16 * np.einsum("ai,bj->aibj", bend, bend)
+    roots = np.sqrt(np.repeat(CARBON_DIOXIDE_MASSES * DALTON_TO_ELECTRON_MASS, 3))
+    values, vectors = np.linalg.eigh(hessian.reshape(9, 9) / roots[:, None] / roots)
+    assert (values[:5] < 1e-12).all()
+    return values[5:], vectors[:, 5:], roots
+
+
+def test_every_vibration_of_a_linear_molecule_has_its_thermal_energy():
+    """Bent by heat it still has five rigid motions; with six the two bends have half of it."""
+    constants, modes, roots = carbon_dioxide_modes()
+    kt = BOLTZMANN * 300.0
+    normal = np.random.default_rng(0).standard_normal((4000, 4)) * np.sqrt(kt / constants)
+    positions = CARBON_DIOXIDE + ((normal @ modes.T) / roots).reshape(-1, 3, 3)
+    shares = {}
+    for linear in (True, False):
+        velocities = thermal_velocities(CARBON_DIOXIDE_MASSES, positions, 300.0, seed=1, linear=linear)
+        momenta_of_modes = (velocities.reshape(-1, 9) * roots) @ modes
+        shares[linear] = (momenta_of_modes**2).mean(0) / kt
+    assert is_linear(CARBON_DIOXIDE_MASSES, CARBON_DIOXIDE)
+    assert not is_linear(CARBON_DIOXIDE_MASSES, positions[0])
+    assert shares[True] == pytest.approx(1.0, abs=0.07)  # three standard deviations of 4000 squares
+    assert shares[False][:2] == pytest.approx(0.5, abs=0.07)
 
 
 @pytest.mark.parametrize(
