@@ -43,7 +43,7 @@ CONFIG = """
 schema = 1
 output = "out"
 [system]
-geometry = "hydrogen.xyz"
+geometry = "geometry.xyz"
 [sampling]
 method = "file"
 path = "hydrogen.xyz"
@@ -67,6 +67,7 @@ HYDROGEN = "".join(f"2\n\nH 0 0 0\nH 0.1 0 {length}\n" for length in (0.74, 0.80
 def _folder(install_distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_distribution("acme-networks", PLUGIN)
     (tmp_path / "hydrogen.xyz").write_text(HYDROGEN)
+    (tmp_path / "geometry.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.74\n")
     monkeypatch.setenv("ACME_LOG", str(tmp_path / "log"))
     get_manager.cache_clear()
 

@@ -51,36 +51,45 @@ def test_charge_and_multiplicity_are_those_that_are_asked_for(tmp_path: Path) ->
     path.write_text("2\n\nO 0 0 0\nH 0 0 0.97\n")
     with pytest.raises(InputError, match="Multiplicity 1 is impossible with 9 electrons"):
         read_structures(path)
+    path.with_name("header.xyz").write_text("2\ncharge=-1\nO 0 0 0\nH 0 0 0.97\n")
+    assert read_structures(path.with_name("header.xyz"))[0].charge == -1
+    with pytest.raises(DataError, match="charge"):
+        read_structures(path.with_name("header.xyz"), charge=1)
     (ion,), (radical,) = read_structures(path, charge=-1), read_structures(path, multiplicity=2)
     assert (ion.charge, ion.multiplicity, ion.n_electrons) == (-1, 1, 10)
     assert (radical.charge, radical.multiplicity, radical.n_electrons) == (0, 2, 9)
 
 
+def test_lengths_are_in_the_unit_that_the_file_names(tmp_path: Path) -> None:
+    (tmp_path / "frames.xyz").write_text("2\nlength_unit=bohr\nH 0 0 0\nH 0 0 1.4\n")
+    (found,) = read_structures(tmp_path / "frames.xyz")
+    assert found.positions[1, 2] == pytest.approx(1.4, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "holds no geometry; expected the XYZ format"),
-        ("2\nlength_unit=bohr\nH 0 0 0\nH 0 0 1.4\n", "lengths are in 'bohr'; expected angstrom. Convert them"),
+        ("", "holds no frame; expected the XYZ format"),
+        ("2\nlength_unit=parsec\nH 0 0 0\nH 0 0 1.4\n", "parsec"),
         ("3\n\nH 0 0 0\nH 0 0 0.74\n", "frames.xyz"),
         ("2\n\nH 0 0 0\nHa 0 0 0.74\n", "frames.xyz"),
         ("2\n\nH 0 0 0\nH 0 zero 0.74\n", "frames.xyz"),
-        ("2\ncharge=1\nH 0 0 0\nH 0 0 1\n", "the frame has charge 1; ask for that charge, found 0"),
     ],
 )
 def test_a_file_that_means_something_else_is_refused_with_its_name(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "frames.xyz"
     path.write_text(text)
-    with pytest.raises(InputError, match=says) as told:
+    with pytest.raises(DenSNetError, match=says) as told:
         read_structures(path)
     assert "frames.xyz" in str(told.value)
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.xyz", tmp_path):
-        with pytest.raises(InputError, match=f"Cannot read the geometry {path}"):
+        with pytest.raises(DataError, match=f"{path} cannot be read"):
             read_structures(path)
     (tmp_path / "picture.xyz").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(InputError, match=r"picture\.xyz is not text in UTF-8"):
+    with pytest.raises(DataError, match=r"picture\.xyz .*UTF-8"):
         read_structures(tmp_path / "picture.xyz")
 
 
@@ -110,7 +119,7 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
         load_model(tmp_path / "model")
 
 
-def test_the_front_door_has_two_names_and_no_more() -> None:
-    assert set(densnet_core.__all__) == {"__version__", "load_model", "read_structures"}
+def test_the_front_door_has_three_names_and_no_more() -> None:
+    assert set(densnet_core.__all__) == {"__version__", "load_model", "read_structures", "train"}
     with pytest.raises(AttributeError, match="has no attribute 'load_modle'"):
         _ = densnet_core.load_modle
