@@ -178,6 +178,8 @@ def test_a_resident_worker_keeps_the_limits() -> None:
 def test_nothing_survives_the_parent(tmp_path: Path, how: str) -> None:
     file = tmp_path / "pids"
     script = (
+        # where the tests run in the background of a shell, Ctrl-C is ignored by all that they start
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"import sys; sys.path.insert(0, {str(HERE)!r}); import executor_tasks as work; from pathlib import Path\n"
         "from densnet_core.reference.local import LocalExecutor\n"
         f"list(LocalExecutor().map(work.start_a_program_and_wait, [Path({str(file)!r})]))\n"
