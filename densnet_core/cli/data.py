@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from densnet_core.cli.options import Charge, Multiplicity
 from densnet_core.cli.output import print_json, print_table
 from densnet_core.density.method import Moment
 from densnet_core.errors import DataError
@@ -100,12 +101,8 @@ def import_file(
     density: Annotated[
         Path | None, typer.Option(help="The densities that belong to an .npy file, themselves an .npy file.")
     ] = None,
-    charge: Annotated[
-        int | None, typer.Option(help="Total charge, e, where the file does not say.  [default: 0]")
-    ] = None,
-    multiplicity: Annotated[
-        int | None, typer.Option(help="Spin multiplicity 2S+1, where the file does not say.  [default: 1]")
-    ] = None,
+    charge: Charge = None,
+    multiplicity: Multiplicity = None,
     energy_key: Annotated[str | None, typer.Option(help="Name of the energy in extended XYZ, e.g. REF_energy.")] = None,
     forces_key: Annotated[str | None, typer.Option(help="Name of the forces in extended XYZ.")] = None,
     dipole_key: Annotated[str | None, typer.Option(help="Name of the dipole in extended XYZ.")] = None,

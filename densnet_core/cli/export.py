@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from densnet_core.cli.options import Charge, Multiplicity
+
 app = typer.Typer(add_completion=False)
 
 
@@ -16,12 +18,8 @@ def export(
     geometry: Annotated[Path, typer.Argument(help="XYZ file of one frame that gives the atoms and their order.")],
     output: Annotated[Path, typer.Argument(help="TorchScript file to write, for openmm-torch's TorchForce.")],
     replicas: Annotated[int, typer.Option(min=1, help="Independent copies of the molecule in one call.")] = 1,
-    charge: Annotated[
-        int | None, typer.Option(help="Total charge, e, where the file does not say.  [default: 0]")
-    ] = None,
-    multiplicity: Annotated[
-        int | None, typer.Option(help="Spin multiplicity 2S+1, where the file does not say.  [default: 1]")
-    ] = None,
+    charge: Charge = None,
+    multiplicity: Multiplicity = None,
 ) -> None:
     """Write the model for one molecule as TorchScript: nm in, kJ/mol and kJ/(mol nm) out, needs torch only."""
     from densnet_core.errors import InputError

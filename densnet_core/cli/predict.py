@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet_core.cli.options import Charge, Multiplicity
 from densnet_core.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -28,12 +29,8 @@ class Quantity(StrEnum):
 def predict(
     model: Annotated[Path, typer.Argument(help="Trained model, a folder or zip file.")],
     geometry: Annotated[Path, typer.Argument(help="XYZ file (angstrom), one or more frames.")],
-    charge: Annotated[
-        int | None, typer.Option(help="Total charge, e, where the file does not say.  [default: 0]")
-    ] = None,
-    multiplicity: Annotated[
-        int | None, typer.Option(help="Spin multiplicity 2S+1, where the file does not say.  [default: 1]")
-    ] = None,
+    charge: Charge = None,
+    multiplicity: Multiplicity = None,
     properties: Annotated[
         str,
         typer.Option(

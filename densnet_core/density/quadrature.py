@@ -17,7 +17,14 @@ Array = NDArray[np.float64]
 
 
 @lru_cache(maxsize=8)
-def _lebedev(degree: int) -> tuple[Array, Array]:
+def lebedev(degree: int) -> tuple[Array, Array]:
+    """Directions (n, 3) and weights (n,), which add up to 4 pi, of the rule that is exact for polynomials of a degree.
+
+    Raises
+    ------
+    InputError
+        There is no rule of this degree.
+    """
     try:
         directions, weights = lebedev_rule(degree)
     except NotImplementedError as error:
@@ -30,7 +37,7 @@ def sphere(structure: Structure, degree: int) -> tuple[Array, Array]:
 
     Lebedev's rules have the symmetry of the octahedron, to which the signs of the principal axes do not matter.
     """
-    directions, weights = _lebedev(degree)
+    directions, weights = lebedev(degree)
     return directions @ principal_axes(structure)[1], weights
 
 

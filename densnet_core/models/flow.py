@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.adoption import Axes
+from densnet_core.models.features import envelope
 
 RADIAL_FUNCTIONS = 8
 
@@ -71,8 +72,7 @@ class ChargeFlow(nn.Module):
     def _flows(self, graph: Graph, species: Tensor, scalars: Tensor) -> Tensor:
         vectors = graph.pair_vectors.to(scalars.dtype)
         x = (torch.sqrt((vectors**2).sum(-1)) / self.cutoff).clamp(max=1.0)[:, None]
-        envelope = 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
-        radial = torch.sin(x * self.frequencies.to(x.dtype)) * envelope @ self.radial
+        radial = torch.sin(x * self.frequencies.to(x.dtype)) * envelope(x) @ self.radial
         potentials, gates = torch.split(scalars @ self.ends + self.element_ends[species], self.width, dim=1)
         gates = torch.tanh(gates)
         coupling = radial * (1.0 + gates[graph.receivers] * gates[graph.senders])

@@ -25,6 +25,7 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import refuse_unknown, symbol
 from densnet_core.errors import InputError
+from densnet_core.models.features import degrees_of_components
 
 DEPENDENT = 1e-12
 """Shells of one atom whose metric has eigenvalues in a smaller ratio than this cannot be told apart in float64."""
@@ -106,7 +107,6 @@ class CoefficientLayout(nn.Module):
         self.exponents: Tensor
         self.radial: Tensor
         self.l_of_component: Tensor
-        component_l = np.repeat(np.arange(self.l_max + 1), [2 * l_ + 1 for l_ in range(self.l_max + 1)])
         for name, values in {
             "sizes": np.array(sizes),
             "slots": slots,
@@ -116,9 +116,9 @@ class CoefficientLayout(nn.Module):
             "counts": amplitudes_count,
             "exponents": exponents,
             "radial": radial,
-            "l_of_component": component_l,
         }.items():
             self.register_buffer(name, torch.tensor(values), persistent=False)
+        self.register_buffer("l_of_component", degrees_of_components(self.l_max), persistent=False)
 
     def _slots(self, basis: Basis, number: int) -> NDArray[np.int64]:
         """For each function of an element, its place component * width + shell among the amplitudes of the atom."""

@@ -266,6 +266,20 @@ def test_check_finds_what_the_first_minutes_of_a_run_would(tmp_path, monkeypatch
     assert not list(tmp_path.rglob("*.zarr"))
 
 
+def test_a_run_that_has_begun_asks_no_backend_whether_it_can(tmp_path, monkeypatch, capsys):
+    """Its labels may come from another machine, and training goes on where there is no program for them."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.xyz").write_text("1\n\nNe 0 0 0\n")
+    Path("x.toml").write_text(
+        "schema = 1\noutput = 'out'\n[system]\ngeometry = 'x.xyz'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+        "[basis]\nname = 'def2-universal-jkfit'\n"
+    )
+    assert run(["config", "check", "x.toml"]) == 2
+    Path("out").mkdir()
+    Path("out/samples.xyz").write_text("1\n\nNe 0 0 0\n")
+    assert run(["config", "check", "x.toml"]) == 0, capsys.readouterr().err
+
+
 def test_a_terminal_without_the_characters_shows_others(tmp_path):
     """Results are printed all the same: with ? in tables, escaped in JSON."""
     (tmp_path / "w.xyz").write_text("3\n\nO 0 0 0\nH 0.757 0.586 0\nH -0.757 0.586 0\n")

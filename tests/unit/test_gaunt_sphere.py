@@ -9,7 +9,7 @@ from densnet_gaunt.backbone import GauntBackbone
 from densnet_gaunt.config import GauntOptions
 from densnet_gaunt.layers import NeighbourSum, Surroundings
 from densnet_gaunt.neighbours import neighbours_of
-from densnet_gaunt.sphere import DEGREES, SphereProduct, harmonics
+from densnet_gaunt.sphere import DEGREES, SphereProduct
 from numpy.typing import NDArray
 from scipy.integrate import lebedev_rule
 
@@ -18,6 +18,7 @@ from densnet_core.basis.harmonics import gaunt
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import graph_of
 from densnet_core.models.backbone import BackboneShape
+from densnet_core.models.features import harmonics
 from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]

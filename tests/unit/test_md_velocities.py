@@ -1,5 +1,7 @@
 """Starting velocities, overall motion and energy drift."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -13,7 +15,9 @@ from densnet_core.md.velocities import (
     remove_overall_motion,
     thermal_velocities,
 )
+from densnet_core.structures import Structure
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, DALTON_TO_ELECTRON_MASS, HARTREE_TO_EV
+from densnet_core.workflow.dynamics import thermal_start, without_rotation
 
 WATER = np.array([[0.0, 0.0, 0.22], [0.0, 1.43, -0.89], [0.0, -1.43, -0.89]])
 WATER_MASSES = np.array([15.999, 1.008, 1.008])
@@ -103,6 +107,22 @@ def test_every_vibration_of_a_linear_molecule_has_its_thermal_energy():
     assert not is_linear(CARBON_DIOXIDE_MASSES, positions[0])
     assert shares[True] == pytest.approx(1.0, abs=0.07)  # three standard deviations of 4000 squares
     assert shares[False][:2] == pytest.approx(0.5, abs=0.07)
+
+
+def test_a_run_asks_the_minimum_whether_the_molecule_is_linear():
+    """Of a minimum that is linear to 1e-4 of its length, and of frames that heat has bent."""
+    almost = CARBON_DIOXIDE + np.array([[1e-4, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    minimum = Structure(np.array([6, 8, 8]), almost)
+    state = thermal_start([minimum] * 4000, 300.0, 3)
+    energies = kinetic_energy(state.velocities, minimum.masses)
+    assert 2.0 * energies.mean() / (BOLTZMANN * 300.0) == pytest.approx(4.0, rel=0.05)  # not 3
+    bent = state.positions + np.array([[0.2, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    spinning = replace(state, positions=bent, velocities=np.random.default_rng(0).standard_normal(bent.shape))
+    five, six = (
+        remove_overall_motion(spinning.velocities, minimum.masses, bent, linear=linear) for linear in (True, False)
+    )
+    assert np.array_equal(without_rotation(spinning, minimum).velocities, five)
+    assert np.abs(five - six).max() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import pi, sqrt
 
 import torch
 from torch import Tensor, nn
 
-from densnet_core.basis.conventions import to_magnetic_order
-from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.models.features import ComponentLinear, RadialBasis, degrees_of_components, harmonics
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_e3nn.config import E3nnOptions
 from densnet_e3nn.coupling import natural_paths
 
 FEWEST_NEIGHBORS = 1.0
-
-
-def _components(l_max: int) -> Tensor:
-    """((l_max + 1)^2,) angular momentum of each component."""
-    momenta = torch.arange(l_max + 1)
-    return momenta.repeat_interleave(2 * momenta + 1)
 
 
 def _highest_l(shape: BackboneShape, options: E3nnOptions) -> int:
@@ -36,23 +28,6 @@ def _highest_l(shape: BackboneShape, options: E3nnOptions) -> int:
         reach = max(messages, 2 * min(messages, options.l_max))
         reach = min(reach, shape.l_out if index == options.layers - 1 else options.l_max)
     return reach
-
-
-class ComponentLinear(nn.Module):
-    """Mixes channels with one matrix per angular momentum: (components, n_atoms, channels)."""
-
-    def __init__(self, l_max: int, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(l_max + 1, channels_in, channels_out) / sqrt(channels_in))
-        self.l_of_component: Tensor
-        self.register_buffer("l_of_component", _components(l_max), persistent=False)
-
-    def named_axes(self) -> dict[str, Axes]:
-        """See ``densnet_core.models.adoption``."""
-        return {"weight": tuple(range(n) for n in self.weight.shape)}
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.bmm(features, self.weight.index_select(0, self.l_of_component))
 
 
 def _paths_by_degree(triples: tuple[tuple[int, int, int], ...], l_max: int) -> list[int]:
@@ -188,7 +163,7 @@ class Layer(nn.Module):
         self.keep = ComponentLinear(self.l_keep, channels, channels)
         self.gates = nn.Linear(channels, l_out * channels) if l_out else None
         self.l_of_component: Tensor
-        self.register_buffer("l_of_component", _components(l_out)[1:] - 1, persistent=False)
+        self.register_buffer("l_of_component", degrees_of_components(l_out)[1:] - 1, persistent=False)
 
     def named_axes(self) -> dict[str, Axes]:
         """See ``densnet_core.models.adoption``."""
@@ -239,14 +214,9 @@ class E3nnBackbone(Backbone):
             l_in = l_out
         self.layers = nn.ModuleList(layers)
         self.exit = ComponentLinear(shape.l_out, self.channels, self.channels)
-        self.frequencies: Tensor
-        frequencies = torch.arange(1, options.radial_functions + 1, dtype=torch.float64) * pi
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.radial = RadialBasis(options.radial_functions, self.cutoff)
         self.neighbors: Tensor
         self.register_buffer("neighbors", torch.tensor(FEWEST_NEIGHBORS, dtype=torch.float64))
-        self.order: Tensor
-        order = [l_**2 + int(i) for l_ in range(options.l_max_edge + 1) for i in to_magnetic_order(l_)]
-        self.register_buffer("order", torch.tensor(order), persistent=False)
 
     def check(self) -> None:
         """Refuse degrees whose products cannot reach the l of the output."""
@@ -259,24 +229,8 @@ class E3nnBackbone(Backbone):
             )
 
     def fit_statistics(self, dataset: Dataset) -> None:
-        """The effective number of neighbours, by which sums over neighbours are normalised.
-
-        It is the mean over the atoms of the sum, over their neighbours, of the mean square of the radial functions: the
-        variance that random weights would give the sum.
-        """
-        total, atoms = 0.0, 0
-        for portion in dataset.portions():
-            graph = dataset.graph(portion, self.cutoff)
-            distances = torch.sqrt((graph.pair_vectors**2).sum(-1))
-            total += float((self._radial(distances) ** 2).mean(1).sum())
-            atoms += graph.n_atoms
-        self.neighbors.fill_(max(total / atoms, FEWEST_NEIGHBORS))
-
-    def _radial(self, distances: Tensor) -> Tensor:
-        """(n_edges, radial_functions) Bessel functions times the envelope; zero from the cutoff on."""
-        x = (distances / self.cutoff).clamp(max=1.0)[:, None]
-        envelope = 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
-        return sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope
+        """The effective number of neighbours, see ``RadialBasis.neighbours``."""
+        self.neighbors.fill_(max(self.radial.neighbours(dataset), FEWEST_NEIGHBORS))
 
     def named_axes(self) -> dict[str, Axes]:
         """See ``densnet_core.models.adoption``."""
@@ -285,9 +239,7 @@ class E3nnBackbone(Backbone):
     def forward(self, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
         vectors = graph.pair_vectors.to(self.embedding.dtype)
         distances = torch.sqrt((vectors**2).sum(-1))
-        radial = self._radial(distances)
-        harmonics = solid_harmonics(vectors / distances[:, None], self.options.l_max_edge)
-        edge = torch.cat(harmonics, dim=-1)[:, self.order] * sqrt(4.0 * pi)
+        radial, edge = self.radial(distances), harmonics(vectors / distances[:, None], self.options.l_max_edge)
         pair = species[graph.receivers] * self.n_elements + species[graph.senders]
         scalars = self.embedding.index_select(0, species)[None]
         if self.entry is None or features is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import pi, sqrt
-
 import torch
 from torch import Tensor, nn
 
@@ -12,11 +10,11 @@ from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.models.features import ComponentLinear, RadialBasis, harmonics
 from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_gaunt.config import GauntOptions
-from densnet_gaunt.layers import ComponentLinear, Layer, Surroundings
+from densnet_gaunt.layers import Layer, Surroundings
 from densnet_gaunt.neighbours import neighbours_of
-from densnet_gaunt.sphere import harmonics
 
 FEWEST_NEIGHBORS = 1.0
 
@@ -35,19 +33,16 @@ class GauntBackbone(Backbone):
         self.cutoff = options.cutoff_angstrom / BOHR_TO_ANGSTROM
         self.embedding = nn.Parameter(torch.randn(self.n_elements, self.channels))
         self.entry = ComponentLinear(shape.l_in, shape.channels_in, self.channels) if shape.l_in >= 0 else None
-        self.radial = nn.Linear(options.radial_functions, options.radial_width, bias=False)
+        self.radial = RadialBasis(options.radial_functions, self.cutoff)
+        self.first = nn.Linear(options.radial_functions, options.radial_width, bias=False)
         self.pair = nn.Parameter(1.0 + 0.3 * torch.randn(self.n_elements**2, options.radial_width))
         layers, l_in = [], shape.l_in
         for index in range(options.layers):
             l_out = shape.l_out if index == options.layers - 1 else options.l_max
-            layers.append(Layer(l_in, l_out, options, self.n_elements))
+            layers.append(Layer(l_in, l_out, options, shape.elements))
             l_in = l_out
-        self.widths = layers[0].widths
         self.layers = nn.ModuleList(layers)
         self.exit = ComponentLinear(shape.l_out, self.channels, self.channels)
-        self.frequencies: Tensor
-        frequencies = torch.arange(1, options.radial_functions + 1, dtype=torch.float64) * pi
-        self.register_buffer("frequencies", frequencies, persistent=False)
         self.neighbors: Tensor
         self.register_buffer("neighbors", torch.tensor(FEWEST_NEIGHBORS, dtype=torch.float64))
 
@@ -62,36 +57,14 @@ class GauntBackbone(Backbone):
             )
 
     def fit_statistics(self, dataset: Dataset) -> None:
-        """The effective number of neighbours, by which sums over neighbours are normalised.
-
-        It is the mean over the atoms of the sum, over their neighbours, of the mean square of the radial functions: the
-        variance that random weights would give the sum.
-        """
-        total, atoms = 0.0, 0
-        for portion in dataset.portions():
-            graph = dataset.graph(portion, self.cutoff)
-            distances = torch.sqrt((graph.pair_vectors**2).sum(-1))
-            total += float((self._radial(distances) ** 2).mean(-1).sum())
-            atoms += graph.n_atoms
-        self.neighbors.fill_(max(total / atoms, FEWEST_NEIGHBORS))
-
-    def _radial(self, distances: Tensor) -> Tensor:
-        """(..., radial_functions) Bessel functions times the envelope; zero from the cutoff on."""
-        x = (distances / self.cutoff).clamp(max=1.0)[..., None]
-        cube = x * x * x
-        envelope = 1.0 - cube * cube * (28.0 - x * (48.0 - 21.0 * x))
-        return sqrt(2.0) * torch.sin(x * self.frequencies.to(x.dtype)) / x * envelope
+        """The effective number of neighbours, see ``RadialBasis.neighbours``."""
+        self.neighbors.fill_(max(self.radial.neighbours(dataset), FEWEST_NEIGHBORS))
 
     def named_axes(self) -> dict[str, Axes]:
         """See ``densnet_core.models.adoption``."""
         elements = self.shape.elements
-        axes: dict[str, Axes] = {
-            "embedding": (elements, range(self.channels)),
-            "pair": (elements, elements, range(self.options.radial_width)),
-        }
-        for index in range(len(self.layers)):
-            axes[f"layers.{index}.element"] = (elements, range(sum(self.widths)))
-        return axes
+        width = range(self.options.radial_width)
+        return {"embedding": (elements, range(self.channels)), "pair": (elements, elements, width)}
 
     def _surroundings(self, graph: Graph, species: Tensor) -> Surroundings:
         """Functions of distances and directions, once for all layers."""
@@ -99,7 +72,7 @@ class GauntBackbone(Backbone):
         distances = torch.sqrt((table.vectors**2).sum(-1))
         width = distances.shape[1]
         pair = species.repeat_interleave(width) * self.n_elements + species[table.senders]
-        hidden = nn.functional.silu(self.radial(self._radial(distances).flatten(0, 1)))
+        hidden = nn.functional.silu(self.first(self.radial(distances).flatten(0, 1)))
         return Surroundings(
             table.senders,
             harmonics(table.vectors / distances[..., None], self.options.l_max_edge),

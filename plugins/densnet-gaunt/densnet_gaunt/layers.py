@@ -9,14 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from densnet_core.models.adoption import Axes
+from densnet_core.models.features import ComponentLinear, degrees_of_components
 from densnet_gaunt.config import GauntOptions
 from densnet_gaunt.sphere import SphereProduct
-
-
-def degrees_of_components(l_max: int) -> Tensor:
-    """((l_max + 1)^2,) angular momentum of each component."""
-    momenta = torch.arange(l_max + 1)
-    return momenta.repeat_interleave(2 * momenta + 1)
 
 
 def widened(features: Tensor, n_components: int) -> Tensor:
@@ -25,23 +20,6 @@ def widened(features: Tensor, n_components: int) -> Tensor:
     if missing <= 0:
         return features[:n_components] if missing else features
     return nn.functional.pad(features, (0, 0, 0, 0, 0, missing))
-
-
-class ComponentLinear(nn.Module):
-    """Mixes channels with one matrix per angular momentum: (components, n_atoms, channels)."""
-
-    def __init__(self, l_max: int, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(l_max + 1, channels_in, channels_out) / sqrt(channels_in))
-        self.l_of_component: Tensor
-        self.register_buffer("l_of_component", degrees_of_components(l_max), persistent=False)
-
-    def named_axes(self) -> dict[str, Axes]:
-        """See ``densnet_core.models.adoption``."""
-        return {"weight": tuple(range(n) for n in self.weight.shape)}
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.bmm(features, self.weight.index_select(0, self.l_of_component))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +88,7 @@ class Layer(nn.Module):
         -1: the features are scalars that neighbours do not hand on, for the first layer of a backbone without input.
     """
 
-    def __init__(self, l_in: int, l_out: int, options: GauntOptions, n_elements: int) -> None:
+    def __init__(self, l_in: int, l_out: int, options: GauntOptions, elements: tuple[int, ...]) -> None:
         super().__init__()
         channels, l_edge, thin = options.channels, options.l_max_edge, options.product_channels
         self.hands_on = l_in >= 0
@@ -119,12 +97,23 @@ class Layer(nn.Module):
         self.neighbours = NeighbourSum(l_in, l_edge, channels, options.radial_width)
         self.before = ComponentLinear(max(l_in, 0), channels, (3 if self.hands_on else 2) * channels)
         self.mixing = ComponentLinear(l_edge, channels, sum(self.widths))
-        self.element = nn.Parameter(1.0 + 0.3 * torch.randn(n_elements, sum(self.widths)))
+        self.elements = elements
+        self.element = nn.Parameter(1.0 + 0.3 * torch.randn(len(elements), sum(self.widths)))
         self.product = SphereProduct(l_edge, l_out)
         self.after = ComponentLinear(l_out, 2 * thin, channels)
         self.gates = nn.Linear(channels, (l_out + 1) * channels)
         self.l_of_component: Tensor
         self.register_buffer("l_of_component", degrees_of_components(l_out), persistent=False)
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        channels = range(self.gates.in_features)
+        degrees = range(self.gates.out_features // len(channels))
+        return {
+            "element": (self.elements, range(sum(self.widths))),
+            "gates.weight": (degrees, channels, channels),
+            "gates.bias": (degrees, channels),
+        }
 
     def forward(self, features: Tensor, species: Tensor, around: Surroundings, scale: Tensor) -> Tensor:
         kept, own, *sent = torch.chunk(self.before(features), 3 if self.hands_on else 2, dim=2)
@@ -134,7 +123,7 @@ class Layer(nn.Module):
         summed = summed * torch.rsqrt(1.0 + summed.square().mean((0, 2), keepdim=True))
         mixed = self.mixing(summed) * self.element.index_select(0, species)
         linear, *factors = torch.split(mixed, self.widths, dim=2)
-        n_linear = max(min(self.n_out, self.n_edge), min(self.n_out, self.n_in))
+        n_linear = min(self.n_out, max(self.n_edge, self.n_in))
         plain = widened(linear, n_linear) + widened(kept, n_linear)
         result = self.after(self.product(*factors)) + widened(plain, self.n_out)
         gates = torch.sigmoid(self.gates(result[0])).reshape(result.shape[1], -1, result.shape[2])

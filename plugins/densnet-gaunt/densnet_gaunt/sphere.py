@@ -9,33 +9,24 @@ on the number of paths. Lebedev's rules make it exact.
 from __future__ import annotations
 
 from functools import cache
-from math import pi, sqrt
+from math import pi
 
 import torch
-from scipy.integrate import lebedev_rule
 from torch import Tensor, nn
 
-from densnet_core.basis.conventions import to_magnetic_order
-from densnet_core.basis.harmonics import solid_harmonics
+from densnet_core.density.quadrature import lebedev
+from densnet_core.models.features import harmonics
 
 DEGREES = (*range(3, 32, 2), *range(35, 132, 6))
 """Degrees of the rules of Lebedev and Laikov."""
 
 
-def harmonics(directions: Tensor, l_max: int) -> Tensor:
-    """(..., (l_max + 1)^2) sqrt(4 pi) Y_lm of unit vectors (..., 3), magnetic order; squares add to 2l + 1."""
-    shells = solid_harmonics(directions, l_max)
-    if l_max > 0:  # the only degree whose orders differ
-        shells[1] = shells[1].index_select(-1, torch.as_tensor(to_magnetic_order(1), device=directions.device))
-    return torch.cat(shells, dim=-1) * sqrt(4.0 * pi)
-
-
 @cache
 def _rule(degree: int, l_max: int) -> tuple[Tensor, Tensor]:
     """Harmonics (n_points, (l_max + 1)^2) and weights (n_points,), which add up to one, of a rule of a degree."""
-    directions, weights = lebedev_rule(next(d for d in DEGREES if d >= degree))
+    directions, weights = lebedev(next(d for d in DEGREES if d >= degree))
     with torch.inference_mode(False):
-        return harmonics(torch.tensor(directions.T), l_max), torch.tensor(weights / (4.0 * pi))
+        return harmonics(torch.tensor(directions), l_max), torch.tensor(weights / (4.0 * pi))
 
 
 class SphereProduct(nn.Module):
