@@ -17,6 +17,7 @@ from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import gaunt
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import graph_of
+from densnet_core.models.adoption import adopt
 from densnet_core.models.backbone import BackboneShape
 from densnet_core.models.features import harmonics
 from densnet_core.structures import Structure
@@ -135,3 +136,19 @@ def test_an_l_out_of_reach_is_refused_before_training() -> None:
     GauntBackbone(BackboneShape((1, 8), -1, 0, 3), options).check()
     with pytest.raises(InputError, match=r"reach l = 3 with l_max_edge = 1, but l = 4 .* Raise l_max_edge"):
         GauntBackbone(BackboneShape((1, 8), -1, 0, 4), options).check()
+
+
+def test_a_backbone_adopts_what_one_of_other_elements_and_degrees_has_learned() -> None:
+    options = GauntOptions(channels=2, layers=1, radial_width=3)
+    old = GauntBackbone(BackboneShape((1, 6), -1, 0, 4), options)
+    new = GauntBackbone(BackboneShape((1, 6, 16), -1, 0, 2), options)
+    adopt(new, old)
+    first, other = (backbone.state_dict() for backbone in (new, old))
+    for name in ("layers.0.element", "embedding"):
+        assert torch.equal(first[name][:2], other[name])
+    width, kept = 2 * 2, 3  # channels squared; l = 0..2
+    gates = [state["layers.0.gates.weight"].reshape(-1, width) for state in (first, other)]
+    assert torch.equal(gates[0], gates[1][:kept])
+    assert torch.equal(first["layers.0.after.weight"], other["layers.0.after.weight"][:kept])
+    pairs = [state["pair"].reshape(n, n, 3) for state, n in ((first, 3), (other, 2))]
+    assert torch.equal(pairs[0][:2, :2], pairs[1])
