@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 70 a defect 
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -45,9 +46,9 @@ _FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.E
 
 def main() -> None:
     """Entry point of the command ``densnet``."""
-    from densnet_core.cli.output import replace_what_cannot_be_shown
-
-    replace_what_cannot_be_shown()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # ? where the encoding lacks a character, in place of an exception
     sys.exit(run(sys.argv[1:]))
 
 

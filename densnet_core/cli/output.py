@@ -1,6 +1,5 @@
 """Printing that every verb shares."""
 
-import io
 import json
 import sys
 from typing import Any, Final
@@ -19,13 +18,6 @@ def print_json(value: Any) -> None:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=2, allow_nan=False)  # escapes, which every reader of JSON understands
     print(text)
-
-
-def replace_what_cannot_be_shown() -> None:
-    """Let standard output and error print ? where their encoding lacks a character, in place of an exception."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
