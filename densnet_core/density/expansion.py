@@ -24,10 +24,19 @@ class Expansion:
     scales : (n_atoms, l_max + 1), optional
         Float64 factors of the exponents of each atom and angular momentum, see ``MolecularBasis.scaled``; l_max is the
         highest of the specification's elements. None: the exponents of the basis.
+    invariants : (n_atoms, n_invariants), optional
+        What the model that predicted the density knows of each atom, unchanged when the molecule turns, for energy
+        models that read it; in the precision of the model.
     """
 
     coefficients: Tensor
     scales: Tensor | None = None
+    invariants: Tensor | None = None
+
+    def detached(self) -> Expansion:
+        """The same without gradient."""
+        parts = (self.scales, self.invariants)
+        return Expansion(self.coefficients.detach(), *(None if part is None else part.detach() for part in parts))
 
 
 def scaled_functions(functions: MolecularBasis, scales: Tensor | None) -> MolecularBasis:

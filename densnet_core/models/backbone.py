@@ -55,10 +55,13 @@ class Backbone(nn.Module, ABC):
         Channels of the output.
     cutoff : float
         Bohr; pairs beyond it do not matter.
+    truncates : bool
+        Whether ``forward`` takes a degree as the last argument and leaves out components of higher l.
     """
 
     channels: int
     cutoff: float
+    truncates: bool = False
 
     def __init__(self, shape: BackboneShape, options: Any = None) -> None:
         super().__init__()
@@ -95,6 +98,14 @@ class Backbone(nn.Module, ABC):
         features : ((l_in + 1)^2, n_atoms, channels_in) or None
             Input features in the dtype of the parameters, None if ``shape.l_in`` is -1.
         """
+
+    def up_to(self, l_max: int, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
+        """The features ((l_max + 1)^2, n_atoms, channels) up to a degree, which are the same as without a limit."""
+        if self.truncates:
+            found: Tensor = self(graph, species, features, l_max)
+            return found
+        whole: Tensor = self(graph, species, features)
+        return whole[: (l_max + 1) ** 2]
 
 
 MakeBackbone = Callable[[BackboneShape], Backbone]

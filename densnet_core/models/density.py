@@ -51,6 +51,11 @@ class DensityModel(nn.Module, ABC):
         Training and prediction leave out the pairs that are farther apart.
     long_range : bool
         Whether molecules far apart see each other; pairs of its own, then.
+    n_invariants : int
+        Width of the ``invariants`` that it hands on with the density, for energy models that read them; 0: none.
+    truncates : bool
+        Whether ``forward`` takes ``l_max``, the highest degree whose coefficients are needed (-1: of none): it may leave
+        those of higher ones at zero, so that what does not need them does not pay for them.
     """
 
     specification: DensitySpecification
@@ -58,6 +63,8 @@ class DensityModel(nn.Module, ABC):
     densities: frozenset[str] = frozenset({"density"})
     cutoff: float | None = None
     long_range: bool = False
+    n_invariants: int = 0
+    truncates: bool = False
 
     def __init__(
         self, specification: DensitySpecification, options: Any = None, make_backbone: MakeBackbone | None = None
@@ -83,6 +90,12 @@ class DensityModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, graph: Graph) -> dict[str, Expansion]:
         """The densities named in ``densities`` of all molecules; "density" is the difference to the prior."""
+
+
+def densities_up_to(model: DensityModel, graph: Graph, l_max: int | None) -> dict[str, Expansion]:
+    """The densities of a model with the coefficients up to a degree at least; None: all."""
+    found: dict[str, Expansion] = model(graph, l_max) if model.truncates else model(graph)
+    return found
 
 
 def required_backbone(model: str, shape: BackboneShape, make_backbone: MakeBackbone | None) -> Backbone:

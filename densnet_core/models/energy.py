@@ -35,6 +35,11 @@ class EnergyModel(nn.Module, ABC):
         As for a ``DensityModel``.
     densities : frozenset of str
         Densities that it reads; a density model that does not predict them cannot be combined with it.
+    l_max : int or None
+        Highest degree of the coefficients that it reads; -1: of none, None: of all.
+    reads_invariants : bool
+        Whether it reads the ``invariants`` of the density. It is then made with their number, the keyword
+        ``n_invariants``, and learns together with the density model, which has to serve both.
     outputs : frozenset of str
         Names of what ``forward`` returns: "energy", and named terms and per-atom parts if there are any.
     """
@@ -45,6 +50,8 @@ class EnergyModel(nn.Module, ABC):
     outputs: frozenset[str] = frozenset({"energy"})
     cutoff: float | None = None
     long_range: bool = False
+    l_max: int | None = None
+    reads_invariants: bool = False
 
     def __init__(
         self, specification: DensitySpecification, options: Any = None, make_backbone: MakeBackbone | None = None

@@ -17,6 +17,7 @@ from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import BackboneShape, MakeBackbone
 from densnet_core.models.config import DensityModelOptions
 from densnet_core.models.density import DensityModel, required_backbone
+from densnet_core.models.features import own_element
 from densnet_core.models.flow import ChargeFlow
 from densnet_core.models.layout import CoefficientLayout
 from densnet_core.models.states import StateEmbedding
@@ -34,6 +35,8 @@ class EquivariantDensityModel(DensityModel):
     scalar features, with f the largest factor. The head starts at zero, so training starts from the exponents of the
     basis.
 
+    The scalar features are also what an energy model may read.
+
     Raises
     ------
     InputError
@@ -41,6 +44,7 @@ class EquivariantDensityModel(DensityModel):
     """
 
     inputs = frozenset({"charge", "multiplicity"})
+    truncates = True
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class EquivariantDensityModel(DensityModel):
         )
         self.backbone = required_backbone(type(self).__name__, shape, make_backbone)
         self.cutoff = self.backbone.cutoff
-        channels = self.backbone.channels
+        self.n_invariants = channels = self.backbone.channels
         self.head = nn.Parameter(torch.randn(n_l, channels, n_elements * width) * channels**-0.5)
         self.exponent_head: nn.Parameter | None = None
         self.exponent_bias: nn.Parameter | None = None
@@ -99,37 +103,39 @@ class EquivariantDensityModel(DensityModel):
             "offset": (elements, width),
         }
 
-    def forward(self, graph: Graph) -> dict[str, Expansion]:
+    def forward(self, graph: Graph, l_max: int | None = None) -> dict[str, Expansion]:
         layout = self.layout
         species = layout.species(graph.numbers)
         entry = None if self.states is None else self.states(graph, species)[None]
-        features = self.backbone(graph, species, entry)
-        scales = self._scales(features[0], species)
+        degree = layout.l_max if l_max is None else min(max(l_max, 0), layout.l_max)
+        features = self.backbone.up_to(degree, graph, species, entry)
+        invariants, scales = features[0], self._scales(features[0], species)
+        if l_max == -1:
+            n_functions = int(layout.sizes[species].sum())
+            return {"density": Expansion(layout.counts.new_zeros(n_functions), scales, invariants)}
         amplitudes = self._amplitudes(graph, features, species, scales)
         coefficients = layout.coefficients(amplitudes, species, layout.flat_places(species), scales)
-        return {"density": Expansion(coefficients, scales)}
+        return {"density": Expansion(coefficients, scales, invariants)}
 
     def _scales(self, scalars: Tensor, species: Tensor) -> Tensor | None:
         """(n_atoms, l_max + 1) float64 factors of the exponents, from scalar features (n_atoms, channels)."""
         if self.exponent_head is None or self.exponent_bias is None:
             return None
-        n_elements, n_l = self.exponent_bias.shape
-        rows = (scalars @ self.exponent_head).reshape(-1, n_elements, n_l)
-        own = rows.gather(1, species[:, None, None].expand(-1, 1, n_l)).squeeze(1) + self.exponent_bias[species]
+        own = own_element((scalars @ self.exponent_head)[None], species, len(self.layout.elements))[0]
+        own = own + self.exponent_bias[species]
         return torch.exp(log(self.specification.largest_factor) * torch.tanh(own.to(torch.float64)))
 
     def _amplitudes(self, graph: Graph, features: Tensor, species: Tensor, scales: Tensor | None) -> Tensor:
         """Orthonormal amplitudes (n_components, n_atoms, width), float64, with exact electron count."""
         layout = self.layout
-        n_components, n_atoms = features.shape[:2]
-        raw = torch.bmm(features, self.head[layout.l_of_component])
-        raw = raw.reshape(n_components, n_atoms, len(layout.elements), layout.width)
-        index = species[None, :, None, None].expand(n_components, n_atoms, 1, layout.width)
-        raw = raw.gather(2, index).squeeze(2).to(torch.float64)
-        scaled = raw * self.scale[species][:, layout.l_of_component].transpose(0, 1)
-        scalars = scaled[0] + self.offset[species]
+        degrees = layout.l_of_component[: features.shape[0]]
+        raw = torch.bmm(features, self.head.index_select(0, degrees))
+        raw = own_element(raw, species, len(layout.elements)).to(torch.float64)
+        scale = self.scale.index_select(0, species)
+        scaled = raw * scale.index_select(1, degrees).transpose(0, 1)
+        scalars = scaled[0] + self.offset.index_select(0, species)
         counts = layout.electron_counts(species, scales)
-        weights = self.scale[:, 0][species] ** 2 * counts
+        weights = scale[:, 0] ** 2 * counts
         found, capacity = (scalars * counts).sum(-1), (weights * counts).sum(-1)
         if self.flow is not None:
             excess = (found + self.flow(graph, species, features[0])) / capacity

@@ -20,8 +20,15 @@ def degrees_of_components(l_max: int) -> Tensor:
     return momenta.repeat_interleave(2 * momenta + 1)
 
 
+def own_element(values: Tensor, species: Tensor, n_elements: int) -> Tensor:
+    """(components, n_atoms, width) of values (components, n_atoms, n_elements * width) that each element would have."""
+    components, n_atoms, _ = values.shape
+    rows = torch.arange(n_atoms, device=species.device) * n_elements + species
+    return values.reshape(components, n_atoms * n_elements, -1).index_select(1, rows)
+
+
 class ComponentLinear(nn.Module):
-    """Mixes channels with one matrix per angular momentum: (components, n_atoms, channels)."""
+    """Mixes channels with one matrix per angular momentum: (components, n_atoms, channels), the first of them or all."""
 
     def __init__(self, l_max: int, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -34,7 +41,7 @@ class ComponentLinear(nn.Module):
         return {"weight": tuple(range(n) for n in self.weight.shape)}
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.bmm(features, self.weight.index_select(0, self.l_of_component))
+        return torch.bmm(features, self.weight.index_select(0, self.l_of_component[: features.shape[0]]))
 
 
 @cache

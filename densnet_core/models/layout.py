@@ -25,7 +25,7 @@ from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.elements import refuse_unknown, symbol
 from densnet_core.errors import InputError
-from densnet_core.models.features import degrees_of_components
+from densnet_core.models.features import degrees_of_components, own_element
 
 DEPENDENT = 1e-12
 """Shells of one atom whose metric has eigenvalues in a smaller ratio than this cannot be told apart in float64."""
@@ -153,12 +153,16 @@ class CoefficientLayout(nn.Module):
         return places[per_atom >= 0]
 
     def coefficients(self, amplitudes: Tensor, species: Tensor, places: Tensor, scales: Tensor | None = None) -> Tensor:
-        """Flat coefficients (n_functions,) of amplitudes (n_components, n_atoms, width).
+        """Flat coefficients (n_functions,) of amplitudes (n_components, n_atoms, width); without those of the highest l,
+        these are zero.
 
         ``scales`` (n_atoms, l_max + 1) are factors of the exponents; None: those of the basis.
         """
-        transform = self.to_coefficients.to(amplitudes.dtype)[species][:, self.l_of_component]
-        padded = torch.einsum("amkj,maj->amk", transform, amplitudes)
+        degrees, n_elements = self.l_of_component[: amplitudes.shape[0]], len(self.elements)
+        transform = self.to_coefficients.permute(1, 3, 0, 2).reshape(self.l_max + 1, self.width, -1)
+        own = own_element(torch.bmm(amplitudes, transform.to(amplitudes.dtype)[degrees]), species, n_elements)
+        missing = self.n_components - len(degrees)
+        padded = nn.functional.pad(own, (0, 0, 0, 0, 0, missing)).transpose(0, 1)
         if scales is not None:
             padded = padded * self._per_component(scales, -0.5 * _METRIC_POWER[self.metric])
         return padded.reshape(-1)[places]

@@ -70,10 +70,5 @@ def energy_outputs(
         (gradient,) = torch.autograd.grad(outputs["energy"].sum(), positions, create_graph=training)
     if not training:
         outputs = {name: value.detach() for name, value in outputs.items()}
-        densities = {name: _detached(one) for name, one in densities.items()}
+        densities = {name: one.detached() for name, one in densities.items()}
     return {**outputs, "forces": -gradient}, densities
-
-
-def _detached(expansion: Expansion) -> Expansion:
-    scales = None if expansion.scales is None else expansion.scales.detach()
-    return Expansion(expansion.coefficients.detach(), scales)

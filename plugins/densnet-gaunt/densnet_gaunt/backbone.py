@@ -26,6 +26,8 @@ class GauntBackbone(Backbone):
     so features and two derivatives vanish at the cutoff.
     """
 
+    truncates = True
+
     def __init__(self, shape: BackboneShape, options: GauntOptions | None = None) -> None:
         super().__init__(shape, options)
         self.options = options = options or GauntOptions()
@@ -79,14 +81,15 @@ class GauntBackbone(Backbone):
             hidden * self.pair.index_select(0, pair),
         )
 
-    def forward(self, graph: Graph, species: Tensor, features: Tensor | None) -> Tensor:
+    def forward(self, graph: Graph, species: Tensor, features: Tensor | None, l_max: int | None = None) -> Tensor:
         around = self._surroundings(graph, species)
         scale = torch.rsqrt(self.neighbors).to(self.embedding.dtype)
         state = self.embedding.index_select(0, species)[None]
         if self.entry is not None and features is not None:
             entered = self.entry(features)
             state = torch.cat([entered[:1] + state, entered[1:]])
-        for layer in self.layers:
+        *inner, last = self.layers
+        for layer in inner:
             state = layer(state, species, around, scale)
-        result: Tensor = self.exit(state)
+        result: Tensor = self.exit(last(state, species, around, scale, l_max))
         return result

@@ -92,7 +92,7 @@ class Layer(nn.Module):
         super().__init__()
         channels, l_edge, thin = options.channels, options.l_max_edge, options.product_channels
         self.hands_on = l_in >= 0
-        self.n_out, self.n_edge, self.n_in = (l_out + 1) ** 2, (l_edge + 1) ** 2, (max(l_in, 0) + 1) ** 2
+        self.l_out, self.n_edge, self.n_in = l_out, (l_edge + 1) ** 2, (max(l_in, 0) + 1) ** 2
         self.widths = [channels, thin, thin, thin]
         self.neighbours = NeighbourSum(l_in, l_edge, channels, options.radial_width)
         self.before = ComponentLinear(max(l_in, 0), channels, (3 if self.hands_on else 2) * channels)
@@ -115,7 +115,12 @@ class Layer(nn.Module):
             "gates.bias": (degrees, channels),
         }
 
-    def forward(self, features: Tensor, species: Tensor, around: Surroundings, scale: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, species: Tensor, around: Surroundings, scale: Tensor, l_max: int | None = None
+    ) -> Tensor:
+        """((l_out + 1)^2, n_atoms, channels), or the components up to ``l_max``."""
+        l_out = self.l_out if l_max is None else min(l_max, self.l_out)
+        n_out = (l_out + 1) ** 2
         kept, own, *sent = torch.chunk(self.before(features), 3 if self.hands_on else 2, dim=2)
         directed, handed = self.neighbours(sent[0] if sent else None, around)
         own = own if handed is None else own + handed * scale
@@ -123,9 +128,9 @@ class Layer(nn.Module):
         summed = summed * torch.rsqrt(1.0 + summed.square().mean((0, 2), keepdim=True))
         mixed = self.mixing(summed) * self.element.index_select(0, species)
         linear, *factors = torch.split(mixed, self.widths, dim=2)
-        n_linear = min(self.n_out, max(self.n_edge, self.n_in))
+        n_linear = min(n_out, max(self.n_edge, self.n_in))
         plain = widened(linear, n_linear) + widened(kept, n_linear)
-        result = self.after(self.product(*factors)) + widened(plain, self.n_out)
+        result = self.after(self.product(*factors, n_out)) + widened(plain, n_out)
         gates = torch.sigmoid(self.gates(result[0])).reshape(result.shape[1], -1, result.shape[2])
-        gated: Tensor = result * gates.transpose(0, 1).index_select(0, self.l_of_component)
+        gated: Tensor = result * gates.transpose(0, 1).index_select(0, self.l_of_component[:n_out])
         return gated

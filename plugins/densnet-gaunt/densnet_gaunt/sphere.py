@@ -54,8 +54,8 @@ class SphereProduct(nn.Module):
         self.register_buffer("from_two", _normalised(expansion, covariance**2), persistent=False)
         self.register_buffer("from_three", _normalised(expansion, covariance**3), persistent=False)
 
-    def forward(self, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
-        """((l_out + 1)^2, n_atoms, 2 * channels): the products of the first two, and of all three.
+    def forward(self, first: Tensor, second: Tensor, third: Tensor, n_out: int) -> Tensor:
+        """(n_out, n_atoms, 2 * channels): components of the products of the first two, and of all three.
 
         Parameters
         ----------
@@ -64,7 +64,8 @@ class SphereProduct(nn.Module):
         dtype, shape, to_points = first.dtype, first.shape[1:], self.to_points.to(first.dtype)
         one, other, another = (to_points @ factor.flatten(1) for factor in (first, second, third))
         two = one * other
-        products = (self.from_two.to(dtype) @ two, self.from_three.to(dtype) @ (two * another))
+        from_two, from_three = self.from_two[:n_out].to(dtype), self.from_three[:n_out].to(dtype)
+        products = (from_two @ two, from_three @ (two * another))
         return torch.cat([product.reshape(-1, *shape) for product in products], dim=2)
 
 
