@@ -26,3 +26,9 @@ class EnergyModelOptions(Options):
     l_in: int = Field(default=2, ge=0, le=6, description="Highest l of the density's amplitudes that the model reads.")
     channels_in: int = Field(default=32, ge=1, description="Channels to which the amplitudes of each l are mapped.")
     head_width: int = Field(default=64, ge=1, description="Width of the layers between backbone and atomic energies.")
+
+
+class SharedEnergyOptions(Options):
+    """Options of the energy model ``shared``."""
+
+    head_width: int = Field(default=64, ge=1, description="Width of the layer between features and atomic energies.")

@@ -47,7 +47,8 @@ class DensityModel(nn.Module, ABC):
     densities : frozenset of str
         Which of ``DENSITIES`` it predicts.
     cutoff : float or None
-        Distance in bohr beyond which no pair of atoms matters to the model; None, the default, is for any distance.
+        Distance in bohr beyond which no pair of atoms matters to the model; None, the default, is for any distance, 0
+        for a model without pairs.
         Training and prediction leave out the pairs that are farther apart.
     long_range : bool
         Whether molecules far apart see each other; pairs of its own, then.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from densnet_core.basis.conventions import to_magnetic_order
 from densnet_core.basis.harmonics import solid_harmonics
 from densnet_core.datasets.dataset import Dataset
+from densnet_core.elements import refuse_unknown
 from densnet_core.models.adoption import Axes
 
 
@@ -18,6 +19,22 @@ def degrees_of_components(l_max: int) -> Tensor:
     """((l_max + 1)^2,) angular momentum of each component of features."""
     momenta = torch.arange(l_max + 1)
     return momenta.repeat_interleave(2 * momenta + 1)
+
+
+def species_of(numbers: Tensor, elements: tuple[int, ...]) -> Tensor:
+    """(n_atoms,) index of each atomic number among ``elements``.
+
+    Raises
+    ------
+    InputError
+        Naming the elements that are not covered. Not checked where a compiler hands in numbers without values.
+    """
+    if type(numbers) is Tensor and not torch.compiler.is_compiling():
+        refuse_unknown("The model", numbers.tolist(), elements)
+    table = torch.full((128,), -1, dtype=torch.long, device=numbers.device)
+    for index, z in enumerate(elements):
+        table[z] = index
+    return table[numbers]
 
 
 def own_element(values: Tensor, species: Tensor, n_elements: int) -> Tensor:

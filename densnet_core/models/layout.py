@@ -23,9 +23,9 @@ from densnet_core.basis.base import SHELL_LETTERS, Basis, Metric
 from densnet_core.basis.conventions import from_magnetic_order
 from densnet_core.basis.integrals import two_center
 from densnet_core.basis.molecular import MolecularBasis
-from densnet_core.elements import refuse_unknown, symbol
+from densnet_core.elements import symbol
 from densnet_core.errors import InputError
-from densnet_core.models.features import degrees_of_components, own_element
+from densnet_core.models.features import degrees_of_components, own_element, species_of
 
 DEPENDENT = 1e-12
 """Shells of one atom whose metric has eigenvalues in a smaller ratio than this cannot be told apart in float64."""
@@ -138,12 +138,7 @@ class CoefficientLayout(nn.Module):
         InputError
             Naming the elements that are not covered. Not checked where a compiler hands in numbers without values.
         """
-        if type(numbers) is Tensor and not torch.compiler.is_compiling():
-            refuse_unknown("The model", numbers.tolist(), self.elements)
-        table = torch.full((128,), -1, dtype=torch.long, device=numbers.device)
-        for index, z in enumerate(self.elements):
-            table[z] = index
-        return table[numbers]
+        return species_of(numbers, self.elements)
 
     def flat_places(self, species: Tensor) -> Tensor:
         """(n_functions,) index of every function among amplitudes laid out as (n_atoms, n_components, width)."""

@@ -81,6 +81,14 @@ def densnet_components() -> list[Component]:
             install=_INSTALL,
         ),
         Component(
+            kind=Kind.ENERGY_MODEL,
+            name="shared",
+            target="densnet_core.models.shared_energy:SharedEnergyModel",
+            config="densnet_core.models.config:SharedEnergyOptions",
+            summary="Total energy from the features that the density is predicted from: one network that learns both",
+            install=_INSTALL,
+        ),
+        Component(
             kind=Kind.SAMPLER,
             name="normal-modes",
             target="densnet_core.sampling.normal_modes:NormalModeSampler",
@@ -179,6 +187,7 @@ _QUANTITIES = [
         depends_on_origin=False,
         summary="Charge of the nucleus and of the density that is expanded on it",
         output="densnet_core.models.observables:charges",
+        l_max=0,
     ),
     Quantity(
         "dipole",
@@ -189,6 +198,7 @@ _QUANTITIES = [
         depends_on_origin=True,
         summary="Electric dipole moment",
         output="densnet_core.models.observables:dipole",
+        l_max=1,
     ),
     Quantity(
         "quadrupole",
@@ -209,6 +219,7 @@ _QUANTITIES = [
         summary="Static dipole polarizability at fixed nuclei",
         output="densnet_core.models.observables:polarizability",
         densities=("density_response",),
+        l_max=1,
     ),
 ]
 

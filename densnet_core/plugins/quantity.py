@@ -36,6 +36,8 @@ class Quantity:
         must give it under this name.
     densities : tuple of str
         Densities that ``output`` is made from; a model that does not predict them does not give the quantity.
+    l_max : int or None
+        Highest angular momentum of the functions whose coefficients ``output`` takes; None: all.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Quantity:
     reference: str | None = None
     output: str | None = None
     densities: tuple[str, ...] = ("density",)
+    l_max: int | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any, Final
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import InputError
 from densnet_core.models.backbone import Backbone, BackboneShape
+from densnet_core.models.density import DensityModel
+from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
 
@@ -30,14 +32,23 @@ class NetworkChoice:
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
 
     def build(
-        self, kind: str, specification: DensitySpecification, manager: Manager | None = None
+        self,
+        kind: str,
+        specification: DensitySpecification,
+        manager: Manager | None = None,
+        density: DensityModel | None = None,
     ) -> tuple[Any, Backbone | None]:
         """A new network of ``kind`` (density_model or energy_model) with random parameters, and its backbone if any.
+
+        Parameters
+        ----------
+        density : DensityModel or None
+            Whose densities an energy model will read.
 
         Raises
         ------
         InputError
-            The model asks for a backbone and none is named.
+            The model asks for a backbone and none is named, or for invariants and the density model has none.
         """
         manager = manager or get_manager()
         model = manager.find(kind, self.model)
@@ -52,8 +63,15 @@ class NetworkChoice:
             made.append(manager.load(component)(shape, given))
             return made[-1]
 
-        network = manager.load(model)(specification, options, make_backbone)
+        target = manager.load(model)
+        more = invariants_for(target, density) if density is not None else {}
+        network = target(specification, options, make_backbone, **more)
         return network, made[0] if made else None
+
+    def learns_with_density(self, manager: Manager | None = None) -> bool:
+        """Whether this energy model and the density model learn together."""
+        manager = manager or get_manager()
+        return bool(manager.load(manager.find(Kind.ENERGY_MODEL, self.model)).reads_invariants)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -71,6 +89,18 @@ class NetworkChoice:
         if not named or not all(isinstance(table, dict) for table in tables):
             raise TypeError("a network needs the names of model and backbone, and tables of their options")
         return cls(model, backbone, *tables)
+
+
+def invariants_for(target: type[EnergyModel], density: DensityModel) -> dict[str, int]:
+    """What an energy model is told of the density model; ``InputError`` if that does not give what it reads."""
+    if not target.reads_invariants:
+        return {}
+    if not density.n_invariants:
+        raise InputError(
+            f"{target.__name__} reads the invariants of the density model, and {type(density).__name__} hands none on "
+            "(n_invariants = 0). Combine it with a density model that does, such as 'equivariant'."
+        )
+    return {"n_invariants": density.n_invariants}
 
 
 STANDARD: Final = NetworkChoice("equivariant", "e3nn")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from densnet_core.elements import symbol
 from densnet_core.errors import DataError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.pairs import portions
-from densnet_core.models.density import DensityModel
+from densnet_core.models.density import DensityModel, densities_up_to
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.inputs import check_graph
 from densnet_core.plugins.component import Kind
@@ -30,7 +31,7 @@ from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.legacy import is_old, todays
-from densnet_core.potentials.outputs import common_cutoff, derived_quantities, energy_outputs
+from densnet_core.potentials.outputs import common_cutoff, degree_for, derived_quantities, energy_outputs
 from densnet_core.reference.checks import check_distances
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.structures import Structure
@@ -175,7 +176,7 @@ class DenSNet(Potential):
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"The model.json of {path} is malformed: {error!r}.") from error
         density, _ = choices[0].build(Kind.DENSITY_MODEL, specification, manager)
-        energy, _ = choices[1].build(Kind.ENERGY_MODEL, specification, manager)
+        energy, _ = choices[1].build(Kind.ENERGY_MODEL, specification, manager, density)
         for name, module in (("density", density), ("energy", energy)):
             own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
             _load_state(module, own, f"{path} ({name})")
@@ -193,16 +194,20 @@ class DenSNet(Potential):
     def evaluate(self, graph: Graph, outputs: Collection[str]) -> dict[str, Tensor]:
         return self._evaluate(graph, outputs)[0]
 
-    def _evaluate(self, graph: Graph, outputs: Collection[str]) -> tuple[dict[str, Tensor], Mapping[str, Expansion]]:
-        """The outputs asked for, and the densities they were made with."""
+    def _evaluate(
+        self, graph: Graph, outputs: Collection[str], whole: bool = False
+    ) -> tuple[dict[str, Tensor], Mapping[str, Expansion]]:
+        """The outputs asked for, and the densities they were made with; ``whole``: with all coefficients."""
         self.check_outputs(outputs)
         check_graph((self.density, self.energy), graph)
         found: dict[str, Tensor] = {}
         if {*self.energy.outputs, FORCES} & set(outputs):
-            found, densities = energy_outputs(self.density, self.energy, graph, FORCES in outputs)
+            degree = None if whole else degree_for(outputs, self._derived, self.energy)
+            density = partial(densities_up_to, self.density, l_max=degree)
+            found, densities = energy_outputs(density, self.energy, graph, FORCES in outputs)
         else:
             with torch.no_grad():
-                densities = self.density(graph)
+                densities = densities_up_to(self.density, graph, degree_for(outputs, self._derived))
         for name in set(outputs) - set(found):
             if name == COEFFICIENTS:
                 found[name] = densities["density"].coefficients
@@ -220,7 +225,7 @@ class DenSNet(Potential):
 
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
         graph = graph_of(structures, self.cutoff)
-        found, densities = self._evaluate(graph, ("energy", FORCES))
+        found, densities = self._evaluate(graph, ("energy", FORCES), whole=True)
         difference = densities["density"]
         basis, atoms = self.specification.basis, [s.n_atoms for s in structures]
         sizes = [basis.n_functions(s.numbers) for s in structures]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,11 +12,22 @@ from torch import Tensor
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.density import DensityModel
+from densnet_core.models.density import DensityModel, densities_up_to
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.manager import Manager
 
-Derive = Callable[[Graph, Mapping[str, Expansion], DensitySpecification], Tensor]
+
+@dataclass(frozen=True)
+class Derived:
+    """How a quantity follows from densities, and the highest degree of the coefficients that it takes; None: all."""
+
+    function: Callable[[Graph, Mapping[str, Expansion], DensitySpecification], Tensor]
+    l_max: int | None
+
+    def __call__(self, graph: Graph, densities: Mapping[str, Expansion], specification: DensitySpecification) -> Tensor:
+        return self.function(graph, densities, specification)
+
+
 Densities = Callable[[Graph], Mapping[str, Expansion]]
 """A density model, or what gives its densities in another way."""
 
@@ -26,20 +38,29 @@ def common_cutoff(density: DensityModel, energy: EnergyModel) -> float | None:
     return max(cutoffs) if len(cutoffs) == 2 else None
 
 
-def derived_quantities(densities: Collection[str], manager: Manager) -> dict[str, Derive]:
+def derived_quantities(densities: Collection[str], manager: Manager) -> dict[str, Derived]:
     """Functions from predicted densities to the quantities that can be had from them, by name."""
     found = {}
     for name, quantity in manager.quantities().items():
         if quantity.output is not None and set(quantity.densities) <= set(densities):
-            found[name] = manager.load_target(quantity.output, f"quantity {name!r}")
+            found[name] = Derived(manager.load_target(quantity.output, f"quantity {name!r}"), quantity.l_max)
     return found
 
 
+def degree_for(names: Iterable[str], derived: Mapping[str, Derived], energy: EnergyModel | None = None) -> int | None:
+    """The highest degree of the coefficients that outputs and the energy model need; -1: of none, None: of all."""
+    of_energy = set() if energy is None else {*energy.outputs, "forces"}
+    degrees = [derived[name].l_max if name in derived else None for name in set(names) - of_energy]
+    degrees += [] if energy is None else [energy.l_max]
+    known = [degree for degree in degrees if degree is not None]
+    return max(known, default=-1) if len(known) == len(degrees) else None
+
+
 def density_outputs(
-    model: DensityModel, graph: Graph, names: Iterable[str], derived: Mapping[str, Derive]
+    model: DensityModel, graph: Graph, names: Collection[str], derived: Mapping[str, Derived]
 ) -> dict[str, Any]:
     """Densities (``Expansion``) and derived quantities of a graph, those that are asked for."""
-    densities = model(graph)
+    densities = densities_up_to(model, graph, degree_for(names, derived))
     return {
         name: densities[name] if name in densities else derived[name](graph, densities, model.specification)
         for name in names

@@ -30,6 +30,7 @@ from densnet_core.models.backbone import cast_parameters
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.statistics import energy_unit
+from densnet_core.potentials.choice import invariants_for
 from densnet_core.potentials.outputs import common_cutoff, energy_outputs
 from densnet_core.structures import Structure
 from densnet_core.testing.comparisons import (
@@ -92,7 +93,8 @@ class EnergyModelTests(ConformanceSuite):
     @classmethod
     def of_component(cls, target: type[Any], make_options: MakeOptions) -> type[ConformanceSuite]:
         def make(self: ConformanceSuite, specification: DensitySpecification) -> Any:
-            return target(specification, make_options(), NeighbourBackbone)
+            more = invariants_for(target, NeighbourDensityModel(specification))
+            return target(specification, make_options(), NeighbourBackbone, **more)
 
         return type(cls.__name__, (cls,), {cls.maker: make, "__module__": cls.__module__})
 
@@ -245,8 +247,11 @@ class EnergyModelTests(ConformanceSuite):
 
         derivatives = self.vanishing_derivatives
         assert_smooth_at_cutoff(of_both, local_cutoff(density, energy), derivatives, "the energy")
-        if energy.cutoff is not None and not energy.long_range:
-            what = "the energy at a given density"
+        what = "the energy at a given density"
+        if energy.cutoff == 0.0:  # no pairs of its own
+            near, far = (of_one(torch.tensor(distance)) for distance in (2.0, 4.0))
+            assert_close(far, near, 0.0, f"{what}, whose cutoff is zero, at another distance")
+        elif energy.cutoff is not None:
             assert_smooth_at_cutoff(of_one, energy.cutoff, derivatives, what)
 
     def test_forces_are_the_slope_of_the_energy(self) -> None:
@@ -271,13 +276,18 @@ class EnergyModelTests(ConformanceSuite):
         density, energy = self.models()
         graph = graph_of([FORMALDEHYDE])
         held = densities_of(density, graph)
-        for name in sorted(energy.densities):
+        # Spreads of amplitudes, in which models measure them, are as small as 1e-4.
+        read = [] if energy.l_max == -1 else [(name, "coefficients", 1e-5) for name in sorted(energy.densities)]
+        read += [("density", "invariants", 1e-3)] if energy.reads_invariants else []
+        assert_that(bool(read), "The energy reads nothing of the density: neither coefficients nor invariants.")
+        for name, entry, step in read:
 
-            def function(coefficients: Tensor, name: str = name) -> Tensor:
-                return total_energy(energy, graph, {**held, name: replace(held[name], coefficients=coefficients)})
+            def function(values: Tensor, name: str = name, entry: str = entry) -> Tensor:
+                changed = replace(held[name], **{entry: values})  # type: ignore[arg-type]
+                return total_energy(energy, graph, {**held, name: changed})
 
-            # Spreads of amplitudes, in which models measure them, are as small as 1e-4.
-            assert_slope(function, held[name].coefficients, f"The gradient of the energy in the {name}", 1e-5)
+            value = getattr(held[name], entry)
+            assert_slope(function, value, f"The gradient of the energy in the {entry} of the {name}", step)
 
     def test_forces_can_be_learned(self) -> None:
         """The gradient in the parameters of a loss of forces, against differences."""

@@ -114,6 +114,7 @@ class NeighbourDensityModel(DensityModel):
             raise InputError(f"{type(self).__name__} cannot move exponents; set largest_factor = 1.")
         self.cutoff = CUTOFF
         self.layout = layout = CoefficientLayout(specification.basis, specification.elements, specification.metric)
+        self.n_invariants = layout.width
         self.n_elements = n = len(specification.elements)
         self.radial = nn.Parameter(0.1 * torch.randn(n * n, N_RADIAL, (layout.l_max + 1) * layout.width))
         self.potentials = nn.Parameter(torch.randn(n, N_RADIAL))
@@ -136,14 +137,15 @@ class NeighbourDensityModel(DensityModel):
             len(pair), layout.l_max + 1, layout.width
         )
         sent = angular[:, :, None] * weights[:, layout.l_of_component]
-        raw = sent.new_zeros((graph.n_atoms, *sent.shape[1:])).index_add(0, graph.receivers, sent).to(torch.float64)
-        scaled = raw.transpose(0, 1) * self.scale[species][:, layout.l_of_component].transpose(0, 1)
+        sums = sent.new_zeros((graph.n_atoms, *sent.shape[1:])).index_add(0, graph.receivers, sent)
+        scaled = sums.transpose(0, 1).to(torch.float64) * self.scale[species][:, layout.l_of_component].transpose(0, 1)
         counts = layout.electron_counts(species)
         scalars = scaled[0] + self.offset[species]
         excess = (scalars * counts).sum(-1) + self._charges(graph, species, radial)
         scalars = scalars - counts * (excess / (counts**2).sum(-1))[:, None]
         amplitudes = torch.cat([scalars[None], scaled[1:]])
-        return {"density": Expansion(layout.coefficients(amplitudes, species, layout.flat_places(species)))}
+        coefficients = layout.coefficients(amplitudes, species, layout.flat_places(species))
+        return {"density": Expansion(coefficients, invariants=sums[:, 0])}
 
     def _charges(self, graph: Graph, species: Tensor, radial: Tensor) -> Tensor:
         """(n_atoms,) equal shares of the fragment's charge, and flows that leave one atom as they enter another."""

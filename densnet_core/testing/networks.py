@@ -243,14 +243,15 @@ def in_state(graph: Graph, state: State) -> Graph:
 
 def joined(parts: list[dict[str, Expansion]]) -> dict[str, Expansion]:
     """Expansions of molecules, one after the other, as those of a batch."""
-    result = {}
-    for name in parts[0]:
-        scales = [part[name].scales for part in parts]
-        result[name] = Expansion(
-            torch.cat([part[name].coefficients for part in parts], dim=-1),
-            None if scales[0] is None else torch.cat([one for one in scales if one is not None]),
-        )
-    return result
+    def concatenated(name: str, entry: str, axis: int) -> Tensor | None:
+        found = [getattr(part[name], entry) for part in parts]
+        return None if found[0] is None else torch.cat(found, dim=axis)
+
+    entries = {"coefficients": -1, "scales": 0, "invariants": 0}
+    return {
+        name: Expansion(**{entry: concatenated(name, entry, axis) for entry, axis in entries.items()})  # type: ignore[arg-type]
+        for name in parts[0]
+    }
 
 
 def assert_same(found: dict[str, Expansion], expected: dict[str, Expansion], tolerance: float, what: str) -> None:

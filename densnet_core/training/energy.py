@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.density import DensityModel
+from densnet_core.models.density import DensityModel, densities_up_to
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.inputs import check_data
 from densnet_core.plugins.manager import Manager
@@ -41,7 +42,8 @@ class EnergyObjective:
     Raises
     ------
     InputError
-        As for a ``DensityObjective``; or the energy model reads a density that the density model does not predict.
+        As for a ``DensityObjective``; or the energy model reads a density that the density model does not predict, or
+        its invariants, which change while both learn.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class EnergyObjective:
         device: str | torch.device = "cpu",
         steps: int = 0,
     ) -> None:
+        if model.reads_invariants:
+            raise InputError(f"{type(model).__name__} learns together with the density model: take a JointObjective.")
         check_data(model, dataset)
         check_pair(density, model)
         self.model, self.density, self.dataset = model, density, dataset
@@ -92,7 +96,8 @@ class EnergyObjective:
         self._linearised = None
 
     def _outputs(self, graph: Graph, density: Densities | None = None, training: bool = False) -> dict[str, Any]:
-        return energy_outputs(density or self.density, self.model, graph, "forces" in self._needed, training)[0]
+        density = density or partial(densities_up_to, self.density, l_max=self.model.l_max)
+        return energy_outputs(density, self.model, graph, "forces" in self._needed, training)[0]
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step, or of this process's part of it, and its parts."""

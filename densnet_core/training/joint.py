@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.density import DensityModel
+from densnet_core.models.density import DensityModel, densities_up_to
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.potentials.outputs import common_cutoff, derived_quantities, energy_outputs
+from densnet_core.potentials.outputs import common_cutoff, degree_for, derived_quantities, energy_outputs
 from densnet_core.training.batches import Batches, Graphs, batch_loss
 from densnet_core.training.energy import check_pair
 from densnet_core.training.terms import Term, Wanted, make_terms, report
@@ -25,7 +26,7 @@ class JointObjective:
     Parameters
     ----------
     density, energy : models
-        Trained; their statistics stay as they are.
+        Trained; or the energy model is new, as one that learns together with the density model is.
     dataset : Dataset
     wanted : sequence of Wanted
         Of both stages.
@@ -70,9 +71,11 @@ class JointObjective:
         needed = {name for term in self.terms for name in term.objective.outputs}
         self._derived = {name: derive for name, derive in self._known.items() if name in needed - set(energy.outputs)}
         self._forces = "forces" in needed
+        self._degree = degree_for(needed, self._derived, energy)
 
     def prepare(self) -> None:
-        """Statistics are those of the trained models: nothing but ``start``."""
+        """Let the energy model take its statistics from the training frames; on the CPU, once."""
+        self.energy.cpu().fit_statistics(self.dataset, self.density.cpu())
         self.start()
 
     def start(self) -> None:
@@ -80,7 +83,8 @@ class JointObjective:
         self.module.to(self.device)
 
     def _outputs(self, graph: Graph, training: bool = False) -> dict[str, Any]:
-        found, densities = energy_outputs(self.density, self.energy, graph, self._forces, training)
+        density = partial(densities_up_to, self.density, l_max=self._degree)
+        found, densities = energy_outputs(density, self.energy, graph, self._forces, training)
         specification = self.density.specification
         with torch.set_grad_enabled(training):
             more = {name: derive(graph, densities, specification) for name, derive in self._derived.items()}

@@ -50,6 +50,8 @@ class Plan:
         Of the parameters. Densities and energies are summed in float64 in any case.
     threads : int
         Of the CPU; operations of small molecules are too short to share.
+    shared : bool
+        The energy model reads the density model's invariants, so the energy stage trains both, on the terms of both.
     """
 
     density: Sequence[Stage] = (Stage(),)
@@ -60,6 +62,7 @@ class Plan:
     device: DeviceName = "auto"
     precision: str = "float32"
     threads: int = 1
+    shared: bool = False
 
     @property
     def stages(self) -> dict[str, tuple[Stage, ...]]:
@@ -72,10 +75,10 @@ class Plan:
         return [(name, stage_name(name, number)) for name, own in self.stages.items() for number in range(len(own))]
 
     def wanted(self, name: str, stage: Stage, manager: Manager | None = None) -> list[Wanted]:
-        """The terms of a stage; those of a joint one come from both networks."""
-        if name != "joint":
-            return wanted_objectives(name, stage.weights, manager)
-        return joint_objectives(stage.weights, manager)
+        """The terms of a stage; those of one that trains both networks come from both."""
+        if name == "joint" or (name == "energy" and self.shared):
+            return joint_objectives(stage.weights, manager)
+        return wanted_objectives(name, stage.weights, manager)
 
     def all_wanted(self, manager: Manager | None = None) -> list[Wanted]:
         """The terms of all stages, one stage after the other."""

@@ -123,6 +123,7 @@ def train_model(
     """
     plan = plan or Plan()
     choices = choices or ((start.density_choice, start.energy_choice) if start else (STANDARD, STANDARD))
+    plan = replace(plan, shared=choices[1].learns_with_density(manager))
     if start is not None:
         check_start(start, choices, specification)
         known = {**dataset.atomic_energies, **start.energy.element_energies}
@@ -196,27 +197,22 @@ class _Training:
 
     def energy(self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None) -> EnergyModel:
         plan = self.plan
-        for dataset in (self.train, self.validation):
-            dataset.release()  # metrics, which this stage does not need; linearised densities take their place
         torch.manual_seed(plan.seed + 1)
-        model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, self.manager)[0]
+        model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, self.manager, density)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
         specification = density.specification
         self.unknown = undetermined(self.train, specification.elements, specification.states)
         if self.unknown:
             self.listener.note(self.unknown)
-        steps = sum(stage.options.steps for stage in plan.energy)
-        objective = EnergyObjective(
-            model,
-            density,
-            self.train,
-            self.first("energy"),
-            plan.batch_size,
-            plan.seed,
-            self.manager,
-            self.device,
-            steps,
-        )
+        given = (self.first("energy"), plan.batch_size, plan.seed, self.manager, self.device)
+        objective: JointObjective | EnergyObjective
+        if plan.shared:
+            objective = JointObjective(density, model, self.train, *given)
+        else:
+            for dataset in (self.train, self.validation):
+                dataset.release()  # metrics, which this stage does not need; linearised densities take their place
+            steps = sum(stage.options.steps for stage in plan.energy)
+            objective = EnergyObjective(model, density, self.train, *given, steps)
         objective.prepare()
         if start is not None:
             model.adopt(start.energy)
@@ -239,7 +235,8 @@ class _Training:
                 self.folder,
                 self.keys[name],
             )
-            what = "both networks" if name == "joint" else f"the {name} network"
+            both = name == "joint" or (name == "energy" and self.plan.shared)
+            what = "both networks" if both else f"the {name} network"
             resumed = loop.resume()
             if resumed > 0 and not loop.finished:
                 self.listener.note(f"Training of {what} goes on from step {resumed}.")

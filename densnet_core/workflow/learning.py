@@ -52,7 +52,8 @@ def check_networks(
     for section, choice in zip(("density", "energy"), choices, strict=True):
         try:
             with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
-                network, backbone = choice.build(f"{section}_model", specification, manager)
+                density = built[0] if built else None
+                network, backbone = choice.build(f"{section}_model", specification, manager, density)
             check_specification(network)
             if backbone is not None:
                 backbone.check()
@@ -65,7 +66,7 @@ def check_networks(
             )
         built.append(network)
     try:
-        plan = plan_of(config.training)
+        plan = plan_of(config.training, choices, manager)
         plan.all_wanted(manager)
         device_of(plan.device)
         if config.training.start is not None and config.basis.exponents != "element":
@@ -88,8 +89,8 @@ def origins(selection: Selection, manager: Manager) -> dict[str, dict[str, Any]]
     return {slot: {"name": one.name, **asdict(manager.origin(one))} for slot, one in held.items()}
 
 
-def plan_of(section: TrainingSection) -> Plan:
-    """The plan of a ``[training]`` table."""
+def plan_of(section: TrainingSection, choices: tuple[NetworkChoice, NetworkChoice], manager: Manager) -> Plan:
+    """The plan of a ``[training]`` table for these networks."""
     joint = [] if section.joint is None else _stages(section.joint)
     return Plan(
         _stages(section.density),
@@ -100,6 +101,7 @@ def plan_of(section: TrainingSection) -> Plan:
         section.device,
         section.precision,
         section.threads,
+        choices[1].learns_with_density(manager),
     )
 
 

@@ -70,7 +70,7 @@ class TrainingRun(Staged):
     @cached_property
     def plan(self) -> Plan:
         """The stages of the training."""
-        return plan_of(self.config.training)
+        return plan_of(self.config.training, self.choices, self.manager)
 
     @cached_property
     def origins(self) -> dict[str, dict[str, Any]]:

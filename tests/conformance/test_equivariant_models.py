@@ -5,11 +5,12 @@ from densnet_e3nn.config import E3nnOptions
 
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.models.backbone import Backbone, BackboneShape
-from densnet_core.models.config import DensityModelOptions, EnergyModelOptions
+from densnet_core.models.config import DensityModelOptions, EnergyModelOptions, SharedEnergyOptions
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.equivariant_density import EquivariantDensityModel
 from densnet_core.models.equivariant_energy import EquivariantEnergyModel
+from densnet_core.models.shared_energy import SharedEnergyModel
 from densnet_core.testing.density_model import DensityModelTests
 from densnet_core.testing.energy_model import EnergyModelTests
 from densnet_core.testing.neighbours import NeighbourBackbone, NeighbourDensityModel
@@ -50,3 +51,18 @@ class TestEquivariantEnergyModel(EnergyModelTests):
 
     def make_model(self, specification: DensitySpecification) -> EnergyModel:
         return EquivariantEnergyModel(specification, EnergyModelOptions(channels_in=5, head_width=8), small_backbone)
+
+
+class TestSharedEnergyModel(EnergyModelTests):
+    vanishing_derivatives = 2
+
+    def make_model(self, specification: DensitySpecification) -> EnergyModel:
+        n_invariants = self.make_density_model(specification).n_invariants
+        return SharedEnergyModel(specification, SharedEnergyOptions(head_width=32), n_invariants=n_invariants)
+
+
+class TestSharedFeatures(TestSharedEnergyModel):
+    """On the density model that it is made for."""
+
+    def make_density_model(self, specification: DensitySpecification) -> DensityModel:
+        return EquivariantDensityModel(specification, DensityModelOptions(state_channels=4), NeighbourBackbone)

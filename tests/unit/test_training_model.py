@@ -23,7 +23,8 @@ from densnet_core.elements import ground_multiplicity
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import concatenated, graph_of
 from densnet_core.models.statistics import energy_unit, reference_energies, undetermined
-from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.plugins.manager import get_manager
+from densnet_core.potentials.choice import STANDARD, NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.training import Plan, Stage, train_model
 from densnet_core.training.energy import EnergyObjective
@@ -108,7 +109,8 @@ def test_a_second_stage_goes_on_from_the_first_with_other_weights(tmp_path: Path
 def test_a_table_of_the_configuration_is_a_plan_with_its_stages_and_weights() -> None:
     then = {"steps": 30, "learning_rate": 1e-4, "weights": {"energy": 10.0, "forces": 0.0}}
     energy = {"steps": 70, "learning_rate": 1e-3, "schedule": "constant", "weights": {"forces": 3.0}, "then": then}
-    made = plan_of(TrainingSection.model_validate({"density": {"weights": {"dipole": 0.5}}, "energy": energy}))
+    section = TrainingSection.model_validate({"density": {"weights": {"dipole": 0.5}}, "energy": energy})
+    made = plan_of(section, (STANDARD, STANDARD), get_manager())
     assert made.stage_names == [("density", "density"), ("energy", "energy"), ("energy", "energy-2")]
     first, second = made.energy
     assert (first.options.steps, first.options.learning_rate, first.options.schedule) == (70, 1e-3, "constant")
@@ -242,3 +244,64 @@ def test_a_model_of_another_architecture_or_basis_is_no_start() -> None:
         train_model(data, data, example.specification(), PRIOR, plan(), (other, CHOICE), start=old)
     with pytest.raises(InputError, match=r"metric coulomb.*metric overlap"):
         train_model(data, data, example.specification("overlap"), PRIOR, plan(), (CHOICE, CHOICE), start=old)
+
+
+SHARED = NetworkChoice("shared", None, {"head_width": 8})
+
+
+class Killed(Exception):
+    pass
+
+
+class Stopping:
+    """A listener that ends the energy stage after a step, as a signal would."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    def task(self, description: str, total: int):
+        def advance(done: int, note: str) -> None:
+            if "both" in description and done == 4:
+                raise Killed
+
+        return advance
+
+
+def test_an_energy_model_that_shares_the_density_network_learns_with_it(tmp_path: Path) -> None:
+    """Its stage changes the density network, with the terms of both in the loss, and goes on after a kill."""
+    alone = train(None, plan(energy=[short(6)]))
+    made = train(tmp_path / "one", plan(energy=[short(6)]), energy=SHARED)
+    head, before = (model.density.get_parameter("head") for model in (made, alone))
+    assert not torch.equal(head, before)
+    with (tmp_path / "one" / "energy.csv").open() as file:
+        columns = next(csv.reader(file))
+    assert {"density_rms_error_relative", "force_rms_mev_per_angstrom"} <= set(columns)
+    with pytest.raises(Killed):
+        train(tmp_path / "two", plan(energy=[short(6)]), energy=SHARED, listener=Stopping())
+    resumed = train(tmp_path / "two", plan(energy=[short(6)]), energy=SHARED)
+    loaded = DenSNet.load(save(made, tmp_path / "m"))
+    for other in (resumed, loaded):
+        for network in ("density", "energy"):
+            for name, value in getattr(made, network).state_dict().items():
+                assert torch.equal(value, getattr(other, network).state_dict()[name]), name
+
+
+def test_energy_and_dipole_of_a_shared_network_are_those_with_all_coefficients() -> None:
+    """Dynamics computes no coefficient of higher l than the dipole needs, and none at all without it."""
+    model = train(None, plan(density=[short(2)], energy=[short(2)]), energy=SHARED)
+    graph = graph_of([example.WATER, example.HYDROXIDE])
+    whole = model.evaluate(graph, ("energy", "forces", "dipole", "charges", "coefficients"))
+    for names in (("energy", "forces"), ("energy", "forces", "dipole"), ("charges",)):
+        found = model.evaluate(graph, names)
+        for name in names:
+            torch.testing.assert_close(found[name], whole[name], rtol=0, atol=1e-12)
+
+
+def test_what_shares_the_density_network_is_refused_where_it_cannot_learn() -> None:
+    model = train(None, plan(density=[short(1)], energy=[short(1)]), energy=SHARED)
+    wanted = wanted_objectives("energy", {})
+    with pytest.raises(InputError, match="learns together with the density model"):
+        EnergyObjective(model.energy, model.density, frames(), wanted, 4, 0)
+    model.density.n_invariants = 0
+    with pytest.raises(InputError, match="hands none on"):
+        SHARED.build("energy_model", model.specification, None, model.density)

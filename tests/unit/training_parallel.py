@@ -35,7 +35,8 @@ def train(folder: Path | None, plan: Plan | None = None, data: Dataset | None = 
     plan = plan or Plan([short()], [short()], [short(3)], 4, device="cpu", precision="float64")
     data = data or frames()
     known = more.pop("specification", None) or example.specification()
-    return train_model(data, data.subset([0, 1, 2]), known, PRIOR, plan, (CHOICE, CHOICE), folder=folder, **more)
+    choices = (CHOICE, more.pop("energy", CHOICE))
+    return train_model(data, data.subset([0, 1, 2]), known, PRIOR, plan, choices, folder=folder, **more)
 
 
 def weighed() -> Dataset:
