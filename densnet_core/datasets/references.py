@@ -30,23 +30,27 @@ FIT_CACHE_BYTES: Final = 100_000_000
 """Of fits with the exponents of the basis, which several statistics ask for."""
 
 
-class _SquaredNorm(torch.autograd.Function):
-    """c.M c of a symmetric matrix that does not change: one pass over M gives the value and the gradient 2 M c.
+class _SquaredNorms(torch.autograd.Function):
+    """c.M c of frames whose symmetric matrices do not change: one pass over M gives the value and the gradient 2 M c.
 
     The matrices are most of the bytes of a step. Second derivatives are refused rather than wrong.
     """
 
     @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, metric: Tensor) -> Tensor:
-        response = coefficients @ metric
-        ctx.save_for_backward(response)
-        return (coefficients * response).sum()
+    def forward(ctx: Any, coefficients: Tensor, *metrics: Tensor) -> Tensor:
+        """(n_frames,) of coefficients (n_densities, n_functions of all frames)."""
+        sizes = [len(metric) for metric in metrics]
+        parts = torch.split(coefficients, sizes, dim=1)
+        responses = [part @ metric for part, metric in zip(parts, metrics, strict=True)]
+        ctx.sizes, ctx.responses = sizes, responses
+        return torch.stack([torch.sum(part * response) for part, response in zip(parts, responses, strict=True)])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (response,) = ctx.saved_tensors
-        return 2.0 * gradient * response, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        twice = torch.unbind(2.0 * gradient)
+        parts = [response * factor for response, factor in zip(ctx.responses, twice, strict=True)]
+        return torch.cat(parts, dim=1), *(None for _ in ctx.sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,10 +207,9 @@ class ReferenceDensities:
 
     def squared_errors(self, indices: Sequence[int], predicted: Expansion) -> Tensor:
         """(n,) squared norms of density errors, hartree in the Coulomb metric, on the device of the prediction."""
-        vectors = torch.split(predicted.coefficients, [self.functions(i).n_functions for i in indices], dim=-1)
         if predicted.scales is None:
-            metrics = self.metric_matrices(indices, predicted.coefficients.device)
-            return torch.stack([self._fixed(*one) for one in zip(indices, vectors, metrics, strict=True)])
+            return self._fixed(indices, predicted.coefficients)
+        vectors = torch.split(predicted.coefficients, [self.functions(i).n_functions for i in indices], dim=-1)
         scales = torch.split(predicted.scales, [self.functions(i).n_atoms for i in indices])
         groups: dict[bytes, list[int]] = {}
         for place, index in enumerate(indices):
@@ -222,11 +225,12 @@ class ReferenceDensities:
         order = torch.argsort(torch.tensor([place for places in groups.values() for place in places]))
         return torch.cat(norms)[order.to(predicted.coefficients.device)]
 
-    def _fixed(self, index: int, coefficients: Tensor, metric: Tensor) -> Tensor:
-        """Squared error of one frame with the exponents of the basis, which holds all of the label."""
-        change = _rows(coefficients - self._label(index).to(coefficients.device))
-        error: Tensor = _SquaredNorm.apply(change, metric)  # type: ignore[no-untyped-call]
-        return error
+    def _fixed(self, indices: Sequence[int], coefficients: Tensor) -> Tensor:
+        """(n,) squared errors of frames with the exponents of the basis, which holds all of the labels."""
+        labels = torch.cat([self._label(index) for index in indices], dim=-1).to(coefficients.device)
+        metrics = self.metric_matrices(indices, coefficients.device)
+        errors: Tensor = _SquaredNorms.apply(_rows(coefficients - labels), *metrics)  # type: ignore[no-untyped-call]
+        return errors
 
     def _moving(self, indices: Sequence[int], coefficients: Tensor, scales: Tensor) -> Tensor:
         """(b,) the same of frames of one composition with the exponents scaled by (b, n_atoms, l_max + 1) factors."""

@@ -44,7 +44,6 @@ class GauntBackbone(Backbone):
             layers.append(Layer(l_in, l_out, options, shape.elements))
             l_in = l_out
         self.layers = nn.ModuleList(layers)
-        self.exit = ComponentLinear(shape.l_out, self.channels, self.channels)
         self.neighbors: Tensor
         self.register_buffer("neighbors", torch.tensor(FEWEST_NEIGHBORS, dtype=torch.float64))
 
@@ -91,5 +90,5 @@ class GauntBackbone(Backbone):
         *inner, last = self.layers
         for layer in inner:
             state = layer(state, species, around, scale)
-        result: Tensor = self.exit(last(state, species, around, scale, l_max))
+        result: Tensor = last(state, species, around, scale, l_max)
         return result
