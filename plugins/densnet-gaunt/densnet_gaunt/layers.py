@@ -51,10 +51,8 @@ class NeighbourSum(nn.Module):
     def __init__(self, l_in: int, l_edge: int, channels: int, radial_width: int) -> None:
         super().__init__()
         self.n_in, self.n_radial = (l_in + 1) ** 2, [l_edge + 1, l_in + 1]
-        self.shells = [2 * l_ + 1 for l_ in range(l_edge + 1)]
+        self.shells, self.shells_in = ([2 * l_ + 1 for l_ in range(l + 1)] for l in (l_edge, l_in))
         self.radial = nn.Parameter(torch.randn(radial_width, sum(self.n_radial) * channels) / sqrt(radial_width))
-        self.l_of_component: Tensor
-        self.register_buffer("l_of_component", degrees_of_components(l_in), persistent=False)
 
     def forward(self, features: Tensor | None, around: Surroundings) -> tuple[Tensor, Tensor | None]:
         """((l_edge + 1)^2, n_atoms, channels), and ((l_in + 1)^2, n_atoms, channels) or None.
@@ -70,7 +68,8 @@ class NeighbourSum(nn.Module):
         handed = None
         if features is not None:
             sent = features.transpose(0, 1).index_select(0, around.senders).reshape(n_atoms, width, self.n_in, -1)
-            sent = sent * handing.index_select(2, self.l_of_component)
+            shells = torch.split(sent, self.shells_in, dim=2)
+            sent = torch.cat([h * q for h, q in zip(shells, torch.split(handing, 1, dim=2), strict=True)], dim=2)
             axial = (around.harmonics[:, :, : self.n_in, None] * sent).sum(2, keepdim=True)
             directed = directed * (axial * self.n_in**-0.5)
             handed = sent.sum(1).transpose(0, 1)
@@ -98,7 +97,7 @@ class Layer(nn.Module):
         self.before = ComponentLinear(max(l_in, 0), channels, (3 if self.hands_on else 2) * channels)
         self.mixing = ComponentLinear(l_edge, channels, sum(self.widths))
         self.elements = elements
-        self.element = nn.Parameter(1.0 + 0.3 * torch.randn(len(elements), sum(self.widths)))
+        self.element = nn.Parameter(1.0 + 0.3 * torch.randn(len(elements), channels))
         self.product = SphereProduct(l_edge, l_out)
         self.after = ComponentLinear(l_out, 2 * thin, channels)
         self.gates = nn.Linear(channels, (l_out + 1) * channels)
@@ -110,7 +109,7 @@ class Layer(nn.Module):
         channels = range(self.gates.in_features)
         degrees = range(self.gates.out_features // len(channels))
         return {
-            "element": (self.elements, range(sum(self.widths))),
+            "element": (self.elements, range(self.element.shape[1])),
             "gates.weight": (degrees, channels, channels),
             "gates.bias": (degrees, channels),
         }
@@ -125,8 +124,7 @@ class Layer(nn.Module):
         directed, handed = self.neighbours(sent[0] if sent else None, around)
         own = own if handed is None else own + handed * scale
         summed = directed * scale + widened(own, self.n_edge)
-        summed = summed * torch.rsqrt(1.0 + summed.square().mean((0, 2), keepdim=True))
-        mixed = self.mixing(summed) * self.element.index_select(0, species)
+        mixed = self.mixing(summed * self.element.index_select(0, species))
         linear, *factors = torch.split(mixed, self.widths, dim=2)
         n_linear = min(n_out, max(self.n_edge, self.n_in))
         plain = widened(linear, n_linear) + widened(kept, n_linear)
