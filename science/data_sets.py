@@ -31,8 +31,8 @@ from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stores import backend_factory, import_file
 
 LEVEL, BACKBONE = "PBE/aug-cc-pVDZ", "gaunt"
-STEPS = {"density": 2000, "energy": 4000}
-"""Of one store, batches of five frames."""
+STEPS = {"density": 1000, "energy": 3000}
+"""Of one store, batches of five frames; the second train both networks."""
 
 
 def imported(folder: Path, name: str, files: Iterable[Path], parts: Callable[[int], Sequence[int]]) -> Path:
@@ -87,7 +87,10 @@ def train(
         "[data]",
         f"stores = [{', '.join(names)}]",
         *([f"weights = {{ {weights} }}"] if balanced else []),
-        *(line for model in ("density", "energy") for line in (f"[{model}]", f'backbone = "{BACKBONE}"')),
+        "[density]",
+        f'backbone = "{BACKBONE}"',
+        "[energy]",
+        'model = "shared"',
         "[basis]",
         'name = "densnet-m"',
         "[training]",

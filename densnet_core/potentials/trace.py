@@ -127,6 +127,14 @@ class _Folder:
         if target in _PRODUCTS:
             nothing = self._buffer(self._nothing(self.values[node].dtype))
             target, positional, kwargs = _PRODUCTS[target], (nothing, *positional), {**kwargs, "beta": 0}
+        if target is aten.index_add.default and self._shape(positional[0])[positional[1]] == 1:
+            # Inductor fuses a sum into an axis of one element with the loop that reads it (torch 2.9), too early
+            total = self._once(aten.sum.dim_IntList, (positional[3], [positional[1]], True), {})
+            target, positional = aten.add.Tensor, (positional[0], total)
+        return self._once(target, positional, kwargs)
+
+    def _once(self, target: Any, positional: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
+        """The call, made before or new."""
         arguments, keywords = self._lifted(positional), self._lifted(kwargs)
         key = f"{target} {arguments!r} {keywords!r}"
         if key not in self.calls:

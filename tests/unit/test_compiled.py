@@ -1,0 +1,120 @@
+"""Native code of a flat graph: right at other geometries, kept, refused where it could be somebody else's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from densnet_core.graphs.graph import graph_of
+from densnet_core.potentials import compiled as module
+from densnet_core.potentials.compiled import cache_folder, compiled
+from densnet_core.potentials.trace import flatten
+
+sys.path.insert(0, str(Path(__file__).parent))
+import network_examples as example
+
+OUTPUTS = ("energy", "forces", "dipole", "coefficients")
+SMALL = example.OPTIONS.model_copy(update={"layers": 1})
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DENSNET_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def flat(n_replicas: int) -> tuple[fx.GraphModule, Tensor]:
+    model = example.make_densnet(torch.float32, SMALL)
+    graph = graph_of([example.WATER] * n_replicas)
+
+    def function(positions: Tensor) -> tuple[Tensor, ...]:
+        found = model.evaluate(graph.with_positions(positions), OUTPUTS)
+        return tuple(found[name] for name in OUTPUTS)
+
+    noise = 0.1 * torch.randn(graph.positions.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return flatten(function, graph.positions + noise), graph.positions + noise
+
+
+def cosine() -> tuple[fx.GraphModule, Tensor]:
+    given = torch.linspace(0.0, 1.0, 12, dtype=torch.float64).reshape(4, 3)
+    return flatten(lambda x: (torch.cos(x).sum(), x**2), given), given
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2])
+def test_native_code_equals_the_networks_at_other_geometries(n_replicas: int, cache: Path) -> None:
+    """One molecule too: sums over it are sums into one element, which Inductor reads too early."""
+    graph, positions = flat(n_replicas)
+    found = compiled(graph, positions, torch.float32)
+    assert found.native, found.why
+    for seed in range(3):
+        noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        moved = positions + 0.2 * noise
+        with torch.no_grad():
+            pairs = zip(found.function(moved), graph(moved), strict=True)
+        for one, other in pairs:
+            torch.testing.assert_close(one, other, rtol=0, atol=3e-6 * max(1.0, float(other.abs().max()) / 50.0))
+
+
+def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, given = cosine()
+    assert compiled(graph, given, torch.float64).native
+
+    def again(*arguments: object) -> None:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(module, "_build", again)
+    found = compiled(*cosine(), torch.float64)
+    assert found.native, found.why
+    torch.testing.assert_close(found.function(given)[1], given**2)
+    other, _ = flatten(lambda x: (torch.cos(x).sum(), 2.0 * x**2), given), given
+    assert "built again" in compiled(other, given, torch.float64).why
+    assert {p.stat().st_mode & 0o077 for p in cache_folder().glob("*.pt2")} == {0}
+
+
+def test_a_damaged_or_foreign_library_is_not_loaded(cache: Path) -> None:
+    """It is built again: cut short; with another seal; and in a folder that others may write to."""
+    graph, given = cosine()
+    assert compiled(graph, given, torch.float64).native
+    (library,) = cache_folder().glob("*.pt2")
+    whole = library.read_bytes()
+    library.write_bytes(whole[: len(whole) // 2])
+    assert compiled(graph, given, torch.float64).native
+    assert len(library.read_bytes()) > len(whole) // 2
+    folder = cache_folder()
+    folder.chmod(0o777)
+    try:
+        found = compiled(graph, given, torch.float64)
+        assert not found.native
+        assert "chmod 700" in found.why
+        torch.testing.assert_close(found.function(given)[1], given**2)
+    finally:
+        folder.chmod(0o700)
+
+
+def test_code_that_differs_is_not_used(cache: Path) -> None:
+    """A library of another function in its place, with a right seal."""
+    graph, given = cosine()
+    other = flatten(lambda x: (torch.cos(x).sum(), x**2 + 1e-6), given)
+    for one in (other, graph):
+        assert compiled(one, given, torch.float64).native
+    first, second = sorted(cache_folder().glob("*.pt2"), key=os.path.getmtime)
+    for suffix in (".pt2", ".sha256"):
+        first.with_suffix(suffix).replace(second.with_suffix(suffix))
+    found = compiled(graph, given, torch.float64)
+    assert not found.native
+    assert "differs" in found.why
+    assert not second.exists()
+
+
+def test_without_a_compiler_the_flat_graph_is_used_and_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    graph, given = cosine()
+    found = compiled(graph, given, torch.float64)
+    assert not found.native
+    assert "apt-get install g++" in found.why
+    torch.testing.assert_close(found.function(given)[1], given**2)
