@@ -14,7 +14,7 @@ on held-out frames, mean and standard deviation over the seeds.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,15 @@ def without_densities(folder: Path, source: Path, few: Path) -> Path:
 
 
 def train(
-    folder: Path, name: str, stores: Sequence[Path], seed: int, more: str = "", balanced: bool = False
+    folder: Path,
+    name: str,
+    stores: Sequence[Path],
+    seed: int,
+    more: str = "",
+    balanced: bool = False,
+    model: str = "shared",
+    steps: Mapping[str, int] = STEPS,
+    of_energy: str = "",
 ) -> dict[str, Any]:
     """Errors on held-out frames of a run, by store; ``balanced``: as many steps for each store."""
     times = len(stores) if balanced else 1
@@ -90,14 +98,15 @@ def train(
         "[density]",
         f'backbone = "{BACKBONE}"',
         "[energy]",
-        'model = "shared"',
+        f'model = "{model}"',
+        *([] if model == "shared" else [f'backbone = "{BACKBONE}"']),
         "[basis]",
         'name = "densnet-m"',
         "[training]",
         f"seed = {seed}",
         "batch_size = 5",
-        f"density = {{ steps = {times * STEPS['density']} }}",
-        f"energy = {{ steps = {times * STEPS['energy']} }}",
+        f"density = {{ steps = {times * steps['density']} }}",
+        f"energy = {{ steps = {times * steps['energy']}{', ' if of_energy else ''}{of_energy} }}",
     ]
     file.write_text("\n".join([*lines, *more.splitlines()]) + "\n")
     found: dict[str, Any] = DataRun(load_config(file), Reporter()).evaluate()
