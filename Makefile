@@ -18,7 +18,7 @@ PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 # One thread per process: the work is spread over processes, and oversubscribed cores are slower than idle ones.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup psi4 demo test lint bench science clean
+.PHONY: help setup psi4 compiler demo test lint bench science clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -59,9 +59,21 @@ psi4:
 	         "conda create -n psi4 -c conda-forge psi4, with its bin folder on the PATH." >&2; exit 1; \
 	  fi; }
 
+# What compiles potentials to native code; without it everything works, slower, so a test of it would prove nothing.
+compiler:
+	@command -v "$${CXX:-g++}" >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing g++ with apt-get"; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get -qq update && apt-get -qq -y -o DPkg::Lock::Timeout=600 install g++ >/dev/null; \
+	  else \
+	    echo "The tests compile potentials, and there is no C++ compiler. Install g++." >&2; exit 1; \
+	  fi; }
+
 # A test that cannot run here is a failure, not a dot less: --no-skips.
-test: psi4 lint
-	$(BIN)/python -m pytest --no-skips
+# One process for each core; the tests of a file stay together, since they share what they trained.
+test: psi4 compiler lint
+	$(BIN)/python -m pytest --no-skips -n auto --dist loadfile
 
 bench: $(STAMP)
 	@for script in benchmarks/bench_*.py; do \

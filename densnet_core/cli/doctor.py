@@ -126,6 +126,22 @@ def accelerator() -> Iterator[Check]:
         yield Check("gpu", "problem", f"torch cannot be used: {describe(error)}", "reinstall torch")
 
 
+def compiler() -> Iterator[Check]:
+    """What potentials are compiled with, and where the code is kept."""
+    try:
+        from densnet_core.potentials.compiled import cache_folder, cpp_compiler
+
+        found, folder = cpp_compiler(), cache_folder()
+    except OSError as error:
+        yield Check("compiled potentials", "warning", str(error), "without a cache potentials are not compiled")
+        return
+    if found is None:
+        advice = "apt-get install g++; a force call is then four times as fast"
+        yield Check("compiled potentials", "info", "no C++ compiler", advice)
+    else:
+        yield Check("compiled potentials", "ok", f"{found}; kept in {folder}")
+
+
 def machine() -> Iterator[Check]:
     """Cores, memory, disk and write access."""
     affinity = getattr(os, "sched_getaffinity", None)
@@ -165,6 +181,7 @@ _GROUPS: Final[tuple[Callable[[], Iterator[Check]], ...]] = (
     _pairing,
     plugin_states,
     accelerator,
+    compiler,
     machine,
     psi4,
 )
