@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.density.electron import CHUNK, Density, ExpandedDensity
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
-from densnet_core.errors import InputError
+from densnet_core.errors import InputError, nearest
 
 Array = NDArray[np.float64]
 EMPTY: Final = 1e-15
@@ -96,3 +97,17 @@ def coefficient_charges(density: ExpandedDensity) -> Array:
     electrons = part.functions.electron_counts() * part.coefficients
     populations = torch.zeros(density.structure.n_atoms, dtype=electrons.dtype)
     return np.asarray(-populations.index_add(0, part.functions.function_atoms, electrons).numpy())
+
+
+SCHEMES: Final[Mapping[str, Callable[[ExpandedDensity], Array]]] = {
+    "hirshfeld": hirshfeld_charges,
+    "coefficients": coefficient_charges,
+}
+"""Charges by the name of their scheme, as calculators and reporters offer them."""
+
+
+def charge_scheme(name: str) -> Callable[[ExpandedDensity], Array]:
+    """The function of ``SCHEMES`` with this name; ``InputError`` if there is none."""
+    if name not in SCHEMES:
+        raise InputError(f"There is no scheme of charges {name!r}. {nearest(name, SCHEMES)}")
+    return SCHEMES[name]

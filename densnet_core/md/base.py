@@ -24,10 +24,13 @@ class Recording:
         Recorded frames per block, at most.
     progress : callable or None
         Called with the number of steps done.
+    outputs : tuple of str
+        Outputs of the potential to record with every frame, such as "dipole", by the call that gives the forces.
     """
 
     block_frames: int = 100
     progress: Callable[[int], None] | None = None
+    outputs: tuple[str, ...] = ()
 
 
 class MDEngine(ABC):
@@ -86,7 +89,8 @@ class MDEngine(ABC):
         Raises
         ------
         InputError
-            Stage, start and molecules do not belong together, or the engine cannot run these molecules together.
+            Stage, start and molecules do not belong together, the engine cannot run these molecules together, or it
+            or the potential does not give an output that is to be recorded.
         DenSNetError
             Naming step and molecule, if a position, force or energy is not finite; everything yielded before stays
             valid.

@@ -89,6 +89,14 @@ def densnet_components() -> list[Component]:
             install=_INSTALL,
         ),
         Component(
+            kind=Kind.MD_ENGINE,
+            name="torch",
+            target="densnet_core.md.batched:TorchEngine",
+            config="densnet_core.md.config:TorchEngineOptions",
+            summary="Langevin (BAOAB) and Verlet dynamics of all replicas in one call, without another program",
+            install=_INSTALL,
+        ),
+        Component(
             kind=Kind.SAMPLER,
             name="normal-modes",
             target="densnet_core.sampling.normal_modes:NormalModeSampler",

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from densnet_core.density.electron import ExpandedDensity
 from densnet_core.elements import refuse_unknown
 from densnet_core.errors import InputError, nearest
 from densnet_core.graphs.graph import Graph
@@ -56,6 +57,16 @@ class Potential(ABC):
             Naming the element, charge or multiplicity that it does not know, or atoms that coincide.
         """
         refuse_unknown("The potential", (z for s in structures for z in s.numbers.tolist()), self.elements)
+
+    def densities(self, structures: Sequence[Structure]) -> list[ExpandedDensity]:
+        """The electron densities of structures, for charges, multipoles and pictures.
+
+        Raises
+        ------
+        InputError
+            The potential gives none.
+        """
+        raise InputError(f"{type(self).__name__} gives energies and no densities; take a DenSNet model.")
 
     def metadata(self) -> dict[str, Any]:
         """Provenance that is kept with what is made from it: plain data."""

@@ -1,9 +1,11 @@
-"""A potential bound to given molecules: a function of their positions alone, traced once and fast from then on."""
+"""A potential bound to given molecules: a function of their positions alone, made fast for call after call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -11,23 +13,30 @@ from torch import Tensor, nn
 
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.graphs.neighbours import NeighbourList
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.torchscript import export_torchscript, replica_metadata
 from densnet_core.potentials.trace import flatten
+from densnet_core.potentials.whole import BondTree, bonds_of
 from densnet_core.structures import Array, Structure
+
+ENERGY_AND_FORCES: Final = ("energy", "forces")
 
 
 class BoundPotential:
-    """Energies and forces of fixed molecules of one composition, for engines of molecular dynamics.
+    """A potential of fixed molecules of one composition, for engines of molecular dynamics and calculators.
 
-    All pairs of atoms of a molecule are in the graph, so it never changes; the potential takes those beyond its cutoff
-    to zero.
+    Small molecules have all their pairs, so that their graph never changes and the potential is traced once for each
+    set of outputs. Of large ones a ``NeighbourList`` keeps the pairs within the cutoff; the results are the same, since
+    a potential takes those beyond its cutoff to zero. It can be pickled, without its traces.
 
     Parameters
     ----------
     potential : Potential
     structures : sequence of Structure
         Replicas: the same atoms in the same order, with the same charge and multiplicity.
+    traced : bool
+        Whether small molecules are traced: some seconds once for calls that are up to twice as fast.
 
     Raises
     ------
@@ -35,7 +44,7 @@ class BoundPotential:
         The molecules differ, or the potential does not know them.
     """
 
-    def __init__(self, potential: Potential, structures: Sequence[Structure]) -> None:
+    def __init__(self, potential: Potential, structures: Sequence[Structure], *, traced: bool = True) -> None:
         if not structures:
             raise InputError("Dynamics needs at least one molecule.")
         first = structures[0]
@@ -47,8 +56,12 @@ class BoundPotential:
                 )
         potential.check([first])
         self.potential, self.structures = potential, tuple(structures)
-        self.graph: Graph = graph_of(structures)
-        self._flat: nn.Module | None = None
+        self.neighbours = NeighbourList(structures, potential.cutoff)
+        self.traced = traced and self.neighbours.fixed
+        self._flat: dict[tuple[str, ...], nn.Module] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_flat": {}}
 
     @property
     def structure(self) -> Structure:
@@ -60,43 +73,81 @@ class BoundPotential:
         """(n_replicas, n_atoms, 3)."""
         return len(self.structures), self.structure.n_atoms, 3
 
+    @cached_property
+    def _all_pairs(self) -> Graph:
+        return graph_of(self.structures)
+
     def function(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (n_replicas,) and forces of positions (n_replicas, n_atoms, 3), atomic units, as tensors."""
-        graph = self.graph.with_positions(positions.reshape(-1, 3))
-        found = self.potential.evaluate(graph, ("energy", "forces"))
+        """Energies (n_replicas,) and forces of positions (n_replicas, n_atoms, 3), with all pairs and as tensors."""
+        graph = self._all_pairs.with_positions(positions.reshape(-1, 3))
+        found = self.potential.evaluate(graph, ENERGY_AND_FORCES)
         return found["energy"], found["forces"].reshape(positions.shape)
 
-    def energy_and_forces(self, positions: Array) -> tuple[Array, Array]:
-        """Energies (n_replicas,) in hartree and forces (n_replicas, n_atoms, 3) in hartree/bohr.
+    def evaluate(self, positions: Array, outputs: Sequence[str]) -> dict[str, Array]:
+        """Outputs of the potential at positions (n_replicas, n_atoms, 3) in bohr, in one call.
 
-        Parameters
-        ----------
-        positions : (n_replicas, n_atoms, 3)
-            Bohr.
+        They are in atomic units and shaped as ``Potential.evaluate`` gives them: atoms of all replicas one after
+        another.
 
         Raises
         ------
         DenSNetError
-            The result is not finite; the message names the replica.
+            Positions, energy or forces are not finite; the message names the replica.
         """
-        given = torch.tensor(np.asarray(positions, dtype=np.float64))
-        if tuple(given.shape) != self.shape:
+        given = np.ascontiguousarray(positions, dtype=np.float64)
+        if given.shape != self.shape:
             raise InputError(
                 f"Positions must have shape {self.shape} (replicas, atoms of {self.structure.formula}, axes), not "
-                f"{tuple(given.shape)}."
+                f"{given.shape}."
             )
-        if self._flat is None:
-            self._flat = flatten(self.function, given)
-        with torch.no_grad():
-            energies, forces = self._flat(given)
-        finite = torch.isfinite(energies) & torch.isfinite(forces).flatten(1).all(1)
-        if not bool(finite.all()):
-            replica = int((~finite).nonzero()[0])
-            raise DenSNetError(f"Energy or forces of replica {replica} are not finite.")
-        return energies.numpy(), forces.numpy()
+        self._check_finite("Positions", given)
+        values = self._values(given, tuple(outputs))
+        found = {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
+        self._check_finite("Energy or forces", *(found[name] for name in ENERGY_AND_FORCES if name in found))
+        return found
 
-    def save_torchscript(self, path: Path) -> None:
-        """Write a TorchScript file for openmm-torch, see ``export_torchscript``; it needs torch only."""
+    def energy_and_forces(self, positions: Array) -> tuple[Array, Array]:
+        """Energies (n_replicas,) in hartree and forces (n_replicas, n_atoms, 3) in hartree/bohr, see ``evaluate``."""
+        found = self.evaluate(positions, ENERGY_AND_FORCES)
+        return found["energy"], found["forces"].reshape(self.shape)
+
+    def _values(self, positions: Array, outputs: tuple[str, ...]) -> Sequence[Tensor]:
+        graph = self.neighbours.graph(positions.reshape(-1, 3))
+        if not self.traced:
+            found = self.potential.evaluate(graph, outputs)
+            return [found[name] for name in outputs]
+        given = torch.tensor(positions)
+        if outputs not in self._flat:
+
+            def function(moved: Tensor) -> tuple[Tensor, ...]:
+                found = self.potential.evaluate(graph.with_positions(moved.reshape(-1, 3)), outputs)
+                return tuple(found[name] for name in outputs)
+
+            self._flat[outputs] = flatten(function, given)
+        with torch.no_grad():
+            values: tuple[Tensor, ...] = self._flat[outputs](given)
+        return values
+
+    def _check_finite(self, what: str, *arrays: Array) -> None:
+        for values in arrays:
+            finite = np.isfinite(values).reshape(len(self.structures), -1).all(axis=1)
+            if not finite.all():
+                raise DenSNetError(f"{what} of replica {int(np.argmin(finite))} are not finite.")
+
+    def save_torchscript(self, path: Path, atoms: Sequence[int] | None = None, tree: BondTree | None = None) -> None:
+        """Write a TorchScript file for openmm-torch, see ``export_torchscript``; it needs torch only.
+
+        All pairs of atoms of a molecule are in it, however large it is.
+
+        Parameters
+        ----------
+        path : path
+        atoms : sequence of int, optional
+            Indices of the atoms of all replicas among the particles of a System that has others too.
+        tree : BondTree, optional
+            The bonds along which a molecule is put together in a periodic box; by default those of the structure.
+        """
         metadata = {**replica_metadata(self.structures), **self.potential.metadata()}
         n_replicas, n_atoms, _ = self.shape
-        export_torchscript(self.function, n_replicas, n_atoms, path, metadata, self.structure.positions)
+        tree = tree or BondTree.of(n_atoms, bonds_of(self.structure))
+        export_torchscript(self.function, n_replicas, n_atoms, path, metadata, self.structure.positions, atoms, tree)

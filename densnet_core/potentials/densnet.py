@@ -223,6 +223,9 @@ class DenSNet(Potential):
             results += self._predict_batch(structures[portion.start : portion.stop])
         return results
 
+    def densities(self, structures: Sequence[Structure]) -> list[ExpandedDensity]:
+        return [prediction.density for prediction in self.predict(structures)]
+
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
         graph = graph_of(structures, self.cutoff)
         found, densities = self._evaluate(graph, ("energy", FORCES), whole=True)

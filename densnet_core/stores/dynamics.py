@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,9 @@ class MDFrames:
         Sum over the replicas, hartree.
     end : MDState
         The state at the last frame of the block.
+    observables : mapping
+        Outputs of the potential by name, as its call for the forces gave them, atomic units: (n_frames, n_replicas,
+        ...) of molecules, (n_frames, n_replicas * n_atoms, ...) of atoms.
     """
 
     steps: NDArray[np.int64]
@@ -46,6 +50,7 @@ class MDFrames:
     potential_energy: Array
     kinetic_energy: Array
     end: MDState
+    observables: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import openmm
 
 from densnet_core.errors import DenSNetError, InputError, PluginError
 from densnet_core.md.base import MDEngine, Recording
+from densnet_core.md.stepping import Frame, noise_seed, not_finite, recorded
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
-from densnet_core.potentials.threads import torch_threads
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
@@ -69,25 +69,17 @@ class OpenMMEngine(MDEngine):
         start: MDState,
         recording: Recording | None = None,
     ) -> Iterator[MDFrames]:
-        """See ``MDEngine.run``; ``progress`` gets the number of steps done at every recorded frame."""
-        recording = recording or Recording()
+        """See ``MDEngine.run``."""
+        if recording is not None and recording.outputs:
+            names = ", ".join(recording.outputs)
+            raise InputError(f"The engine openmm records energies and no {names}; take the engine torch or ase.")
         bound = self.bind(potential, structures)
-        _check(bound, stage, start, recording.block_frames)
-        if start.step == stage.n_steps:
-            return
-        with torch_threads(self.threads):
-            dynamics = _Dynamics(self, bound, structures, stage, start)
-            first = dynamics.first_frame()  # also on a restart: the force works and the state is sound
-        frames = [first] if start.step == 0 else []
-        for step in range(start.step, stage.n_steps + 1, stage.record_every):
-            if step > start.step:
-                with torch_threads(self.threads):  # not across the yield: the caller has threads of its own
-                    frames.append(dynamics.advance())
-            if recording.progress is not None:
-                recording.progress(step)
-            if len(frames) == recording.block_frames or (step == stage.n_steps and frames):
-                yield _block(frames)
-                frames = []
+
+        def begin() -> _Dynamics:
+            return _Dynamics(self, bound, structures, stage, start)
+
+        # A generator of its own, so that it holds the potential while it runs.
+        yield from recorded(begin, bound.shape, stage, start, recording, self.threads)
 
     def context(
         self,
@@ -104,7 +96,7 @@ class OpenMMEngine(MDEngine):
         """
         python = self.force == "python"
         force = python_force(bound, caught) if python else torch_force(self._torchscript(bound))
-        integrator = make_integrator(stage, _noise_seed(stage.seed, start.step))
+        integrator = make_integrator(stage, noise_seed(stage.seed, start.step))
         platform = find_platform(self.platform, self.threads, self.precision)
         return make_context(make_system(structures, force), integrator, platform, start)
 
@@ -115,17 +107,6 @@ class OpenMMEngine(MDEngine):
             bound.save_torchscript(Path(folder.name) / "potential.pt")
             self._files[bound] = folder
         return Path(self._files[bound].name) / "potential.pt"
-
-
-class _Frame:
-    """What is recorded at one step."""
-
-    __slots__ = ("kinetic", "potential", "state")
-
-    def __init__(self, state: MDState, potential: float, kinetic: float) -> None:
-        self.state = state
-        self.potential = potential
-        self.kinetic = kinetic
 
 
 class _Dynamics:
@@ -151,7 +132,7 @@ class _Dynamics:
             raise self._route_error(error) from error
         self.integrator = self.context.getIntegrator()
 
-    def first_frame(self) -> _Frame:
+    def first(self) -> Frame:
         """The frame of the start itself; the first call of the force."""
         try:
             state = self.context.getState(energy=True, forces=True)
@@ -162,10 +143,10 @@ class _Dynamics:
         energy = state.getPotentialEnergy().value_in_unit(ENERGY_UNIT)
         bad = self._broken_replicas(state.getForces(asNumpy=True).value_in_unit(FORCE_UNIT))
         if bad.size or not np.isfinite(energy):
-            raise _not_finite(self.step, bad)
+            raise not_finite(self.step, bad)
         return self._frame(energy)
 
-    def advance(self) -> _Frame:
+    def advance(self) -> Frame:
         """Integrate to the next recorded step."""
         before = self.context.createCheckpoint()
         until = self.step + self.stage.record_every
@@ -189,13 +170,13 @@ class _Dynamics:
             return float(self.integrator.getGlobalVariableByName(POTENTIAL_ENERGY))
         return float(self.context.getState(energy=True).getPotentialEnergy().value_in_unit(ENERGY_UNIT))
 
-    def _frame(self, energy: float, step: int | None = None) -> _Frame:
+    def _frame(self, energy: float, step: int | None = None) -> Frame:
         state = self.context.getState(positions=True, velocities=True)
         positions = state.getPositions(asNumpy=True).value_in_unit(LENGTH_UNIT).reshape(self.shape) / BOHR_TO_NANOMETER
         velocities = state.getVelocities(asNumpy=True).value_in_unit(VELOCITY_UNIT).reshape(self.shape) / NM_PER_PS
         kinetic = 0.5 * float((self.masses * velocities * velocities).sum())
         end = MDState(self.step if step is None else step, positions, velocities)
-        return _Frame(end, energy / HARTREE_TO_KJ_PER_MOL, kinetic)
+        return Frame(end, energy / HARTREE_TO_KJ_PER_MOL, kinetic)
 
     def _diagnosis(self, before: bytes, until: int, error: Exception | None) -> DenSNetError:
         """Go back to the last good frame and take single steps to find the first that fails, and its replica."""
@@ -209,12 +190,12 @@ class _Dynamics:
                     return self._python_error(step)
             bad = self._broken_now()
             if bad is not None:
-                return _not_finite(step, bad)
+                return not_finite(step, bad)
             if self.caught:
                 return self._python_error(step)
         if error is not None:
             return DenSNetError(f"OpenMM stopped between step {self.step + 1} and step {until}: {error}")
-        return _not_finite(until, np.empty(0, dtype=np.int64))
+        return not_finite(until, np.empty(0, dtype=np.int64))
 
     def _broken_now(self) -> Any:
         """Replicas with a position, velocity or force that is not finite; None if all is well."""
@@ -247,60 +228,3 @@ class _Dynamics:
         if self.route == "torchforce":
             return PluginError(f"TorchForce failed at its first call: {error}. {pairing_advice()}")
         return PluginError(f"OpenMM cannot start: {error}")
-
-
-def _not_finite(step: int, replicas: Any) -> DenSNetError:
-    who = "replica " + ", ".join(map(str, replicas)) if len(replicas) else "an unknown replica (the sum of energies)"
-    return DenSNetError(
-        f"At step {step} the positions, forces or energy of {who} are not finite. Reduce the time step, or train the "
-        "model on geometries like those before this step."
-    )
-
-
-def _block(frames: list[_Frame]) -> MDFrames:
-    return MDFrames(
-        steps=np.array([frame.state.step for frame in frames], dtype=np.int64),
-        positions=np.stack([frame.state.positions for frame in frames]),
-        potential_energy=np.array([frame.potential for frame in frames]),
-        kinetic_energy=np.array([frame.kinetic for frame in frames]),
-        end=frames[-1].state,
-    )
-
-
-def _noise_seed(seed: int, step: int) -> int:
-    """A seed for OpenMM (1 to 2^31 - 1; it takes 0 for 'any') that differs for every step a run starts from."""
-    return 1 + int(np.random.SeedSequence([seed % 2**63, step]).generate_state(1)[0]) % (2**31 - 1)
-
-
-def _check(bound: BoundPotential, stage: MDStage, start: MDState, block_frames: int) -> None:
-    if stage.ensemble not in ("nvt", "nve"):
-        raise InputError(f'The ensemble is "nvt" or "nve", not {stage.ensemble!r}.')
-    if stage.n_steps < 1 or stage.record_every < 1 or block_frames < 1:
-        raise InputError(
-            f"n_steps ({stage.n_steps}), record_every ({stage.record_every}) and block_frames ({block_frames}) must "
-            "be at least 1."
-        )
-    if stage.n_steps % stage.record_every:
-        raise InputError(
-            f"n_steps ({stage.n_steps}) must be a multiple of record_every ({stage.record_every}), "
-            "so that the last state is recorded."
-        )
-    if not (stage.time_step > 0 and np.isfinite(stage.time_step)):
-        raise InputError(f"The time step must be positive, not {stage.time_step}.")
-    if stage.ensemble == "nvt" and not (stage.temperature >= 0 and stage.friction > 0):
-        raise InputError(
-            f"NVT needs a temperature (found {stage.temperature} K) and a positive friction (found {stage.friction})."
-        )
-    if not 0 <= start.step <= stage.n_steps or start.step % stage.record_every:
-        raise InputError(
-            f"The start is at step {start.step}; a stage of {stage.n_steps} steps recorded every "
-            f"{stage.record_every} can only continue at one of its recorded steps."
-        )
-    expected = bound.shape
-    if start.positions.shape != expected or start.velocities.shape != expected:
-        raise InputError(
-            f"Positions and velocities must have shape {expected}, not {start.positions.shape} and "
-            f"{start.velocities.shape}."
-        )
-    if not (np.isfinite(start.positions).all() and np.isfinite(start.velocities).all()):
-        raise InputError("The positions or velocities to start from are not finite.")

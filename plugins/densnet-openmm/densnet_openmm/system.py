@@ -50,16 +50,21 @@ def make_system(structures: Sequence[Structure], force: Any) -> Any:
     return system
 
 
+def require_python_force() -> None:
+    """``PluginError`` where OpenMM has no ``PythonForce``."""
+    if not hasattr(openmm, "PythonForce"):
+        raise PluginError(
+            f"OpenMM {openmm.version.version} has no PythonForce; install openmm 8.4 or later, "
+            "or take the route torchforce."
+        )
+
+
 def python_force(bound: BoundPotential, caught: list[BaseException]) -> Any:
     """``openmm.PythonForce`` that calls the bound potential.
 
     OpenMM passes on only the text of an exception, so the exception itself is put in ``caught``.
     """
-    if not hasattr(openmm, "PythonForce"):
-        raise PluginError(
-            f"OpenMM {openmm.version.version} has no PythonForce; install openmm 8.4 or later, "
-            'or set force = "torchforce".'
-        )
+    require_python_force()
     shape = bound.shape
 
     def compute(state: Any) -> tuple[float, Array]:

@@ -1,0 +1,20 @@
+"""DenSNet plugin: the Atomic Simulation Environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from densnet_ase.calculator import DenSNetCalculator
+
+__version__ = "0.1.0"
+__all__ = ["DenSNetCalculator"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: the command line looks at this package at every start.
+    if name == "DenSNetCalculator":
+        from densnet_ase.calculator import DenSNetCalculator
+
+        return DenSNetCalculator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
