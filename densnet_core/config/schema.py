@@ -7,7 +7,7 @@ made from these models, so a field is described here and nowhere else.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
@@ -19,6 +19,7 @@ from densnet_core.options import FilePath, Options
 from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 
 SCHEMA_VERSION: Final = 1
+Section = TypeVar("Section", bound=Options)
 
 
 class SystemSection(Options):
@@ -341,7 +342,7 @@ class Config(Options):
     sampling: SamplingSection = Field(default_factory=SamplingSection)
     reference: ReferenceSection | None = None
     executor: ExecutorSection = Field(default_factory=ExecutorSection)
-    basis: BasisSection
+    basis: BasisSection | None = None
     density: DensitySection = Field(default_factory=DensitySection)
     energy: EnergySection = Field(default_factory=EnergySection)
     training: TrainingSection = Field(default_factory=TrainingSection)
@@ -349,6 +350,7 @@ class Config(Options):
     spectrum: SpectrumSection = Field(default_factory=SpectrumSection)
 
     _source: Path = PrivateAttr(default=Path("config.toml"))
+    _stages: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _where_data_come_from(self) -> Config:
@@ -359,14 +361,11 @@ class Config(Options):
                     f"[data] names frames that there are, {' and '.join(both)} would make some; keep the one or the "
                     "other ('densnet data import' puts calculations that you have into a store)"
                 )
-        elif self.system is None and self.reference is None:
+        elif self.system is None:
             raise ValueError(
-                "found neither [data] nor [system] and [reference]: name stores of labelled frames in [data], or a "
-                "molecule in [system] and a level of theory in [reference] to have frames made"
+                "found neither [data] nor [system]: name stores of labelled frames in [data], or a molecule in "
+                "[system] and a level of theory in [reference] to have frames made"
             )
-        elif self.system is None or self.reference is None:
-            lacking, section = ("system", SystemSection) if self.system is None else ("reference", ReferenceSection)
-            raise ValueError(f"{lacking}: missing ({section.__doc__}) Without [data] both are needed")
         return self
 
     @property
@@ -375,21 +374,34 @@ class Config(Options):
         return self._source
 
     @property
+    def stage_tables(self) -> dict[str, Any]:
+        """The tables of plugins' stages, not yet validated."""
+        return self._stages
+
+    @property
     def output_directory(self) -> Path:
         """Directory of the run's results, absolute."""
         return (self.output or self._source.parent / "runs" / self._source.stem).resolve()
 
-    def to_make(self) -> tuple[SystemSection, ReferenceSection]:
-        """The molecule and the level of theory of frames that are to be made.
+    def needed_system(self) -> SystemSection:
+        """The section [system]; ``ConfigError`` if there is none, as if it was a required key of the file."""
+        return self._needed(self.system, "system", SystemSection)
 
-        Raises
-        ------
-        ConfigError
-            The configuration takes frames that there are: it has [data] instead.
-        """
-        if self.system is None or self.reference is None:
+    def needed_reference(self) -> ReferenceSection:
+        """The section [reference]; ``ConfigError`` likewise."""
+        return self._needed(self.reference, "reference", ReferenceSection)
+
+    def needed_basis(self) -> BasisSection:
+        """The section [basis]; ``ConfigError`` likewise."""
+        return self._needed(self.basis, "basis", BasisSection)
+
+    def _needed(self, found: Section | None, name: str, model: type[Section]) -> Section:
+        if found is not None:
+            return found
+        if self.data is not None and name != "basis":
             raise ConfigError(
-                f"{self._source.name}: this needs a molecule; the configuration has [data] in place of [system] and "
-                "[reference]."
+                f"{self._source.name}: this needs a molecule, and [data] names frames in place of [system] and "
+                "[reference]. 'densnet train' makes a model of them; 'densnet predict', 'densnet md' and "
+                "'densnet export' go on with it and a geometry."
             )
-        return self.system, self.reference
+        raise ConfigError(f"{self._source.name}: {name}: missing ({(model.__doc__ or '').partition(chr(10))[0]})")

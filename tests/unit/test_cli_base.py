@@ -20,8 +20,10 @@ from densnet_core.cli import app as command_line
 from densnet_core.cli.app import run
 from densnet_core.cli.doctor import torch_pairing
 from densnet_core.cli.output import print_json
+from densnet_core.config import load_config
 from densnet_core.errors import InputError
 from densnet_core.plugins.manager import get_manager
+from densnet_core.workflow.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +224,7 @@ def test_check_refuses_a_wrong_configuration(tmp_path, capsys):
 
 
 def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_path, monkeypatch, capsys):
-    """And so does every stage, before it computes anything."""
+    """And so does everything that trains, before a label is computed; making geometries needs no networks."""
     monkeypatch.chdir(tmp_path)
     assert run(["init", "water"]) == 0
     (tmp_path / "water.toml").write_text(
@@ -230,7 +232,7 @@ def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_
         "[basis]\nname = 'densnet-s'\n[density.backbone_options]\nlayers = 1\nl_max_edge = 1\n"
     )
     capsys.readouterr()
-    for command in (["config", "check"], ["sample"], ["reference"]):
+    for command in (["config", "check"], ["run"], ["train"]):
         assert run([*command, "water.toml"]) == 2
         shown = capsys.readouterr().err
         assert "water.toml: density: Features reach l = 2" in shown
@@ -275,8 +277,13 @@ def test_a_run_that_has_begun_asks_no_backend_whether_it_can(tmp_path, monkeypat
         "[basis]\nname = 'def2-universal-jkfit'\n"
     )
     assert run(["config", "check", "x.toml"]) == 2
-    Path("out").mkdir()
-    Path("out/samples.xyz").write_text("1\n\nNe 0 0 0\n")
+    begun = Run(load_config("x.toml"))
+    for name in ("harmonic", "sample", "reference"):
+        for path in begun.stage(name).outputs(begun):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        key, parts = begun.key(name)
+        begun.folder.finish(name, key, 1.0, parts=parts)
     assert run(["config", "check", "x.toml"]) == 0, capsys.readouterr().err
 
 
@@ -307,7 +314,7 @@ def test_json_keeps_every_character_in_ascii(monkeypatch):
 def test_schema_is_a_json_schema_with_the_components_options(capsys):
     assert run(["config", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
-    assert schema["required"] == ["schema", "basis"]
+    assert schema["required"] == ["schema"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["schema"]["const"] == 1
     grid_level = schema["x-components"]["reference"]["pyscf"]["properties"]["grid_level"]
