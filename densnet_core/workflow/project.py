@@ -18,6 +18,7 @@ from densnet_core.reference.runner import BackendFactory
 from densnet_core.spectra.harmonic import HarmonicReference
 from densnet_core.structures import Structure, read_xyz
 from densnet_core.workflow.folder import RunFolder, key_of, read_json
+from densnet_core.workflow.keys import file_digest
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.sampling import SamplingPlan
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from densnet_core.reference.executors import Executor
     from densnet_core.stores.splits import Split
     from densnet_core.workflow.data_stores import Source
+
+
+_READING = ("level", "backend", "charge", "multiplicity")
 
 
 class Project:
@@ -138,14 +142,18 @@ class Project:
     def sources(self) -> list[Source]:
         """The stores to learn from: those of [data], or the one of the reference calculations."""
         from densnet_core.workflow.data_stores import check_levels, own_source, source_of
-        from densnet_core.workflow.stages.imports import imported_store
 
         if self.data is None:
             return [own_source(self.store_path, [int(z) for z in self.structure.numbers], states_of([self.structure]))]
-        imported = [imported_store(self, file) for file in self.data.files]
+        imported = [self.imported(file) for file in self.data.files]
         sources = [source_of(path) for path in (*self.data.stores, *imported)]
         check_levels(sources)
         return sources
+
+    def imported(self, file: Path) -> Path:
+        """The store of the frames of one of [data] files; another one if the file, or how it is read, changes."""
+        said = [] if self.data is None else [getattr(self.data, name) for name in _READING]
+        return self.folder.store(f"{file.stem}-{key_of(file_digest(file), *said)}")
 
     def factory_of(self, source: Source) -> BackendFactory:
         """Makes the backend that a store was made with."""

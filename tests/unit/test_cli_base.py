@@ -319,3 +319,65 @@ def test_schema_is_a_json_schema_with_the_components_options(capsys):
     assert schema["properties"]["schema"]["const"] == 1
     grid_level = schema["x-components"]["reference"]["pyscf"]["properties"]["grid_level"]
     assert (grid_level["minimum"], grid_level["maximum"]) == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "formula", "basis"),
+    [
+        (["--smiles", "N"], "H3N", "densnet-m"),
+        (["--smiles", "[OH-]", "--charge", "-1"], "HO", "densnet-m"),
+        (["--smiles", "P"], "H3P", "def2-universal-jkfit"),  # an element that densnet-m lacks
+        (["--geometry", "mine.xyz"], "O2", "densnet-m"),
+    ],
+)
+def test_init_writes_a_molecule_that_runs_as_it_is(tmp_path, monkeypatch, capsys, options, formula, basis):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.xyz").write_text("2\nmultiplicity=3\nO 0 0 0\nO 0 0 1.21\n")
+    assert run(["init", "own", *options]) == 0
+    capsys.readouterr()
+    assert run(["config", "check", "own.toml"]) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.startswith(f"own.toml is fine: {formula}, PBE/aug-cc-pVDZ with pyscf, 100 frames")
+    assert load_config("own.toml").basis.name == basis
+
+
+def test_init_refuses_a_molecule_that_is_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "own", "--smiles", "C1CC"]) == 2
+    assert "own.toml: system.smiles: RDKit does not understand" in capsys.readouterr().err
+    assert run(["init", "own", "--smiles", "C", "--geometry", "x.xyz"]) == 2
+    assert not Path("own.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "says"),
+    [
+        ("count = 130", "130 frames"),
+        ("count = 130\nselect = { count = 110 }", "110 frames"),
+        ('method = "torsion-scan"\nbonds = [[1, 3]]\nsteps = 9', "9 frames"),
+        ('method = "rdkit-torsions"\nstart = { method = "conformers", count = 3 }', "pyscf, 20 ps"),
+    ],
+)
+def test_check_says_how_many_geometries_the_sampler_makes(tmp_path, monkeypatch, capsys, sampling, says):
+    """And the SMILES of the molecule are those of its conformers."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.toml").write_text(
+        "schema = 1\n[system]\nsmiles = 'CO'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+        f"[basis]\nname = 'densnet-s'\n[sampling]\n{sampling}\n"
+    )
+    assert run(["config", "check", "x.toml"]) == 0, capsys.readouterr().err
+    assert says in capsys.readouterr().out
+
+
+def test_check_of_the_standard_networks_imports_neither_torch_nor_e3nn(tmp_path):
+    """It is done within two seconds because of it."""
+    (tmp_path / "w.xyz").write_text("3\n\nO 0 0 0\nH 0.757 0.586 0\nH -0.757 0.586 0\n")
+    (tmp_path / "w.toml").write_text(
+        "schema = 1\n[system]\ngeometry = 'w.xyz'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+        "[basis]\nname = 'densnet-s'\n"
+    )
+    program = (
+        "import sys; from densnet_core.cli.app import run; code = run(['config', 'check', 'w.toml'])\n"
+        "print(code, sorted({'torch', 'e3nn', 'zarr', 'matplotlib', 'openmm'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densnet_core.errors import ConfigError
-from densnet_core.workflow.folder import has_store, key_of
-from densnet_core.workflow.keys import file_digest
+from densnet_core.workflow.folder import has_store
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.stages.base import Stage
 
@@ -20,7 +19,7 @@ class Imports(Stage):
     early = True
 
     def outputs(self, run: Project) -> tuple[Path, ...]:
-        return tuple(imported_store(run, file) for file in _files(run))
+        return tuple(run.imported(file) for file in _files(run))
 
     def owned(self, run: Project, key: str) -> Mapping[Path, str | None]:
         return dict.fromkeys(self.outputs(run))
@@ -46,7 +45,8 @@ class Imports(Stage):
 
         data = run.data
         for file in _files(run):
-            store, stage = imported_store(run, file), f"import-{_key(run, file)}"
+            store = run.imported(file)
+            stage = f"import-{store.stem}"
             if data is None or run.folder.is_current(stage, stage, store):
                 continue
             added, there, ignored = import_file(file, store, data.level, data.backend, data.charge, data.multiplicity)
@@ -57,17 +57,6 @@ class Imports(Stage):
 
     def result(self, run: Project) -> list[Path]:
         return list(self.outputs(run))
-
-
-def imported_store(run: Project, file: Path) -> Path:
-    """The store of the frames of a file; another one if the file or what it is read with changes."""
-    return run.folder.store(f"{file.stem}-{_key(run, file)}")
-
-
-def _key(run: Project, file: Path) -> str:
-    data = run.data
-    said = [] if data is None else [data.level, data.backend, data.charge, data.multiplicity]
-    return key_of(file_digest(file), *said)
 
 
 def _files(run: Project) -> list[Path]:
