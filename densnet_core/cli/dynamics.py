@@ -11,7 +11,7 @@ from densnet_core.cli.options import Charge, Multiplicity
 from densnet_core.cli.output import print_json
 from densnet_core.cli.stages import SPECTRUM, Again, AsJson, DryRun, only
 from densnet_core.config import load_config
-from densnet_core.config.schema import MDSection, SpectrumSection
+from densnet_core.config.dynamics import MDSection, SpectrumSection
 from densnet_core.errors import InputError
 
 md_app = typer.Typer(add_completion=False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from densnet_core import __version__
-from densnet_core.config.schema import MDSection, SpectrumSection
+from densnet_core.config.dynamics import MDSection, SpectrumSection
 from densnet_core.errors import InputError
 from densnet_core.files.records import write_json
 from densnet_core.md.analysis import EnergyConservation, energy_conservation

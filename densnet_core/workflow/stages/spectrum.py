@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from densnet_core.config.dynamics import ExperimentSection
 from densnet_core.config.inputs import check_spectrum
-from densnet_core.config.schema import ExperimentSection
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.workflow.folder import read_json
 from densnet_core.workflow.project import Project
