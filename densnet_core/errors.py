@@ -39,6 +39,10 @@ class PluginError(DenSNetError):
     """A plugin is missing, broken or made for another version of the core."""
 
 
+class CodeChangedWarning(UserWarning):
+    """A model is used with other versions of its networks than those that made it; its results may differ."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence with the names in ``known`` closest to ``name``, or all of them when none is close."""
     names = sorted(set(known))

@@ -25,9 +25,9 @@ from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import write_split
-from densnet_core.workflow.data_run import DataRun
 from densnet_core.workflow.labels import open_store
 from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.run import Run
 from densnet_core.workflow.stores import backend_factory, import_file
 
 LEVEL, BACKBONE = "PBE/aug-cc-pVDZ", "gaunt"
@@ -109,7 +109,7 @@ def train(
         f"energy = {{ steps = {times * steps['energy']}{', ' if of_energy else ''}{of_energy} }}",
     ]
     file.write_text("\n".join([*lines, *more.splitlines()]) + "\n")
-    found: dict[str, Any] = DataRun(load_config(file), Reporter()).evaluate()
+    found: dict[str, Any] = Run(load_config(file), Reporter()).do("evaluate")
     return found["stores"]
 
 

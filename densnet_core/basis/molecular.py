@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import pi
 
 import numpy as np
@@ -14,39 +14,8 @@ from torch import Tensor
 
 from densnet_core.basis.base import Basis
 from densnet_core.basis.harmonics import solid_harmonics
-from densnet_core.basis.species import Arrangement, Momentum, Primitives, Species
+from densnet_core.basis.species import Arrangement, Momentum, Primitives, ShellGroup, Species
 from densnet_core.errors import InputError
-
-
-@dataclass(frozen=True, eq=False)
-class ShellGroup:
-    """All shells of one angular momentum in a molecule.
-
-    Parameters
-    ----------
-    l : int
-    atoms : (n_shells,) int64
-        Atom that carries the shell.
-    functions : (n_shells, 2l+1) int64
-        Positions of its functions among all functions of the molecule.
-    exponents : (..., n_shells, n_primitives)
-        Bohr^-2; short contractions are padded with exponent 1 and coefficient 0. Leading dimensions are a batch.
-    coefficients : (..., n_shells, n_primitives)
-        Factors of r^l exp(-a r^2) in the normalised radial part.
-    sets : (n_shells,) int64
-        Shells of one atom with the same number have the same exponents, as in a generally contracted basis; integrals
-        over their primitives are computed once. Whoever replaces exponents keeps that.
-    widths : (n_shells,) int64
-        Number of primitives without the padding.
-    """
-
-    l: int  # noqa: E741
-    atoms: Tensor
-    functions: Tensor
-    exponents: Tensor
-    coefficients: Tensor
-    sets: Tensor
-    widths: Tensor
 
 
 class MolecularBasis:

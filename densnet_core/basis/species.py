@@ -10,15 +10,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from densnet_core.basis.molecular import ShellGroup
+
+@dataclass(frozen=True, eq=False)
+class ShellGroup:
+    """All shells of one angular momentum in a molecule.
+
+    Parameters
+    ----------
+    l : int
+    atoms : (n_shells,) int64
+        Atom that carries the shell.
+    functions : (n_shells, 2l+1) int64
+        Positions of its functions among all functions of the molecule.
+    exponents : (..., n_shells, n_primitives)
+        Bohr^-2; short contractions are padded with exponent 1 and coefficient 0. Leading dimensions are a batch.
+    coefficients : (..., n_shells, n_primitives)
+        Factors of r^l exp(-a r^2) in the normalised radial part.
+    sets : (n_shells,) int64
+        Shells of one atom with the same number have the same exponents, as in a generally contracted basis; integrals
+        over their primitives are computed once. Whoever replaces exponents keeps that.
+    widths : (n_shells,) int64
+        Number of primitives without the padding.
+    """
+
+    l: int  # noqa: E741
+    atoms: Tensor
+    functions: Tensor
+    exponents: Tensor
+    coefficients: Tensor
+    sets: Tensor
+    widths: Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import errno
 import io
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Final
@@ -16,7 +17,7 @@ from typing import Annotated, Final
 import typer
 
 from densnet_core import __version__
-from densnet_core.errors import DenSNetError
+from densnet_core.errors import CodeChangedWarning, DenSNetError
 
 # One line per verb: name, "module:attribute" of its Typer application, help. The module is imported when the verb runs,
 # so that `densnet --help` needs none of them; a module imports torch and the like inside its functions all the same.
@@ -27,8 +28,8 @@ VERBS: Final[tuple[tuple[str, str, str], ...]] = (
     ("train", "densnet_core.cli.stages:train_app", "Fit the densities and train the networks."),
     ("evaluate", "densnet_core.cli.evaluate:app", "Errors of a trained model on labelled frames."),
     ("predict", "densnet_core.cli.predict:app", "Energy, forces and density properties of geometries."),
-    ("md", "densnet_core.cli.stages:md_app", "Molecular dynamics with the trained model."),
-    ("spectrum", "densnet_core.cli.stages:spectrum_app", "Infrared spectrum of the dynamics."),
+    ("md", "densnet_core.cli.dynamics:md_app", "Molecular dynamics with the trained model."),
+    ("spectrum", "densnet_core.cli.dynamics:spectrum_app", "Infrared spectrum of the dynamics."),
     ("export", "densnet_core.cli.export:app", "Write a trained model as TorchScript for OpenMM."),
     ("data", "densnet_core.cli.data:app", "Look into, check, import, export, merge, split, re-fit and upgrade stores."),
     ("basis", "densnet_core.cli.basis:app", "Show bases, and optimise one on your data."),
@@ -49,7 +50,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # ? where the encoding lacks a character, in place of an exception
+    warnings.showwarning = _show_warning
     sys.exit(run(sys.argv[1:]))
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+    """Ours are for the user, in one line; others name the line of code that they are about."""
+    if issubclass(category, CodeChangedWarning):
+        print(f"Warning: {message}", file=sys.stderr)
+    else:
+        print(f"{where[0]}:{where[1]}: {category.__name__}: {message}", file=sys.stderr)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -86,8 +96,9 @@ def _defect(error: Exception) -> str:
     """Whose defect it is, and where to report one of a plugin."""
     from densnet_core.plugins.blame import blame
     from densnet_core.plugins.discovery import describe
+    from densnet_core.plugins.manager import get_manager
 
-    guilty = blame(error)
+    guilty = blame(error, get_manager().plugins)
     if guilty is None:
         return f"Defect in DenSNet {__version__}: {describe(error)}."
     return f"Defect in {guilty}: {describe(error)}. {guilty.advice}"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from densnet_core.cli.output import print_json
-from densnet_core.config import Config, check_spectrum, load_config
+from densnet_core.config import Config, load_config
 from densnet_core.plugins.manager import get_manager
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check a configuration file, or print the schema.")
@@ -18,28 +18,24 @@ def check(file: Annotated[Path, typer.Argument(help="The configuration file.")])
 
     The frames of [data] files are imported for it, as by the first stage.
     """
-    config = load_config(file)
-
-    from densnet_core.workflow.data_run import DataRun
     from densnet_core.workflow.run import Run
 
-    if config.data is not None:
-        data_run = DataRun(config)
-        data_run.check()
-        n_frames = sum(len(source.frames) for source in data_run.sources)
-        print(
-            f"{file} is fine: {n_frames} frames of {len(data_run.sources)} stores, {data_run.sources[0].level}.\n"
-            f"Results go to {config.output_directory}"
+    run = Run(load_config(file))
+    config = run.config
+    if run.data is not None:
+        run.do("imports")
+    run.check(*run.everything)
+    if run.data is not None:
+        n_frames = sum(len(source.frames) for source in run.sources)
+        what = f"{n_frames} frames of {len(run.sources)} stores, {run.sources[0].level}"
+    else:
+        count = run.sampling.taken(run.structure)
+        frames = "" if count is None else f"{count} frames, "
+        what = (
+            f"{run.structure.formula}, {run.level} with {run.backend.component.name}, {frames}"
+            f"{config.md.nve_ps:g} ps x {config.md.replicas} with {config.md.engine}"
         )
-        return
-    run = Run(config)
-    run.check()
-    check_spectrum(config)
-    print(
-        f"{file} is fine: {run.structure.formula}, {run.level} with {run.backend.component.name}, "
-        f"{config.training.frames} frames, {config.md.nve_ps:g} ps x {config.md.replicas} with {config.md.engine}.\n"
-        f"Results go to {config.output_directory}"
-    )
+    print(f"{file} is fine: {what}.\nResults go to {config.output_directory}")
 
 
 @app.command()

@@ -1,12 +1,17 @@
 """The verb ``init``."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from densnet_core.config.starter import starter
+from densnet_core.cli.options import Charge, Multiplicity
+from densnet_core.config import parse_config
+from densnet_core.config.inputs import molecule_of
+from densnet_core.config.starter import DENSITY_BASIS, OTHER_BASIS, starter
 from densnet_core.errors import InputError
+from densnet_core.plugins.manager import get_manager
 
 app = typer.Typer(add_completion=False)
 
@@ -23,21 +28,53 @@ H  -0.757127   0.586151   0.000000
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="Name of the files to write: NAME.toml and NAME.xyz.")] = "molecule",
+    name: Annotated[str, typer.Argument(help="Name of the file to write: NAME.toml.")] = "molecule",
+    geometry: Annotated[
+        Path | None, typer.Option(help="Your molecule, an XYZ file.  [default: NAME.xyz, or water to start with]")
+    ] = None,
+    smiles: Annotated[str | None, typer.Option(help="Your molecule as SMILES; needs densnet-rdkit.")] = None,
+    charge: Charge = None,
+    multiplicity: Multiplicity = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite NAME.toml.")] = False,
 ) -> None:
-    """Write a commented starter configuration, and a water molecule to start with where there is no geometry."""
+    """Write a commented configuration for a molecule: with --geometry or --smiles it runs as it is."""
     stem = Path(name.removesuffix(".toml"))
     if not stem.name:
         raise InputError(f"{name!r} is not a name for a file.")
     if not stem.parent.is_dir():
         raise InputError(f"There is no directory {stem.parent}; make it first.")
-    config, geometry = (stem.with_name(stem.name + suffix) for suffix in (".toml", ".xyz"))
+    if geometry is not None and smiles is not None:
+        raise InputError("Give either --geometry or --smiles.")
+    config, example = (stem.with_name(stem.name + suffix) for suffix in (".toml", ".xyz"))
     if config.exists() and not force:
         raise InputError(f"{config} exists already. Choose another name, or overwrite it with --force.")
-    config.write_text(starter(stem.name), encoding="utf-8")
+    given: dict[str, Any] = {"system__smiles": smiles} if smiles is not None else {}
+    if geometry is not None:
+        given["system__geometry"] = os.path.relpath(geometry, stem.parent)
+    given |= {f"system__{key}": value for key, value in (("charge", charge), ("multiplicity", multiplicity)) if value}
+    own = geometry is not None or smiles is not None
+    text = _fitting(stem, given) if own else starter(stem.name, **given)
+    config.write_text(text, encoding="utf-8")
     print(f"Wrote {config}")
-    if not geometry.exists():
-        geometry.write_text(_WATER, encoding="utf-8")
-        print(f"Wrote {geometry} (water, as an example)")
-    print(f"Next: edit them, then\n  densnet config check {config}\n  densnet run {config}")
+    if not own and not example.exists():
+        example.write_text(_WATER, encoding="utf-8")
+        print(f"Wrote {example} (water, as an example)")
+    print(f"Next:{'' if own else ' edit them, then'}\n  densnet config check {config}\n  densnet run {config}")
+
+
+def _fitting(stem: Path, given: dict[str, Any]) -> str:
+    """The text for a molecule that is there, with a density basis that covers it."""
+    manager, source = get_manager(), stem.with_suffix(".toml").absolute()
+    structure = molecule_of(parse_config(starter(stem.name, **given), source), manager)
+    for state in ("charge", "multiplicity"):  # as the file has it
+        given.setdefault(f"system__{state}", getattr(structure, state))
+    for basis in (DENSITY_BASIS, OTHER_BASIS):
+        text = starter(stem.name, **{**given, "basis__name": basis})
+        try:
+            parse_config(text, source).needed_basis().build(int(z) for z in structure.numbers)
+        except InputError:
+            if basis == OTHER_BASIS:
+                raise
+        else:
+            break
+    return text

@@ -62,12 +62,16 @@ _ROWS: Final[Mapping[str, Callable[[Mapping[str, Any]], list[list[str]]]]] = {
 
 
 def show_bands(record: Mapping[str, Any]) -> None:
-    """Band positions of a spectrum beside the harmonic and experimental ones, from the record of spectrum.json."""
+    """Band positions of a spectrum, beside harmonic and experimental ones if any, from its record."""
     rows = []
     for mode in record.get("harmonic", []):
         line = f"{mode['wavenumber_per_cm']:.0f} ({mode['intensity_km_per_mol']:.1f})"
         rows.append([line, *_band(mode)])
-    print_table(["harmonic cm-1 (km/mol)", "dynamics cm-1 (km/mol)", "shift cm-1"], rows)
+    if rows:
+        print_table(["harmonic cm-1 (km/mol)", "dynamics cm-1 (km/mol)", "shift cm-1"], rows)
+    else:
+        found = [[f"{b['position_per_cm']:.0f}", f"{b['intensity_km_per_mol']:.1f}"] for b in record["bands"]]
+        print_table(["band cm-1", "intensity km/mol"], found)
     experiment = record.get("experiment")
     if experiment:
         positions = ", ".join(f"{value:.0f}" for value in sorted(experiment["wavenumbers_per_cm"]))

@@ -1,153 +1,226 @@
-"""The verbs that carry out stages of a configuration: run, sample, reference, train, md, spectrum."""
+"""The verbs that carry out stages of a configuration, or the same work on stores, models and trajectories."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from densnet_core.cli.output import print_json
-from densnet_core.config import load_config
-from densnet_core.errors import ConfigError
+from densnet_core.cli.output import print_json, print_table
+from densnet_core.config import Config, load_config
+from densnet_core.errors import InputError
 
 CONFIG = typer.Argument(help="Configuration file (TOML); 'densnet init' writes one.", metavar="CONFIG")
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and why; do nothing.")]
+Again = Annotated[
+    list[str] | None, typer.Option(help="A stage to make anew although it is current; may be given several times.")
+]
 
 
-def _application(
-    help_text: str,
-    carry_out: Callable[[Any], Any],
-    show: Callable[[Any, Any], None],
-    with_data: tuple[Callable[[Any], Any], Callable[[Any, Any], None]] | None = None,
-) -> typer.Typer:
-    """A verb that runs one stage, and the stages it needs, of a configuration.
+@dataclass(frozen=True)
+class Verb:
+    """What a verb does with a configuration.
 
-    ``with_data`` is what it does, and shows, where the configuration has [data]; None: it needs a molecule.
+    Parameters
+    ----------
+    stages : callable
+        From the run to the stages that are brought up to date.
+    record, show : callable
+        The result as plain data; the result printed.
     """
-    app = typer.Typer(add_completion=False)
 
-    @app.command(help=help_text)
-    def verb(
-        config: Annotated[Path, CONFIG],
-        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
-    ) -> None:
-        read = load_config(config)
-        stage, tell = carry_out, show
-        if read.data is not None:
-            if with_data is None:
-                raise ConfigError(
-                    f"{config}: this needs a molecule, and [data] names frames. 'densnet train' makes a model of "
-                    "them; 'densnet predict', 'densnet export' and docs/python.md go on with it and a geometry."
-                )
-            stage, tell = with_data
+    stages: Callable[[Any], tuple[str, ...]]
+    record: Callable[[Any], Any]
+    show: Callable[[Any], None]
+
+    def carry_out(self, config: Config, as_json: bool, dry_run: bool, again: list[str] | None) -> None:
+        from densnet_core.workflow.run import Run
+
+        if dry_run:
+            show_verdicts(Run(config, again=again or ()), self.stages, as_json)
+            return
         from densnet_core.cli.progress import RichReporter
         from densnet_core.training import parallel
-        from densnet_core.workflow.data_run import DataRun
         from densnet_core.workflow.learning import finish, follow
-        from densnet_core.workflow.run import Run
 
         with parallel.process_group():
             if parallel.rank() > 0:  # of torchrun: the first process does everything but its part of the batches
                 follow()
                 return
             with RichReporter() as reporter:
-                run = Run(read, reporter) if read.data is None else DataRun(read, reporter)
-                result = stage(run)
+                run = Run(config, reporter, again=again or ())
+                run.do(*self.stages(run))
             finish()
         if as_json:
-            print_json(_record(run, result))
+            print_json(self.record(run))
         else:
-            tell(run, result)
+            self.show(run)
+
+
+def show_verdicts(run: Any, stages: Callable[[Any], tuple[str, ...]], as_json: bool) -> None:
+    """One line per stage: what would be done with it, and why."""
+    verdicts = run.verdicts(*stages(run))
+    words = {True: "to do", False: "current", None: "depends"}
+    if as_json:
+        print_json([{"stage": v.stage, "state": words[v.todo], "reason": v.reason} for v in verdicts])
+        return
+    print_table(["stage", "state", "why"], [[v.stage, words[v.todo], v.reason] for v in verdicts])
+
+
+def _one(*names: str) -> Callable[[Any], tuple[str, ...]]:
+    return lambda run: names
+
+
+def _application(help_text: str, verb: Verb) -> typer.Typer:
+    """A verb that works on a configuration and on nothing else."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command(help=help_text)
+    def command(
+        config: Annotated[Path, CONFIG], as_json: AsJson = False, dry_run: DryRun = False, again: Again = None
+    ) -> None:
+        verb.carry_out(load_config(config), as_json, dry_run, again)
 
     return app
 
 
-def _record(run: Any, result: Any) -> Any:
-    """What a stage hands to a program: its numbers, or where its results lie."""
-    if isinstance(result, dict):
-        return result
-    if isinstance(result, tuple):
-        return {"evaluation": result[0], "spectrum": result[1], "files": _files(run)}
-    if isinstance(result, Path):
-        return {"path": str(result)}
-    if isinstance(result, list):
-        return {"path": str(run.folder.samples), **json.loads(run.folder.sampling.read_text(encoding="utf-8"))}
-    return {"path": str(run.folder.model)}
+# Results, for people and for programs
 
 
-def _files(run: Any) -> dict[str, str]:
-    """Where the results of a whole run lie."""
-    folder = run.folder
-    paths = {
-        "picture": folder.picture,
-        "spectrum": folder.spectrum,
-        "model": folder.model,
-        "potential": folder.potential,
-        "trajectory": folder.production,
-        "data": run.store_path,
-        "logs": folder.training,
-    }
-    return {name: str(path) for name, path in paths.items()}
+def _path_of(stage: str) -> Callable[[Any], Path]:
+    return lambda run: run.stage(stage).outputs(run)[0]
 
 
-def _show_samples(run: Any, result: Any) -> None:
-    print(f"{len(result)} geometries: {run.folder.samples}")
+def _samples(run: Any) -> dict[str, Any]:
+    return {"path": str(run.folder.samples), **json.loads(run.folder.sampling.read_text(encoding="utf-8"))}
 
 
-def _show_path(run: Any, result: Any) -> None:
-    print(result)
+def _show_samples(run: Any) -> None:
+    print(f"{len(run.samples())} geometries: {run.folder.samples}")
 
 
-def _show_model(run: Any, result: Any) -> None:
-    print(f"{result!r}\n{run.folder.model}")
+def _show_model(run: Any) -> None:
+    if run.data is not None:
+        _show_errors(run)
+    print(f"{run.model()!r}\n{run.folder.model}")
 
 
-def _show_spectrum(run: Any, result: Any) -> None:
+def _show_errors(run: Any) -> None:
+    """By store and formula, where there are several."""
+    from densnet_core.cli.report import show_errors
+
+    record = run.result("evaluate")
+    if run.data is None:
+        show_errors(record)
+    else:
+        for of, own in (*record["stores"].items(), *record["formulas"].items()):
+            show_errors(own, of)
+
+
+def _show_spectrum(run: Any) -> None:
     from densnet_core.cli.report import show_bands
 
-    show_bands(result)
+    show_bands(run.result("spectrum"))
     print(f"{run.folder.picture}\n{run.folder.spectrum}")
 
 
-def _show_all(run: Any, result: Any) -> None:
-    from densnet_core.cli.report import show_bands, show_errors
+def _files(run: Any) -> dict[str, str]:
+    """Where the results of a whole run lie; of the stages of plugins first."""
+    folder = run.folder
+    paths = {name: run.stage(name).outputs(run)[0] for name in run.selection.stages}
+    if run.data is None:
+        paths |= {"picture": folder.picture, "spectrum": folder.spectrum}
+    paths["model"] = folder.model
+    if run.data is None:
+        paths |= {"potential": folder.potential, "trajectory": folder.production, "data": run.store_path}
+    return {name: str(path) for name, path in {**paths, "logs": folder.training}.items()}
 
-    errors, spectrum = result
-    show_errors(errors)
-    show_bands(spectrum)
+
+def _everything(run: Any) -> dict[str, Any]:
+    made = {"evaluation": run.result("evaluate")}
+    if run.data is None:
+        made["spectrum"] = run.result("spectrum")
+    return {**made, "files": _files(run)}
+
+
+def _show_everything(run: Any) -> None:
+    from densnet_core.cli.report import show_bands
+
+    _show_errors(run)
+    if run.data is None:
+        show_bands(run.result("spectrum"))
     for name, path in _files(run).items():
         print(f"{name:<10} {path}")
 
 
-def _show_model_and_errors(run: Any, result: Any) -> None:
-    from densnet_core.workflow.folder import read_json
-
-    _show_errors_by_store(run, read_json(run.folder.evaluation))
-    _show_model(run, result)
-
-
-def _show_errors_by_store(run: Any, result: Any) -> None:
-    from densnet_core.cli.report import show_errors
-
-    for of, record in (*result["stores"].items(), *result["formulas"].items()):
-        show_errors(record, of)
+ALL = Verb(lambda run: run.everything, _everything, _show_everything)
+SAMPLE = Verb(_one("sample"), _samples, _show_samples)
+TRAIN = Verb(
+    lambda run: ("train",) if run.data is None else ("train", "evaluate"),
+    lambda run: {"path": str(run.folder.model)},
+    _show_model,
+)
+SPECTRUM = Verb(_one("spectrum"), lambda run: run.result("spectrum"), _show_spectrum)
 
 
-def _stage(name: str) -> Callable[[Any], Any]:
-    def carry_out(run: Any) -> Any:
-        return getattr(run, name)()
+def only(stage: str) -> Verb:
+    """A verb that ends with one stage and shows where its result lies."""
+    path = _path_of(stage)
+    return Verb(_one(stage), lambda run: {"path": str(path(run))}, lambda run: print(path(run)))
 
-    return carry_out
+
+sample_app = _application("Make the geometries.", SAMPLE)
+reference_app = _application("Compute energies, forces, dipoles and orbitals of the geometries.", only("reference"))
+run_app = typer.Typer(add_completion=False)
 
 
-run_app = _application("Carry out every stage: what is current is skipped, what is half done is resumed.",
-                       _stage("all"), _show_all, (_stage("evaluate"), _show_errors_by_store))  # fmt: skip
-sample_app = _application("Make the geometries.", _stage("sample"), _show_samples)
-reference_app = _application("Compute energies, forces, dipoles and orbitals of the geometries.",
-                             _stage("reference"), _show_path)  # fmt: skip
-train_app = _application("Fit the densities and train both networks.", _stage("train"), _show_model,
-                         (_stage("train"), _show_model_and_errors))  # fmt: skip
-md_app = _application("Run the dynamics: heat bath, then constant energy.", _stage("md"), _show_path)
-spectrum_app = _application("Infrared spectrum of the trajectory.", _stage("spectrum"), _show_spectrum)
+@run_app.command()
+def run(
+    config: Annotated[Path, CONFIG],
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    again: Again = None,
+    to: Annotated[str, typer.Option(metavar="STAGE", help="Go no further than this stage.")] = "",
+) -> None:
+    """Carry out every stage: what is current is skipped, what is half done is resumed."""
+    (only(to) if to else ALL).carry_out(load_config(config), as_json, dry_run, again)
+
+
+train_app = typer.Typer(add_completion=False)
+
+
+@train_app.command()
+def train(
+    config: Annotated[Path | None, CONFIG] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="STORE", help="Instead of a configuration: a store, or several."),
+    ] = None,
+    basis: Annotated[str, typer.Option(help="With --data: the density basis.")] = "densnet-m",
+    steps: Annotated[int, typer.Option(min=1, help="With --data: steps of each network.")] = 5000,
+    output: Annotated[Path, typer.Option(help="With --data: directory of the results.")] = Path("trained"),
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    again: Again = None,
+) -> None:
+    """Fit the densities and train both networks: of a configuration, or of stores as they are."""
+    if (config is None) == (not data):
+        raise InputError("Name a configuration file, or stores to learn from with --data.")
+    if config is not None:
+        TRAIN.carry_out(load_config(config), as_json, dry_run, again)
+        return
+    from densnet_core.config.load import config_of
+
+    table = {
+        "schema": 1,
+        "output": str(output.absolute()),
+        "data": {"stores": [str(path.absolute()) for path in data or ()]},
+        "basis": {"name": basis},
+        "training": {name: {"steps": steps} for name in ("density", "energy")},
+    }
+    TRAIN.carry_out(config_of(table, output.absolute() / "train.toml"), as_json, dry_run, again)

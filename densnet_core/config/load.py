@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +14,7 @@ from densnet_core.errors import ConfigError, DenSNetError, nearest
 from densnet_core.options import Options, validate
 from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.reference.dispersion import Dispersion
 from densnet_core.reference.level import PROPERTIES
-from densnet_core.spectra.windows import fewest_lags, rounded_up
-from densnet_core.structures import Structure, read_geometry
-from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,8 @@ class Selection:
     density_backbone: Chosen | None = None
     energy_backbone: Chosen | None = None
     sampling_start: Chosen | None = None
+    stages: Mapping[str, Options] = field(default_factory=dict)
+    """Options of the stages of plugins whose tables the configuration has, by name."""
 
 
 # Field of Selection: kind, section, key that names the component, key of its options. No key: the options are what
@@ -74,14 +71,25 @@ def load_config(path: str | Path, manager: Manager | None = None) -> Config:
         The file cannot be read, is not TOML, has an unknown key or an impossible value, or names a component that is
         not there; every line of the message names file and key.
     """
+    manager = get_manager() if manager is None else manager
     source = Path(path).absolute()
-    config = parse_config(_read(source), source)
+    config = parse_config(_read(source), source, own_tables(manager))
     select(config, manager)
     return config
 
 
-def parse_config(text: str, source: Path) -> Config:
+def own_tables(manager: Manager) -> list[str]:
+    """Names of the tables that stages of plugins bring."""
+    return [name for name, stage in manager.stages().items() if stage.config is not None]
+
+
+def parse_config(text: str, source: Path, tables: Collection[str] = ()) -> Config:
     """A configuration from TOML text that stands in the file ``source``; components are not looked up.
+
+    Parameters
+    ----------
+    tables : collection of str
+        Names of tables that may stand there besides those of the schema.
 
     Raises
     ------
@@ -91,11 +99,11 @@ def parse_config(text: str, source: Path) -> Config:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source.name} is not valid TOML: {error}.") from error
-    return config_of(table, source)
+    return config_of(table, source, tables)
 
 
-def config_of(table: Mapping[str, Any], source: Path) -> Config:
-    """A configuration from plain data, as if it stood in the file ``source``; components are not looked up.
+def config_of(table: Mapping[str, Any], source: Path, tables: Collection[str] = ()) -> Config:
+    """The same from plain data.
 
     Raises
     ------
@@ -107,8 +115,13 @@ def config_of(table: Mapping[str, Any], source: Path) -> Config:
             f"{source.name}: schema = {version} was made for a newer DenSNet; this one reads schema = "
             f"{SCHEMA_VERSION}. Upgrade densnet-core."
         )
-    config = validate(Config, dict(table), f"{source.name}: ", source.parent)
-    config._source = source
+    of_stages = {name: table[name] for name in tables if name in table}
+    for name, own in of_stages.items():
+        if not isinstance(own, Mapping):
+            raise ConfigError(f"{source.name}: {name}: expected a table, found {own!r}.")
+    rest = {name: value for name, value in table.items() if name not in of_stages}
+    config = validate(Config, rest, f"{source.name}: ", source.parent, tables)
+    config._source, config._stages = source, of_stages
     return config
 
 
@@ -148,9 +161,16 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
         except DenSNetError as error:
             problems.append(str(error))
     problems += _missing_properties(config, chosen.get("backend"), manager)
+    stages: dict[str, Options] = {}
+    for name, own in config.stage_tables.items():
+        try:
+            where = f"{config.source.name}: {name}"
+            stages[name] = manager.options(manager.stages()[name], own, where, config.source.parent)
+        except DenSNetError as error:
+            problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
-    return Selection(**chosen)
+    return Selection(**chosen, stages=stages)
 
 
 def _missing_properties(config: Config, backend: Chosen | None, manager: Manager) -> list[str]:
@@ -181,9 +201,13 @@ def _choose(
         component = manager.find(kind, DEFAULT_BACKBONE if named is None else named)
     except DenSNetError as error:
         raise ConfigError(f"{source}: {section}.{name_key}: {error}") from error
+    given = getattr(table, options_key or "options")
+    smiles = None if config.system is None else config.system.smiles
+    if kind == Kind.SAMPLER and smiles is not None and "smiles" in manager.options_model(component).model_fields:
+        given = {"smiles": smiles, **given}
     options = manager.options(
         component,
-        getattr(table, options_key or "options"),
+        given,
         where=f"{source}: {section}" + (f".{options_key}" if options_key else ""),
         base=config.source.parent,
         also_known=() if options_key else tuple(type(table).model_fields),
@@ -193,101 +217,3 @@ def _choose(
 
 def _is_there(manager: Manager, kind: str, name: str) -> bool:
     return any(component.name == name for component in manager.components(kind))
-
-
-def check_inputs(config: Config, manager: Manager | None = None) -> Structure:
-    """Check what a configuration refers to outside itself, and return the starting geometry.
-
-    Run it before anything expensive: the geometry can be read, the density basis covers its elements and the sampler
-    makes as many frames as training needs.
-
-    Raises
-    ------
-    ConfigError
-    """
-    source = config.source.name
-    structure = _molecule(config, get_manager() if manager is None else manager)
-    try:
-        config.basis.build(int(number) for number in structure.numbers)
-    except DenSNetError as error:
-        raise ConfigError(f"{source}: basis: {error}") from error
-    _check_counts(config, select(config, manager))
-    _check_reference(config, structure)
-    return structure
-
-
-SMILES_SAMPLER: Final = "conformers"
-"""The sampler that turns [system] smiles into a geometry."""
-
-
-def _molecule(config: Config, manager: Manager) -> Structure:
-    (system, _), source = config.to_make(), config.source.name
-    try:
-        if system.geometry is not None:
-            return read_geometry(system.geometry, system.charge, system.multiplicity)
-    except DenSNetError as error:
-        raise ConfigError(f"{source}: system.geometry: {error}") from error
-    try:
-        component = manager.find(Kind.SAMPLER, SMILES_SAMPLER)
-        options = manager.options(component, {"smiles": system.smiles, "count": 1})
-        built: list[Structure] = manager.load(component)(options).build(system.charge, system.multiplicity)
-        return built[0]
-    except DenSNetError as error:
-        raise ConfigError(f"{source}: system.smiles: {error}") from error
-
-
-def _check_reference(config: Config, structure: Structure) -> None:
-    """There are electrons, the dispersion has parameters for the functional, a spin density is of an open shell."""
-    (_, reference), source = config.to_make(), config.source.name
-    level = reference.level
-    if structure.n_electrons < 1:
-        raise ConfigError(
-            f"{source}: system.charge: {structure.formula} with charge {structure.charge} has no electrons."
-        )
-    if level.dispersion is not None:
-        try:
-            Dispersion(level.method, level.dispersion)
-        except DenSNetError as error:
-            raise ConfigError(f"{source}: reference.dispersion: {error}") from error
-    if "spin_density" in reference.properties and structure.multiplicity == 1:
-        raise ConfigError(
-            f"{source}: reference.properties: the spin density of a singlet is zero. Set system.multiplicity, or leave "
-            "'spin_density' out."
-        )
-
-
-def check_spectrum(config: Config) -> None:
-    """Check that the trajectories will be long enough for the spectrum; run it before the dynamics.
-
-    Raises
-    ------
-    ConfigError
-    """
-    section, md = config.spectrum, config.md
-    interval_ps = md.time_step_fs * md.record_every * 1e-3
-    lags = round(md.nve_ps * 1e3 / md.time_step_fs) // md.record_every
-    needed = fewest_lags(section.window, section.resolution, interval_ps * 1e3 / ATOMIC_TIME_TO_FEMTOSECOND)
-    if lags < needed:
-        raise ConfigError(
-            f"{config.source.name}: spectrum.resolution = {section.resolution:g} cm^-1 needs md.nve_ps of at least "
-            f"{rounded_up(needed * interval_ps)}, found {md.nve_ps:g}. Run longer, or take a resolution of at least "
-            f"{ceil(section.resolution * needed / max(lags, 1))}."
-        )
-
-
-def _check_counts(config: Config, selection: Selection) -> None:
-    """The sampler makes at least as many frames as training needs, as far as that can be known beforehand."""
-    name, wanted, keep = config.source.name, config.training.frames, config.sampling.select
-    # Samplers that read their frames from elsewhere have no count; with several starts it is the count of each.
-    count = getattr(selection.sampler.options, "count", None)
-    limits = {"sampling.count": count if isinstance(count, int) and config.sampling.start is None else None}
-    limits["sampling.select.count"] = None if keep is None else keep.count
-    for key, limit in limits.items():
-        if limit is not None and limit < wanted:
-            raise ConfigError(
-                f"{name}: training: train + validation + test = {wanted} frames, but {key} = {limit}. Sample more or "
-                "train on fewer."
-            )
-    made = limits["sampling.count"]
-    if keep is not None and made is not None and made < keep.count:
-        raise ConfigError(f"{name}: sampling.select.count = {keep.count}, but sampling.count = {made}. Sample more.")

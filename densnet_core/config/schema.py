@@ -7,18 +7,20 @@ made from these models, so a field is described here and nowhere else.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from densnet_core.config.basis import BasisSection
 from densnet_core.config.data import DataSection
+from densnet_core.config.dynamics import MDSection, SpectrumSection
 from densnet_core.elements import atomic_number
 from densnet_core.errors import ConfigError
 from densnet_core.options import FilePath, Options
 from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 
 SCHEMA_VERSION: Final = 1
+Section = TypeVar("Section", bound=Options)
 
 
 class SystemSection(Options):
@@ -257,76 +259,6 @@ class TrainingSection(Options):
         return self.train + self.validation + self.test
 
 
-class MDSection(Options):
-    """Molecular dynamics: a piece in a heat bath, then one at constant energy that the spectrum is taken from."""
-
-    engine: str = Field(default="openmm", description="The engine.")
-    temperature: float = Field(default=300.0, gt=0, description="Temperature of the heat bath, K.")
-    time_step_fs: float = Field(default=0.5, gt=0, description="Time step, fs.")
-    nvt_ps: float = Field(default=5.0, ge=0, description="Length of the piece in the heat bath (Langevin), ps.")
-    nve_ps: float = Field(default=20.0, gt=0, description="Length of the piece at constant energy (Verlet), ps.")
-    friction_per_ps: float = Field(default=5.0, gt=0, description="Friction of the heat bath, 1/ps.")
-    replicas: int = Field(default=8, ge=1, description="Independent copies of the molecule, integrated together.")
-    record_every: int = Field(default=2, ge=1, description="Steps between recorded frames.")
-    seed: int = Field(default=0, ge=0, description="Seed of velocities and heat bath.")
-    options: dict[str, Any] = Field(default_factory=dict, description="The engine's own options.")
-
-    @model_validator(mode="after")
-    def _at_least_one_step(self) -> MDSection:
-        if self.nve_ps * 1000.0 < self.time_step_fs * self.record_every:
-            raise ValueError(
-                f"nve_ps = {self.nve_ps} is shorter than one recorded interval, "
-                f"{self.record_every} steps of {self.time_step_fs} fs"
-            )
-        return self
-
-
-class ExperimentSection(Options):
-    """Experimental bands that are drawn into the spectrum."""
-
-    bands: list[float] = Field(min_length=1, description="Positions, cm^-1.", examples=[[1595.0, 3657.0, 3756.0]])
-    intensities: list[float] | None = Field(
-        default=None,
-        description="Integrated intensities in the same order, km/mol, if known.",
-        examples=[[62.5, 2.9, 41.7]],
-    )
-    source: str = Field(min_length=1, description="Where the numbers are from.", examples=["author, journal, year"])
-
-    @model_validator(mode="after")
-    def _plausible(self) -> ExperimentSection:
-        if any(band <= 0 for band in self.bands):
-            raise ValueError(f"bands must be positive wavenumbers, found {self.bands}")
-        if self.intensities is not None and len(self.intensities) != len(self.bands):
-            raise ValueError(f"{len(self.bands)} bands and {len(self.intensities)} intensities; give one per band")
-        return self
-
-
-class SpectrumSection(Options):
-    """The infrared spectrum."""
-
-    minimum: float = Field(default=400.0, ge=0, description="Lower end, cm^-1.")
-    maximum: float = Field(default=4000.0, gt=0, description="Upper end, cm^-1.")
-    window: Literal["gaussian", "hann"] = Field(
-        default="gaussian", description="Shape of the window on the correlation function."
-    )
-    resolution: float = Field(
-        default=10.0, gt=0, description="Full width at half maximum that the window gives a sharp line, cm^-1."
-    )
-    temperature: float | None = Field(
-        default=None,
-        gt=0,
-        description="Temperature of the intensities, K; absent: the one measured in the trajectory.",
-        examples=[300.0],
-    )
-    experiment: ExperimentSection | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SpectrumSection:
-        if self.minimum >= self.maximum:
-            raise ValueError(f"minimum ({self.minimum} cm^-1) must be below maximum ({self.maximum} cm^-1)")
-        return self
-
-
 class Config(Options):
     """A whole configuration file. Read one with ``densnet_core.config.load_config``."""
 
@@ -341,7 +273,7 @@ class Config(Options):
     sampling: SamplingSection = Field(default_factory=SamplingSection)
     reference: ReferenceSection | None = None
     executor: ExecutorSection = Field(default_factory=ExecutorSection)
-    basis: BasisSection
+    basis: BasisSection | None = None
     density: DensitySection = Field(default_factory=DensitySection)
     energy: EnergySection = Field(default_factory=EnergySection)
     training: TrainingSection = Field(default_factory=TrainingSection)
@@ -349,6 +281,7 @@ class Config(Options):
     spectrum: SpectrumSection = Field(default_factory=SpectrumSection)
 
     _source: Path = PrivateAttr(default=Path("config.toml"))
+    _stages: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _where_data_come_from(self) -> Config:
@@ -359,14 +292,11 @@ class Config(Options):
                     f"[data] names frames that there are, {' and '.join(both)} would make some; keep the one or the "
                     "other ('densnet data import' puts calculations that you have into a store)"
                 )
-        elif self.system is None and self.reference is None:
+        elif self.system is None:
             raise ValueError(
-                "found neither [data] nor [system] and [reference]: name stores of labelled frames in [data], or a "
-                "molecule in [system] and a level of theory in [reference] to have frames made"
+                "found neither [data] nor [system]: name stores of labelled frames in [data], or a molecule in "
+                "[system] and a level of theory in [reference] to have frames made"
             )
-        elif self.system is None or self.reference is None:
-            lacking, section = ("system", SystemSection) if self.system is None else ("reference", ReferenceSection)
-            raise ValueError(f"{lacking}: missing ({section.__doc__}) Without [data] both are needed")
         return self
 
     @property
@@ -375,21 +305,34 @@ class Config(Options):
         return self._source
 
     @property
+    def stage_tables(self) -> dict[str, Any]:
+        """The tables of plugins' stages, not yet validated."""
+        return self._stages
+
+    @property
     def output_directory(self) -> Path:
         """Directory of the run's results, absolute."""
         return (self.output or self._source.parent / "runs" / self._source.stem).resolve()
 
-    def to_make(self) -> tuple[SystemSection, ReferenceSection]:
-        """The molecule and the level of theory of frames that are to be made.
+    def needed_system(self) -> SystemSection:
+        """The section [system]; ``ConfigError`` if there is none, as if it was a required key of the file."""
+        return self._needed(self.system, "system", SystemSection)
 
-        Raises
-        ------
-        ConfigError
-            The configuration takes frames that there are: it has [data] instead.
-        """
-        if self.system is None or self.reference is None:
+    def needed_reference(self) -> ReferenceSection:
+        """The section [reference]; ``ConfigError`` likewise."""
+        return self._needed(self.reference, "reference", ReferenceSection)
+
+    def needed_basis(self) -> BasisSection:
+        """The section [basis]; ``ConfigError`` likewise."""
+        return self._needed(self.basis, "basis", BasisSection)
+
+    def _needed(self, found: Section | None, name: str, model: type[Section]) -> Section:
+        if found is not None:
+            return found
+        if self.data is not None and name != "basis":
             raise ConfigError(
-                f"{self._source.name}: this needs a molecule; the configuration has [data] in place of [system] and "
-                "[reference]."
+                f"{self._source.name}: this needs a molecule, and [data] names frames in place of [system] and "
+                "[reference]. 'densnet train' makes a model of them; 'densnet predict', 'densnet md' and "
+                "'densnet export' go on with it and a geometry."
             )
-        return self.system, self.reference
+        raise ConfigError(f"{self._source.name}: {name}: missing ({(model.__doc__ or '').partition(chr(10))[0]})")

@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -19,10 +19,12 @@ from densnet_core.plugins.manager import Manager
 
 _WIDTH = 120
 _COLUMN = 30
-_DENSITY_BASIS = "densnet-m"  # H C N O S; other elements: def2-universal-jkfit covers nearly all
+DENSITY_BASIS: Final = "densnet-m"
+OTHER_BASIS: Final = "def2-universal-jkfit"
+"""Covers nearly all elements."""
 
 
-def starter(name: str, manager: Manager | None = None) -> str:
+def starter(name: str, manager: Manager | None = None, **given: Any) -> str:
     """Text of a configuration file with every key, its meaning and its default.
 
     Parameters
@@ -31,13 +33,18 @@ def starter(name: str, manager: Manager | None = None) -> str:
         Stem of the file; the geometry is ``<name>.xyz`` beside it.
     manager : Manager or None
         Where the default components are looked up, whose own options are written too.
+    **given
+        Values of keys by section and key, ``system__charge=-1``; with ``system__smiles`` there is no geometry.
 
     Raises
     ------
     ConfigError
         A default component is not installed.
     """
-    values = {"system.geometry": f"{name}.xyz", "reference.backend": "pyscf", "basis.name": _DENSITY_BASIS}
+    values = {"reference.backend": "pyscf", "basis.name": DENSITY_BASIS}
+    values |= {key.replace("__", "."): value for key, value in given.items()}
+    if "system.smiles" not in values:
+        values.setdefault("system.geometry", f"{name}.xyz")
     skeleton = "\n".join(_section(Config, (), values, {}))
     selection = select(parse_config(skeleton, Path(f"{name}.toml")), manager)
     lines = [

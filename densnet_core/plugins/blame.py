@@ -45,21 +45,12 @@ class Blame:
         return f"Report it to the authors of {self.plugin.distribution}" + (f": {address}" if address else "") + "."
 
 
-def blame(error: BaseException, plugins: Iterable[Plugin] | None = None) -> Blame | None:
+def blame(error: BaseException, plugins: Iterable[Plugin]) -> Blame | None:
     """Whose defect an exception is; None for the core's own.
 
     It is that of the innermost frame that is code of a plugin: what a plugin calls, in the core or in a library, fails
     on what the plugin gives it.
-
-    Parameters
-    ----------
-    plugins : iterable of Plugin or None
-        None: those of this process.
     """
-    if plugins is None:
-        from densnet_core.plugins.manager import get_manager
-
-        plugins = get_manager().plugins
     known = list(plugins)
     frames = [
         (frame, line, plugin)

@@ -1,6 +1,6 @@
-"""The core's own kinds, components, quantities and objectives, announced through the same hooks as everybody's."""
+"""The core's own kinds, components, stages, quantities and objectives, announced through everybody's hooks."""
 
-from densnet_core.plugins.component import Component, Kind, KindDescription
+from densnet_core.plugins.component import Component, Kind, KindDescription, StageDescription
 from densnet_core.plugins.hookspecs import hookimpl
 from densnet_core.plugins.quantity import Objective, Quantity
 
@@ -151,6 +151,26 @@ def _basis(name: str, provider: str, summary: str) -> Component:
         summary=summary,
         install=_INSTALL,
     )
+
+
+@hookimpl
+def densnet_stages() -> list[StageDescription]:
+    return [
+        _stage("harmonic", "Harmonic", "Minimum and second derivatives at the level of theory"),
+        _stage("sample", "Sample", "The geometries to be labelled"),
+        _stage("reference", "Reference", "Energies, forces, dipoles and orbitals of the geometries"),
+        _stage("imports", "Imports", "Stores of the frames in files"),
+        _stage("basis", "Basis", "A density basis optimised on training frames"),
+        _stage("train", "Train", "Fits of the densities and the trained model"),
+        _stage("evaluate", "Evaluate", "Errors on held-out frames"),
+        _stage("export", "Export", "TorchScript for OpenMM"),
+        _stage("md", "MD", "Molecular dynamics with the model"),
+        _stage("spectrum", "Spectrum", "The infrared spectrum of the dynamics"),
+    ]
+
+
+def _stage(name: str, target: str, summary: str) -> StageDescription:
+    return StageDescription(name, f"densnet_core.workflow.stages.{name}:{target}", summary=summary)
 
 
 @hookimpl

@@ -49,6 +49,30 @@ class KindDescription:
 
 
 @dataclass(frozen=True)
+class StageDescription:
+    """A stage of a run. The core announces its own by the same record.
+
+    Parameters
+    ----------
+    name : str
+        A word of lower-case letters, digits and underscores: what the command line calls the stage, and the table of
+        a configuration that has its options. ``densnet run`` carries a plugin's stage out if the table is there.
+    target : str
+        ``"package.module:Class"``, a subclass of ``densnet_core.workflow.stages.base.Stage``.
+    config : str or None
+        ``"package.config:Model"``, the pydantic model of the table. None: it has none, as the core's, whose options
+        are in the schema.
+    summary : str
+        One line for people.
+    """
+
+    name: str
+    target: str
+    config: str | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True)
 class Component:
     """A component that a plugin offers. Making one imports nothing heavy.
 

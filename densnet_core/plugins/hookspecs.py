@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pluggy
 
-from densnet_core.plugins.component import Component, KindDescription
+from densnet_core.plugins.component import Component, KindDescription, StageDescription
 from densnet_core.plugins.quantity import Objective, Quantity
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function of a plugin as the implementation of the hook that it is named after."""
 
-Record = Component | KindDescription | Quantity | Objective
+Record = Component | KindDescription | Quantity | Objective | StageDescription
 """What hooks return; they are called at every start of the command line, so making one imports nothing heavy."""
 
 
@@ -43,6 +43,12 @@ def densnet_quantities() -> Iterable[Quantity | Objective]:
 
 
 @hookspec
+def densnet_stages() -> Iterable[StageDescription]:
+    """Stages that the plugin adds to a run, each with a table of the configuration."""
+    raise NotImplementedError
+
+
+@hookspec
 def densnet_commands(app: typer.Typer) -> None:
     """Add verbs to the command line.
 
@@ -58,6 +64,7 @@ RECORD_HOOKS: Final[Mapping[str, tuple[type[Record], ...]]] = {
     densnet_components.__name__: (Component,),
     densnet_kinds.__name__: (KindDescription,),
     densnet_quantities.__name__: (Quantity, Objective),
+    densnet_stages.__name__: (StageDescription,),
 }
 """The hooks that return records, with the types of the records."""
 HOOKS: Final = (*RECORD_HOOKS, densnet_commands.__name__)

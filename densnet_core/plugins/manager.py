@@ -13,7 +13,7 @@ from densnet_core.errors import InputError, PluginError, nearest
 from densnet_core.options import Options, validate
 from densnet_core.plugins.blame import owner
 from densnet_core.plugins.commands import merge_commands
-from densnet_core.plugins.component import Component, Kind, KindDescription
+from densnet_core.plugins.component import Component, Kind, KindDescription, StageDescription
 from densnet_core.plugins.discovery import CORE_DISTRIBUTION, Plugin, describe, discover, normalised
 from densnet_core.plugins.hookspecs import Record
 from densnet_core.plugins.offers import Offers, collect
@@ -53,6 +53,7 @@ class Manager:
         self.allowed = None if allowed is None else [name.strip() for name in allowed.split(",") if name.strip()]
         self.plugins = discover(self._blocked)
         self._offers = collect(self.plugins)
+        self._origins: dict[int, Origin] = {}
 
     def _blocked(self, distribution: str, entry_point: str) -> str | None:
         name = normalised(distribution)
@@ -88,6 +89,10 @@ class Manager:
         """The terms of the loss of a stage that can be used, by name."""
         found = [r for offers in self._offers.values() if isinstance(r := offers.record, Objective)]
         return {objective.name: objective for objective in found if objective.stage == stage}
+
+    def stages(self) -> dict[str, StageDescription]:
+        """The stages that a run can have, by name."""
+        return {r.name: r for offers in self._offers.values() if isinstance(r := offers.record, StageDescription)}
 
     def find(self, kind: str, name: str) -> Component:
         """The component of this kind and name.
@@ -165,14 +170,16 @@ class Manager:
     def origin(self, record: Record) -> Origin:
         """Distribution and version that a record comes from, and a hash of the code where the version says too little.
 
+        The files of a distribution are read once by a manager.
+
         Raises
         ------
         PluginError
             No installed plugin announces it.
         """
-        for plugin in self.plugins:
+        for number, plugin in enumerate(self.plugins):
             if record in plugin.records:
-                return origin_of(plugin)
+                return self._origins.get(number) or self._origins.setdefault(number, origin_of(plugin))
         raise PluginError(f"No installed plugin announces the {_words(key(record)[0])} {record.name!r}.")
 
     def load(self, component: Component) -> type[Any]:
@@ -227,9 +234,11 @@ class Manager:
         plugin = owner(target.partition(":")[0], self.plugins)
         return f" of {plugin}" if plugin else ""
 
-    def options_model(self, component: Component) -> type[Options]:
-        """The pydantic model of a component's options; ``PluginError`` if it cannot be imported."""
-        what = f"{_words(component.kind)} {component.name!r}"
+    def options_model(self, component: Component | StageDescription) -> type[Options]:
+        """The pydantic model of the options of a component or a stage; ``PluginError`` if it cannot be imported."""
+        if component.config is None:
+            return Options
+        what = f"{_words(key(component)[0])} {component.name!r}"
         model = self.load_target(component.config, what)
         if not isinstance(model, type) or not issubclass(model, Options):
             raise PluginError(
@@ -240,17 +249,17 @@ class Manager:
 
     def options(
         self,
-        component: Component,
+        component: Component | StageDescription,
         table: Mapping[str, Any],
         where: str = "",
         base: Path | None = None,
         also_known: Iterable[str] = (),
     ) -> Options:
-        """The validated options of a component.
+        """The validated options of a component or a stage.
 
         Parameters
         ----------
-        component : Component
+        component : Component or StageDescription
         table : mapping
             As read from TOML.
         where : str

@@ -9,7 +9,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
-from densnet_core.plugins.component import Component
+from densnet_core.plugins.component import Component, StageDescription
 from densnet_core.plugins.discovery import Plugin
 
 
@@ -73,8 +73,9 @@ def _metadata(name: str) -> Distribution | None:
 
 
 def _content(plugin: Plugin) -> str:
-    """Hash of the packages in which the entry point and the components of a plugin lie."""
-    targets = [t.partition(":")[0] for r in plugin.records if isinstance(r, Component) for t in (r.target, r.config)]
+    """Hash of the packages in which the entry point, the components and the stages of a plugin lie."""
+    made = [record for record in plugin.records if isinstance(record, (Component, StageDescription))]
+    targets = [target.partition(":")[0] for one in made for target in (one.target, one.config) if target]
     found = [package for module in (plugin.module, *targets) if (package := _package(module)) is not None]
     digest = hashlib.sha256(b"densnet-plugin-1")
     for name, place in sorted(set(found)):

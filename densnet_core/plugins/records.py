@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, Final, get_args, get_type_hints
 
 from densnet_core.errors import PluginError
-from densnet_core.plugins.component import Component, KindDescription
+from densnet_core.plugins.component import Component, KindDescription, StageDescription
 from densnet_core.plugins.hookspecs import RECORD_HOOKS, Record
 from densnet_core.plugins.quantity import Objective, Quantity
 
@@ -16,8 +16,25 @@ FAILED_PLUGIN: Final = "plugin"
 KIND: Final = "kind"
 QUANTITY: Final = "quantity"
 OBJECTIVE: Final = "objective"
-RESERVED: Final = (KIND, QUANTITY, OBJECTIVE, FAILED_PLUGIN)
+STAGE: Final = "stage"
+RESERVED: Final = (KIND, QUANTITY, OBJECTIVE, STAGE, FAILED_PLUGIN)
 """What stands in the column of kinds for everything that is no component; no kind may have such a name."""
+SECTIONS: Final = frozenset(
+    (
+        "schema",
+        "output",
+        "data",
+        "system",
+        "sampling",
+        "reference",
+        "executor",
+        "basis",
+        "density",
+        "energy",
+        "training",
+    )
+) | {"md", "spectrum"}
+"""Keys of a configuration that are the core's, so that no stage of a plugin may be named so."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
@@ -34,6 +51,8 @@ def key(record: Record) -> tuple[str, str]:
         return KIND, record.name
     if isinstance(record, Quantity):
         return QUANTITY, record.name
+    if isinstance(record, StageDescription):
+        return STAGE, record.name
     return OBJECTIVE, f"{record.stage}.{record.name}"  # the stages have tables of weights of their own
 
 
@@ -43,7 +62,7 @@ def checked(hook: str, record: object) -> Record:
     if not isinstance(record, types):
         expected = " or ".join(f"densnet_core.plugins.{one.__name__}" for one in types)
         raise PluginError(f"{hook} returned {record!r}; expected {expected}.")
-    what = {Component: "component", KindDescription: KIND, Quantity: QUANTITY, Objective: OBJECTIVE}[type(record)]
+    what = "component" if isinstance(record, Component) else key(record)[0]
     for problem in _problems(record):
         raise PluginError(f"{what} {record.name!r}: {problem}.")
     return record
@@ -56,6 +75,8 @@ def _problems(record: Record) -> Iterator[str]:
         yield from _of_kind(record)
     elif isinstance(record, Quantity):
         yield from _of_quantity(record)
+    elif isinstance(record, StageDescription):
+        yield from _of_stage(record)
     else:
         yield from _of_objective(record)
     if not isinstance(record.summary, str):
@@ -91,6 +112,14 @@ def _of_quantity(quantity: Quantity) -> Iterator[str]:
         yield f"rank {quantity.rank!r} is not a number of axes"
     yield from _mismatch(quantity, "reference", _TARGET, "of the form package.module:function", optional=True)
     yield from _mismatch(quantity, "output", _TARGET, "of the form package.module:function", optional=True)
+
+
+def _of_stage(stage: StageDescription) -> Iterator[str]:
+    yield from _mismatch(stage, "name", _WORD, _A_WORD)
+    yield from _mismatch(stage, "target", _TARGET, "of the form package.module:Class")
+    yield from _mismatch(stage, "config", _TARGET, "of the form package.module:Model", optional=True)
+    if stage.config is not None and stage.name in SECTIONS:
+        yield "a table of this name is the core's"
 
 
 def _of_objective(objective: Objective) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from densnet_core.density.method import FitMethod
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import symbol
-from densnet_core.errors import DataError
+from densnet_core.errors import CodeChangedWarning, DataError, DenSNetError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.pairs import portions
 from densnet_core.models.density import DensityModel, densities_up_to
@@ -28,6 +29,7 @@ from densnet_core.models.energy import EnergyModel
 from densnet_core.models.inputs import check_graph
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.plugins.origin import Origin
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.legacy import is_old, todays
@@ -154,6 +156,11 @@ class DenSNet(Potential):
             If the package is damaged or not one of ours.
         PluginError
             If a plugin that the model needs is not installed; the message has its install line.
+
+        Warns
+        -----
+        CodeChangedWarning
+            If the networks' code is no longer that which made the model.
         """
         document, tensors = load_model(Path(path))
         try:
@@ -180,7 +187,31 @@ class DenSNet(Potential):
         for name, module in (("density", density), ("energy", energy)):
             own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
             _load_state(module, own, f"{path} ({name})")
-        return cls(density, energy, prior, choices[0], choices[1], document, manager)
+        model = cls(density, energy, prior, choices[0], choices[1], document, manager)
+        if changes := model.changed_code(manager):
+            warnings.warn(f"{path} was made by other code: {'; '.join(changes)}.", CodeChangedWarning, stacklevel=2)
+        return model
+
+    def changed_code(self, manager: Manager | None = None) -> list[str]:
+        """Which distributions of its networks, as it names them, are no longer those that made it; in words."""
+        manager, density, energy = manager or get_manager(), self.density_choice, self.energy_choice
+        made_by = self.document.get("provenance", {}).get("made_by", {})
+        slots = {
+            "density_model": (Kind.DENSITY_MODEL, density.model),
+            "density_backbone": (Kind.BACKBONE, density.backbone),
+            "energy_model": (Kind.ENERGY_MODEL, energy.model),
+            "energy_backbone": (Kind.BACKBONE, energy.backbone),
+        }
+        changes = []
+        for slot, (kind, name) in slots.items():
+            try:
+                before = Origin(**{key: made_by[slot][key] for key in ("distribution", "version", "content")})
+                now = manager.origin(manager.find(kind, str(name)))
+            except (KeyError, TypeError, DenSNetError):
+                continue  # an older model does not say, and not every model has a backbone
+            if before != now:
+                changes.append(f"{before} is now {now}")
+        return list(dict.fromkeys(changes))
 
     def check(self, structures: Sequence[Structure]) -> None:
         """``InputError`` naming elements, charges and spins that the model does not know, or atoms that coincide."""

@@ -21,6 +21,7 @@ from densnet_core.density.radial import RadialDensity
 from densnet_core.errors import DataError, DenSNetError, PluginError
 from densnet_core.options import validate
 from densnet_core.plugins.blame import blame
+from densnet_core.plugins.manager import get_manager
 from densnet_core.reference.base import ReferenceBackend, ReferenceResult
 from densnet_core.reference.executors import Executor, Outcome
 from densnet_core.reference.level import LevelOfTheory
@@ -233,7 +234,7 @@ def _backend(factory: BackendFactory) -> ReferenceBackend:
     except DenSNetError as error:
         raise _NoBackend(error) from error
     except Exception as error:
-        guilty = blame(error)
+        guilty = blame(error, get_manager().plugins)
         text = f"{factory.target} cannot be made: {type(error).__name__}: {error}."
         raise _NoBackend(PluginError(f"Defect in {guilty}: {text} {guilty.advice}" if guilty else text)) from error
 

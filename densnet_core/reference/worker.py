@@ -74,8 +74,9 @@ def _answer(function: Any, request: bytes) -> Message:
 def _in_a_plugin(error: Exception) -> str:
     """Names the plugin whose defect an exception is; the parent sees the message only, not the frames."""
     from densnet_core.plugins.blame import blame  # most workers need none of it
+    from densnet_core.plugins.manager import get_manager
 
-    guilty = blame(error)
+    guilty = blame(error, get_manager().plugins)
     return f" (a defect in {guilty}. {guilty.advice})" if guilty else ""
 
 

@@ -81,6 +81,11 @@ class Sampler(ABC):
     def check(self, structure: Structure) -> None:  # noqa: B027  most samplers can begin with any molecule
         """``InputError`` if the sampler cannot begin with this molecule; called before anything is computed."""
 
+    def most(self, structure: Structure) -> int | None:
+        """How many geometries ``sample`` gives at most; None: that is not known beforehand."""
+        count = getattr(self.options, "count", None)
+        return count if isinstance(count, int) else None
+
     @abstractmethod
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """Geometries, every one checked by ``densnet_core.sampling.checks``; equal seeds give equal lists."""

@@ -9,8 +9,6 @@ from densnet_core.sampling.base import Sampler, SamplingContext
 from densnet_core.sampling.checks import defect
 from densnet_core.sampling.config import FileOptions
 from densnet_core.sampling.distinct import distinct, on_hash_grid
-from densnet_core.stores.published import read_geometries
-from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.structures import Structure, read_xyz
 
 
@@ -62,11 +60,18 @@ class FileSampler(Sampler):
             taken.append(geometry)
         return distinct(taken)
 
+    def most(self, structure: Structure) -> int | None:
+        return len(self.sample(structure))
+
     def _read(self, structure: Structure) -> list[Structure]:
         if self.path.suffix.lower() == ".npy":
+            from densnet_core.stores.published import read_geometries  # imports torch, which few files need
+
             return read_geometries(self.path, structure.charge, structure.multiplicity)
         if self.path.suffix.lower() != ".zarr":
             return read_xyz(self.path, structure.charge, structure.multiplicity)
+        from densnet_core.stores.trajectory import TrajectoryStore
+
         with TrajectoryStore.open(self.path) as store:
             moved, positions = store.structure, store.positions()
         if (moved.charge, moved.multiplicity) != (structure.charge, structure.multiplicity):

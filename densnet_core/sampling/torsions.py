@@ -42,6 +42,10 @@ class TorsionScanSampler(Sampler):
         super().__init__(options)
         self.random = options.count is not None
 
+    def most(self, structure: Structure) -> int | None:
+        total = int(self.options.steps ** len(self.options.bonds))
+        return total if self.options.count is None else min(self.options.count, total)
+
     def sample(self, structure: Structure, context: SamplingContext | None = None) -> list[Structure]:
         """The scan.
 

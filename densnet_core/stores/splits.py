@@ -119,10 +119,12 @@ def split_frames(
     """
     order = sorted(set(hashes), key=lambda content: hashlib.sha256(f"{seed};{content}".encode()).digest())
     held_out = set(previous.get(HELD_OUT, [])).union(previous["test"]) if previous else set()
+    learned = {h for part in ("train", "validation") for h in previous[part]} if previous else set()
     test = [h for h in order if h in held_out][: counts["test"]]
     free = [h for h in order if h not in held_out]
-    missing = counts["test"] - len(test)
-    test, free = test + free[:missing], free[missing:]
+    # More test frames are taken from those that nothing was learned from, as long as there are any.
+    more = sorted(free, key=learned.__contains__)[: counts["test"] - len(test)]
+    test, free = test + more, [h for h in free if h not in set(more)]
     wanted = counts["train"] + counts["validation"]
     if len(test) < counts["test"] or len(free) < wanted:
         raise InputError(

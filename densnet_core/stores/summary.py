@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from densnet_core.basis.base import GaussianBasis
 from densnet_core.elements import symbol
 from densnet_core.errors import DataError
+from densnet_core.plugins.quantity import Quantity
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import BASIC_LABELS, LABELS
 from densnet_core.stores.layout import column_name
-
-if TYPE_CHECKING:
-    from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.table import Table
 
 
-def summary(store: ReferenceStore) -> dict[str, Any]:
+class _Fit(Protocol):
+    def info(self) -> dict[str, Any]: ...
+
+
+class LabelledFrames(Protocol):
+    """What of ``ReferenceStore`` is summed up; that module imports this one."""
+
+    kind: str
+    path: Path
+    attributes: dict[str, Any]
+    frame_table: Table
+    level: LevelOfTheory
+    backend: str
+    versions: dict[str, str]
+
+    @property
+    def quantities(self) -> Mapping[str, Quantity]: ...
+    @property
+    def orbital_basis(self) -> GaussianBasis | None: ...
+    def __len__(self) -> int: ...
+    def failures(self) -> Sequence[Any]: ...
+    def fit_names(self) -> list[str]: ...
+    def fit(self, name: str) -> _Fit: ...
+    def document_names(self) -> list[str]: ...
+
+
+def summary(store: LabelledFrames) -> dict[str, Any]:
     """Plain summary of a store; keys name their units.
 
     Raises
@@ -55,7 +84,7 @@ def summary(store: ReferenceStore) -> dict[str, Any]:
     }
 
 
-def _formulas(store: ReferenceStore) -> dict[str, int]:
+def _formulas(store: LabelledFrames) -> dict[str, int]:
     offsets, numbers = store.frame_table.whole("atom_offsets"), store.frame_table.whole("numbers")
     compositions: dict[bytes, list[int]] = {}
     for index in range(len(store)):

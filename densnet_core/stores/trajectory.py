@@ -150,6 +150,24 @@ class TrajectoryStore(StoreFolder):
         ]
         self.frame_table.append(rows, restart=restart)
 
+    def lengthen(self, stage: MDStage) -> None:
+        """Let the store be of a stage that differs from the one it was made for by more steps.
+
+        Raises
+        ------
+        DataError
+            The stages differ in anything else.
+        """
+        wanted = asdict(stage)
+        if self.stage == wanted:
+            return
+        if {**self.stage, "n_steps": 0} != {**wanted, "n_steps": 0} or stage.n_steps < int(self.stage["n_steps"]):
+            raise DataError(
+                f"{self.path} is of another stage of dynamics: {self.stage}, not {wanted}. Give another path."
+            )
+        self._update_root(stage=wanted)
+        self.stage = wanted
+
     def set_array(self, name: str, values: NDArray[Any], unit: str, meaning: str = "") -> None:
         """Keep a quantity derived from the frames, replacing an earlier one of that name, in one commit.
 

@@ -13,7 +13,6 @@ The tests take no fixtures: ``densnet plugins check`` runs them on an installed 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -25,7 +24,7 @@ from torch import Tensor
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification, State
-from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.graphs.graph import graph_of
 from densnet_core.models.backbone import cast_parameters
 from densnet_core.models.density import DENSITIES, DensityModel
 from densnet_core.models.observables import polarizability
@@ -78,12 +77,11 @@ from densnet_core.testing.networks import (
     in_state,
     joined,
     on_a_grid,
-    tensors_of,
+    projections,
+    reach_of,
+    reloaded,
 )
 from densnet_core.testing.suites import ConformanceSuite, MakeOptions
-
-FAR = 200.0
-"""Bohr."""
 
 
 class DensityModelTests(ConformanceSuite):
@@ -256,7 +254,7 @@ class DensityModelTests(ConformanceSuite):
         model = self.model()
         if model.long_range:
             return  # what is left of distant molecules is the interaction that the model is made for
-        cutoff = local_cutoff(model)
+        cutoff = reach_of(model.cutoff)
         cases = [(together(WATER, HYDROGEN_CYANIDE, cutoff + 0.5, fragments=False), WATER, HYDROGEN_CYANIDE)]
         if CATION in model.specification.states:
             cases.append((together(WATER, HYDRONIUM, cutoff + 0.5), WATER, HYDRONIUM))
@@ -274,7 +272,7 @@ class DensityModelTests(ConformanceSuite):
         graph = graph_of([Structure(np.array([8, 6]), np.array([[0.0, 0.0, 0.0], [0.6, 0.0, 0.8]]))])
         for name in sorted(model.densities):
             function = projections(model, graph, name)
-            derivatives, cutoff = self.vanishing_derivatives, local_cutoff(model)
+            derivatives, cutoff = self.vanishing_derivatives, reach_of(model.cutoff)
             assert_smooth_at_cutoff(partial(at_distance, function, graph.positions), cutoff, derivatives, name)
 
     def test_charge_and_multiplicity_are_used_if_declared(self) -> None:
@@ -343,11 +341,7 @@ class DensityModelTests(ConformanceSuite):
 
     def test_saved_tensors_are_all_it_needs(self) -> None:
         model = self.model()
-        torch.manual_seed(1)
-        other = self.make_model(model.specification)
-        cast_parameters(other, torch.float64)
-        other.load_state_dict(tensors_of(model))
-        other.eval()
+        other = reloaded(self.make_model, model, model.specification)
         graph = graph_of(self.molecules(model))
         assert_same(densities_of(other, graph), densities_of(model, graph), 1e-14, "of a model loaded from its tensors")
 
@@ -394,22 +388,3 @@ class DensityModelTests(ConformanceSuite):
             assert_close(after, rotation @ before @ rotation.T, self.tolerance * 10, f"The polarizability {name}")
         if self.symmetric_response:
             assert_close(before.T, before, self.tolerance * 10, "The transposed polarizability")
-
-
-def projections(model: DensityModel, graph: Graph, name: str) -> Callable[[Tensor], Tensor]:
-    """From positions to four sums of coefficients (and scales) with random weights."""
-    random = torch.Generator().manual_seed(6)
-    n = model.specification.basis.n_functions(graph.numbers.tolist())
-    weights = torch.randn(4, n, generator=random, dtype=torch.float64)
-
-    def function(positions: Tensor) -> Tensor:
-        found: Expansion = model(graph.with_positions(positions))[name]
-        values = weights @ found.coefficients.reshape(-1, n).sum(0)
-        return values if found.scales is None else values + found.scales.sum()
-
-    return function
-
-
-def local_cutoff(model: DensityModel) -> float:
-    """The cutoff of a model, or a distance at which nothing may be left of its pairs."""
-    return FAR if model.cutoff is None else model.cutoff

@@ -13,7 +13,7 @@ The tests take no fixtures: ``densnet plugins check`` runs them on an installed 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from densnet_core.datasets.dataset import Dataset
-from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.models.backbone import cast_parameters
@@ -73,16 +72,14 @@ from densnet_core.testing.networks import (
     frozen,
     in_state,
     on_a_grid,
-    tensors_of,
+    reach_of,
+    reloaded,
+    total_energy,
 )
 from densnet_core.testing.suites import ConformanceSuite, MakeOptions
 
 Models = tuple[DensityModel, EnergyModel]
 CARBON = Structure(np.array([6]), np.array([[0.3, -0.2, 0.9]]))
-
-
-FAR = 200.0
-"""Bohr."""
 
 
 class EnergyModelTests(ConformanceSuite):
@@ -216,7 +213,7 @@ class EnergyModelTests(ConformanceSuite):
         density, energy = self.models()
         if density.long_range or energy.long_range:
             return  # what is left of distant molecules is the interaction that the models are made for
-        cutoff = local_cutoff(density, energy)
+        cutoff = reach_of(common_cutoff(density, energy))
         cases = [(together(WATER, HYDROGEN_CYANIDE, cutoff + 0.5, fragments=False), WATER, HYDROGEN_CYANIDE)]
         if CATION in energy.specification.states:
             cases.append((together(WATER, HYDRONIUM, cutoff + 0.5), WATER, HYDRONIUM))
@@ -246,7 +243,7 @@ class EnergyModelTests(ConformanceSuite):
             return total_energy(energy, graph.with_positions(graph.positions * distance), held)[None]
 
         derivatives = self.vanishing_derivatives
-        assert_smooth_at_cutoff(of_both, local_cutoff(density, energy), derivatives, "the energy")
+        assert_smooth_at_cutoff(of_both, reach_of(common_cutoff(density, energy)), derivatives, "the energy")
         what = "the energy at a given density"
         if energy.cutoff == 0.0:  # no pairs of its own
             near, far = (of_one(torch.tensor(distance)) for distance in (2.0, 4.0))
@@ -386,11 +383,7 @@ class EnergyModelTests(ConformanceSuite):
 
     def test_saved_tensors_are_all_it_needs(self) -> None:
         density, energy = self.models()
-        torch.manual_seed(1)
-        other = self.make_model(energy.specification)
-        cast_parameters(other, torch.float64)
-        other.load_state_dict(tensors_of(energy))
-        other.eval()
+        other = reloaded(self.make_model, energy, energy.specification)
         graph = graph_of(self.molecules(energy))
         found, expected = (energies_and_forces(density, one, graph)[0] for one in (other, energy))
         assert_close(found, expected, 1e-13, "The energy of a model loaded from its tensors")
@@ -409,15 +402,3 @@ class EnergyModelTests(ConformanceSuite):
 
         with frozen(density):
             assert_loss_falls(energy, loss)
-
-
-def total_energy(energy: EnergyModel, graph: Graph, densities: Mapping[str, Expansion]) -> Tensor:
-    """() sum of the energies of a graph."""
-    found: dict[str, Tensor] = energy(graph, densities)
-    return found["energy"].sum()
-
-
-def local_cutoff(density: DensityModel, energy: EnergyModel) -> float:
-    """The common cutoff of two models, or a distance at which nothing may be left of their pairs."""
-    cutoff = common_cutoff(density, energy)
-    return FAR if cutoff is None else cutoff

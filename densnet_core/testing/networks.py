@@ -37,6 +37,8 @@ from densnet_core.testing.network_data import (
 
 SINGLE: Final = 1e-4
 """Of float32."""
+BEYOND: Final = 200.0
+"""Bohr. Farther apart than any interaction that is not electrostatic."""
 FAR: Final = 1e4
 """Bohr. Rounded to float32, positions so far from the origin are wrong by 5e-4 bohr."""
 
@@ -132,6 +134,42 @@ def in_double_precision(module: Network) -> Network:
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """Copies of what a model package keeps."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def reach_of(cutoff: float | None) -> float:
+    """Bohr: a cutoff, or a distance at which nothing may be left of a pair where there is none."""
+    return BEYOND if cutoff is None else cutoff
+
+
+def reloaded(
+    make: Callable[[DensitySpecification], Network], model: Network, specification: DensitySpecification
+) -> Network:
+    """A new model with the saved tensors of another."""
+    torch.manual_seed(1)
+    other = make(specification)
+    cast_parameters(other, torch.float64)
+    other.load_state_dict(tensors_of(model))
+    return other.eval()
+
+
+def projections(model: DensityModel, graph: Graph, name: str) -> Callable[[Tensor], Tensor]:
+    """From positions to four sums of coefficients (and scales) with random weights."""
+    random = torch.Generator().manual_seed(6)
+    n = model.specification.basis.n_functions(graph.numbers.tolist())
+    weights = torch.randn(4, n, generator=random, dtype=torch.float64)
+
+    def function(positions: Tensor) -> Tensor:
+        found: Expansion = model(graph.with_positions(positions))[name]
+        values = weights @ found.coefficients.reshape(-1, n).sum(0)
+        return values if found.scales is None else values + found.scales.sum()
+
+    return function
+
+
+def total_energy(energy: EnergyModel, graph: Graph, densities: Mapping[str, Expansion]) -> Tensor:
+    """() sum of the energies of a graph."""
+    found: dict[str, Tensor] = energy(graph, densities)
+    return found["energy"].sum()
 
 
 def density_values(specification: DensitySpecification, graph: Graph, expansion: Expansion, points: Tensor) -> Tensor:

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from densnet_core.config.load import config_of, select
+from densnet_core.config.load import config_of, own_tables
 from densnet_core.errors import InputError
-from densnet_core.plugins.manager import Manager
+from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.structures import Array
 from densnet_core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
-from densnet_core.workflow.data_run import DataRun
 from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.run import Run
 
 ORBITALS: Final = "mo_coeff_occupied"
 
@@ -64,9 +64,11 @@ def train(
     data = {"level": level, "backend": backend, "charge": charge, "multiplicity": multiplicity}
     files = _written(root / "frames", list(_molecules(frames)))
     table = {"schema": 1, "output": str(root), "data": {"files": files, **data}, "basis": {"name": "densnet-m"}}
-    config = config_of(table | {name: dict(section) for name, section in sections.items()}, root / "train.toml")
-    select(config, manager)
-    return DataRun(config, reporter, manager).train()
+    table |= {name: dict(section) for name, section in sections.items()}
+    config = config_of(table, root / "train.toml", own_tables(manager or get_manager()))
+    run = Run(config, reporter, manager)
+    run.do("evaluate")
+    return run.model()
 
 
 def _molecules(frames: Mapping[str, Array] | Sequence[Any]) -> Iterable[Mapping[str, Array]]:

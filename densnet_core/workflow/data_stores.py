@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from densnet_core.density.specification import State, states_of
 from densnet_core.errors import InputError
 from densnet_core.reference.executors import Executor
 from densnet_core.reference.level import LevelOfTheory
-from densnet_core.reference.runner import atomic_densities
+from densnet_core.reference.runner import BackendFactory, atomic_densities
 from densnet_core.stores.arrays import CHECKSUM
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import HELD_OUT, PARTS, Split, read_split, split_store
+from densnet_core.stores.splits import HELD_OUT, PARTS, Split, read_split, split_frames, write_split
 from densnet_core.workflow.labels import elements_of, fit_into, fit_name, fit_name_in, has_densities, n_unfitted
 from densnet_core.workflow.reporter import Reporter
-from densnet_core.workflow.stores import backend_factory
 
 SMALLEST = 3
 """Frames of a store that can be divided into three parts."""
@@ -61,7 +60,6 @@ def source_of(path: Path) -> Source:
     with ReferenceStore.open(path) as store:
         if not len(store):
             raise InputError(f"{path} holds no frames; there is nothing to train on.")
-        digests = (store.frame_table.value(CHECKSUM, index) for index in range(len(store)))
         return Source(
             path,
             store.level,
@@ -69,8 +67,46 @@ def source_of(path: Path) -> Source:
             store.versions,
             elements_of(store),
             states_of([store.structure(index) for index in range(len(store))]),
-            {content.hex(): digest.tobytes().hex() for content, digest in zip(store.hashes, digests, strict=True)},
+            _frames_of(store),
         )
+
+
+def own_source(path: Path, numbers: Sequence[int], states: tuple[State, ...]) -> Source:
+    """The store of the reference calculations of a run, whose molecule is known."""
+    with ReferenceStore.open(path) as store:
+        return Source(path, store.level, store.backend, store.versions, sorted(set(numbers)), states, _frames_of(store))
+
+
+def _frames_of(store: ReferenceStore) -> dict[str, str]:
+    digests = (store.frame_table.value(CHECKSUM, index) for index in range(len(store)))
+    return {content.hex(): digest.tobytes().hex() for content, digest in zip(store.hashes, digests, strict=True)}
+
+
+def own_split(source: Source, training: TrainingSection, sampled: Sequence[str]) -> Split:
+    """For what the sampled frames of a run are, as [training] has it: those in the store, drawn by seed and hash.
+
+    Nothing is written; ``keep_split`` does that.
+
+    Raises
+    ------
+    InputError
+        There are too few frames.
+    DataError
+        The earlier split, which is kept to, was damaged or lost.
+    """
+    with ReferenceStore.open(source.path) as store:
+        previous = read_split(store)
+    counts = {part: getattr(training, part) for part in PARTS}
+    return split_frames([content for content in sampled if content in source.frames], counts, training.seed, previous)
+
+
+def keep_split(source: Source, split: Split) -> None:
+    """Write down in a store for what its frames are."""
+    with ReferenceStore.open(source.path) as store:
+        if read_split(store) == split:
+            return
+    with ReferenceStore.open(source.path, writable=True) as store:
+        write_split(store, split)
 
 
 def check_levels(sources: Sequence[Source]) -> None:
@@ -90,7 +126,7 @@ def _level_key(level: LevelOfTheory) -> tuple[str, str, str]:
 
 
 def split_source(source: Source, training: TrainingSection, reporter: Reporter) -> Split:
-    """The split of a store: its own, or one that is drawn from the parts of [training] and kept in it.
+    """The split of a store: its own, or one that is drawn from the parts of [training]; nothing is written.
 
     Raises
     ------
@@ -100,8 +136,7 @@ def split_source(source: Source, training: TrainingSection, reporter: Reporter) 
     with ReferenceStore.open(source.path) as store:
         split = read_split(store)
     if split is None:
-        with ReferenceStore.open(source.path, writable=True) as store:
-            split = split_store(store, _counts(source, training), training.seed)
+        split = split_frames(list(source.frames), _counts(source, training), training.seed, None)
     used = {content for part in PARTS for content in split[part]}
     if left := len(set(source.frames) - used - set(split[HELD_OUT])):
         reporter.note(
@@ -152,7 +187,12 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
 
 
 def common_prior(
-    sources: Sequence[Source], elements: Sequence[int], basis: Basis, method: FitMethod, executor: Executor
+    sources: Sequence[Source],
+    elements: Sequence[int],
+    basis: Basis,
+    method: FitMethod,
+    executor: Executor,
+    factory_of: Callable[[Source], BackendFactory],
 ) -> AtomicPrior:
     """The atoms that all densities are differences to: those of the first fit that has each, else computed.
 
@@ -160,6 +200,8 @@ def common_prior(
     ----------
     basis, method
         Of the fits that the model learns from.
+    factory_of : callable
+        Makes the backend that a store was made with.
     """
     shells: dict[int, Any] = {}
     for source in sources:
@@ -170,14 +212,20 @@ def common_prior(
                 shells = {**{z: there.shells(z) for z in there.elements}, **shells}
     for source in sources:
         if missing := [z for z in source.elements if z not in shells]:
-            densities = atomic_densities(backend_factory(source.backend, source.level), missing, executor)
+            densities = atomic_densities(factory_of(source), missing, executor)
             computed = AtomicPrior.fit(densities).basis
             shells |= {z: computed.shells(z) for z in computed.elements}
     return AtomicPrior(GaussianBasis("atoms", {z: shells[z] for z in elements}))
 
 
 def fit_source(
-    source: Source, basis: Basis, method: FitMethod, prior: AtomicPrior, executor: Executor, reporter: Reporter
+    source: Source,
+    factory: BackendFactory,
+    basis: Basis,
+    method: FitMethod,
+    prior: AtomicPrior,
+    executor: Executor,
+    reporter: Reporter,
 ) -> str | None:
     """Bring the fit of a store up to date, frame by frame; its name, None if no frame has a density."""
     with ReferenceStore.open(source.path) as store:
@@ -193,7 +241,6 @@ def fit_source(
     if missing:
         advance = reporter.task(f"fits of the density, {source.path.name}", missing)
         with ReferenceStore.open(source.path, writable=True) as store:
-            factory = backend_factory(source.backend, source.level)
             fit_into(store, factory, basis, method, executor, prior, advance, reporter.note)
     return name
 

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from densnet_core.config.schema import MDSection
+from densnet_core import __version__
+from densnet_core.config.dynamics import MDSection, SpectrumSection
 from densnet_core.errors import InputError
+from densnet_core.files.records import write_json
 from densnet_core.md.analysis import EnergyConservation, energy_conservation
 from densnet_core.md.base import MDEngine
 from densnet_core.md.rigid import is_linear, vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
 from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
+from densnet_core.plugins.component import Kind
+from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.threads import torch_threads
 from densnet_core.spectra.bands import LineMatch, bands, match_bands
 from densnet_core.spectra.experiment import ExperimentalBands
-from densnet_core.spectra.export import spectrum_record, write_json
+from densnet_core.spectra.export import spectrum_record
 from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
 from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
 from densnet_core.spectra.plots import plot_spectrum
 from densnet_core.stores.dynamics import MDStage, MDState
+from densnet_core.stores.molecules import structure_record
 from densnet_core.stores.trajectory import DIPOLES, TrajectoryStore
 from densnet_core.structures import Structure
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
-from densnet_core.workflow.folder import has_store
+from densnet_core.workflow.folder import RunFolder, has_store, key_of
+from densnet_core.workflow.keys import code_of, weights_digest
 from densnet_core.workflow.reporter import Reporter
 
 HEATING_RECORD_STEPS = 100
@@ -60,6 +68,50 @@ def _stage(md: MDSection, ensemble: str, picoseconds: float, record_every: int) 
     )
 
 
+def heat_and_run(
+    md: MDSection,
+    engine: MDEngine,
+    model: DenSNet,
+    minimum: Structure,
+    paths: tuple[Path, Path],
+    provenance: Mapping[str, Any],
+    reporter: Reporter,
+) -> None:
+    """Heating and production of replicas of a molecule with dipoles, each piece into a store or from where it stopped.
+
+    Parameters
+    ----------
+    paths : pair of Path
+        The stores of both pieces. A production that is too short is extended; one that is too long is set aside.
+    provenance : mapping
+        What the stores say about how they came about.
+    """
+    molecules, (heating, production) = [minimum] * md.replicas, paths
+    provenance = {**provenance, "densnet-core": __version__}
+    _set_longer_aside(production, production_stage(md), reporter)
+    with torch_threads(1):
+        run = partial(integrate, engine=engine, potential=model, structures=molecules, provenance=provenance)
+        state, stage = thermal_start(molecules, md.temperature, md.seed), heating_stage(md)
+        if stage.n_steps:
+            state = run(heating, stage=stage, start=state, description="heating", reporter=reporter)
+        cold = without_rotation(state, minimum)
+        run(production, stage=production_stage(md), start=cold, description="production", reporter=reporter)
+        add_dipoles(production, model, reporter)
+
+
+def _set_longer_aside(path: Path, stage: MDStage, reporter: Reporter) -> None:
+    if not has_store(path):
+        return
+    with TrajectoryStore.open(path) as store:
+        n_steps = int(store.steps[-1]) if len(store) else 0
+    if n_steps > stage.n_steps:
+        aside = path.with_name(f"{path.stem}-{n_steps}-steps{path.suffix}")
+        while aside.exists():
+            aside = aside.with_name(f"{aside.stem}-older{path.suffix}")
+        path.rename(aside)
+        reporter.note(f"{path.name} is longer than asked for and is kept as {aside}.")
+
+
 def integrate(
     path: Path,
     engine: MDEngine,
@@ -84,6 +136,7 @@ def integrate(
         path.parent.mkdir(parents=True, exist_ok=True)
         store = TrajectoryStore.create(path, molecule, len(structures), stage, dict(provenance))
     with store:
+        store.lengthen(stage)
         advance = reporter.task(description, stage.n_steps)
         return run_stage(
             engine,
@@ -114,15 +167,15 @@ def without_rotation(state: MDState, minimum: Structure) -> MDState:
 def add_dipoles(path: Path, model: DenSNet, reporter: Reporter) -> None:
     """Dipoles of all frames of a trajectory from the predicted density, kept with it."""
     with TrajectoryStore.open(path, writable=True) as store:
-        if DIPOLES in store.array_names() and len(store.array(DIPOLES)) == len(store):
+        known = store.array(DIPOLES) if DIPOLES in store.array_names() else np.empty((0, store.n_replicas, 3))
+        n_frames, n_replicas = len(store), store.n_replicas
+        if len(known) == n_frames:
             return
-        positions = store.positions()
-        n_frames, n_replicas = positions.shape[:2]
         advance = reporter.task("dipoles of the predicted densities", n_frames)
-        dipoles = np.empty((n_frames, n_replicas, 3))
+        dipoles = np.concatenate([known, np.empty((n_frames - len(known), n_replicas, 3))])
         block = max(1, 4096 // n_replicas)
-        for first in range(0, n_frames, block):
-            part = positions[first : first + block]
+        for first in range(len(known), n_frames, block):
+            part = store.positions(slice(first, first + block))
             flat = model.along(store.structure, part.reshape(-1, *part.shape[2:]), "dipole")
             dipoles[first : first + block] = flat.reshape(len(part), n_replicas, 3)
             advance(min(first + block, n_frames), "frames")
@@ -141,13 +194,12 @@ class SpectrumResult:
 
 def spectrum_of(
     path: Path,
-    harmonic: HarmonicReference,
     *,
-    lower: float,
     upper: float,
     window: Any,
     width: float,
     temperature: float | None,
+    harmonic: HarmonicReference | None = None,
 ) -> SpectrumResult:
     """Infrared spectrum of a production trajectory with dipoles.
 
@@ -164,7 +216,7 @@ def spectrum_of(
         kinetic, potential = store.kinetic_energy, store.potential_energy
         structure, n_replicas = store.structure, store.n_replicas
         dipoles = store.array(DIPOLES)
-    freedom = vibrational_degrees_of_freedom(structure.masses, harmonic.structure.positions) * n_replicas
+    freedom = vibrational_degrees_of_freedom(structure.masses, structure.positions) * n_replicas
     measured = kinetic_temperature(kinetic, freedom)
     spectrum = infrared_spectrum(
         dipoles,
@@ -176,25 +228,25 @@ def spectrum_of(
         width=width,
         max_wavenumber=upper + 500.0,
     )
-    lines = normal_modes(harmonic).wavenumbers
+    matches = [] if harmonic is None else match_bands(spectrum, normal_modes(harmonic).wavenumbers)
     conservation = energy_conservation(times, kinetic + potential, structure.n_atoms * n_replicas)
-    return SpectrumResult(spectrum, match_bands(spectrum, lines), conservation, measured)
+    return SpectrumResult(spectrum, matches, conservation, measured)
 
 
 def write_spectrum(
     result: SpectrumResult,
-    harmonic: HarmonicReference,
     record_path: Path,
     picture_path: Path,
     *,
     title: str,
-    level: str,
     lower: float,
     upper: float,
-    experiment: ExperimentalBands | None,
+    experiment: ExperimentalBands | None = None,
+    harmonic: HarmonicReference | None = None,
+    level: str = "",
 ) -> dict[str, Any]:
     """Write spectrum.json and spectrum.png; returns the record without the curve."""
-    modes = normal_modes(harmonic)
+    modes = None if harmonic is None else normal_modes(harmonic)
     arguments: dict[str, Any] = {
         "bands": bands(result.spectrum, lower=lower, upper=upper),
         "harmonic": modes,
@@ -219,3 +271,67 @@ def write_spectrum(
         upper=upper,
     )
     return {**spectrum_record(result.spectrum, curve=False, **arguments), "dynamics": dynamics}
+
+
+def run_model(path: Path, structure: Structure, md: MDSection, output: Path, reporter: Reporter) -> Path:
+    """Dynamics of a molecule with a model, without a configuration; the path of the production trajectory.
+
+    A second call goes on where the first was killed, and extends the trajectory if it is to be longer; what belongs to
+    another model, molecule or setting is set aside.
+
+    Parameters
+    ----------
+    path : Path
+        The model.
+    output : Path
+        The directory of both trajectories.
+    """
+    manager, folder = get_manager(), RunFolder(output)
+    model = DenSNet.load(path)
+    component = manager.find(Kind.MD_ENGINE, md.engine)
+    options = manager.options(component, md.options, where="md.options")
+    engine = manager.load(component)(options)
+    settings = md.model_dump(mode="json", exclude={"nve_ps"})
+    key = key_of(weights_digest(path), structure_record(structure), settings, code_of(component, manager))
+    provenance = {"model": str(path.absolute()), "engine": {"name": md.engine, **options.model_dump(mode="json")}}
+    with folder.locked():
+        for place in (folder.heating, folder.production):
+            if (aside := folder.own(place, key)) is not None:
+                reporter.note(f"{place.name} of another model, molecule or setting is kept as {aside}.")
+        heat_and_run(md, engine, model, structure, (folder.heating, folder.production), provenance, reporter)
+    return folder.production
+
+
+def spectrum_of_store(
+    path: Path, section: SpectrumSection, model: Path | None, files: tuple[Path, Path], reporter: Reporter
+) -> dict[str, Any]:
+    """Infrared spectrum of a trajectory store, without a configuration; its record, which is written with a picture.
+
+    Parameters
+    ----------
+    model : Path or None
+        For the dipoles, where the store has none; None: the model that the store says it was made with.
+    files : pair of Path
+        The record and the picture.
+
+    Raises
+    ------
+    InputError
+        There are no dipoles and there is no model, or the trajectory is too short for the resolution.
+    """
+    with TrajectoryStore.open(path) as store:
+        known = DIPOLES in store.array_names() and len(store.array(DIPOLES)) == len(store)
+        made_with, formula = store.provenance.get("model"), store.structure.formula
+    if not known:
+        source = model or (Path(made_with) if isinstance(made_with, str) else None)
+        if source is None or not source.exists():
+            raise InputError(f"{path} has no dipoles of its frames. Name the model that gives them with --model.")
+        add_dipoles(path, DenSNet.load(source), reporter)
+    result = spectrum_of(
+        path,
+        upper=section.maximum,
+        window=section.window,
+        width=section.resolution,
+        temperature=section.temperature,
+    )
+    return write_spectrum(result, *files, title=f"{formula}, {path.name}", lower=section.minimum, upper=section.maximum)

@@ -13,7 +13,10 @@ from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import read_split
+from densnet_core.structures import Structure
 from densnet_core.training.evaluation import ErrorSummary, FrameErrors, frame_errors
+from densnet_core.workflow.labels import fit_name_in
+from densnet_core.workflow.project import Project
 from densnet_core.workflow.reporter import Advance
 
 BATCH = 32
@@ -123,3 +126,39 @@ def errors_of_frames(
                 (found.forces, result.forces) if "forces" in names else None,
                 dipole,
             )
+
+
+def held_out_errors(run: Project, model: DenSNet) -> dict[str, Any]:
+    """Errors on the held-out frames of a run: of all, under "stores" and "formulas" of each store and formula."""
+    advance = run.reporter.task("evaluating", sum(len(own["test"]) for own in run.parts))
+    everything, formulas, stores = ErrorSummary(), dict[str, ErrorSummary](), dict[str, ErrorSummary]()
+    for source, own in zip(run.sources, run.parts, strict=True):
+        if not own["test"]:
+            run.reporter.note(f"{source.path} holds no frame out, so it has no errors.")
+            continue
+        of_store = stores.setdefault(str(source.path), ErrorSummary())
+        with ReferenceStore.open(source.path) as store:
+            name = fit_name_in(store, model.specification.label_basis, model.label_method, model.prior)
+            fit = store.fit(name) if name in store.fit_names() else None
+            indices = [store.index_of(bytes.fromhex(content)) for content in own["test"]]
+            for frame in errors_of_frames(model, store, fit, indices):
+                of_formula = formulas.setdefault(_species(frame.structure), ErrorSummary())
+                for summary in (everything, of_store, of_formula):
+                    summary.add(frame)
+                advance(len(everything.frames), "frames")
+    if not everything.frames:
+        return {"frames": 0, "stores": {}, "formulas": {}}
+    everything.draw_parity(run.folder.parity)
+    return {
+        **everything.to_dict(),
+        "stores": {path: summary.to_dict() for path, summary in stores.items()},
+        "formulas": {name: summary.to_dict() for name, summary in sorted(formulas.items())},
+    }
+
+
+def _species(structure: Structure) -> str:
+    """Formula with charge and, of an open shell, multiplicity: ``"HO-"``, ``"H2O"``, ``"CH3 (multiplicity 2)"``."""
+    charge = structure.charge
+    sign = "" if not charge else ("+" if charge > 0 else "-") + (str(abs(charge)) if abs(charge) > 1 else "")
+    spin = "" if structure.multiplicity == 1 else f" (multiplicity {structure.multiplicity})"
+    return f"{structure.formula}{sign}{spin}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from densnet_core.errors import DataError
-from densnet_core.spectra import export
+from densnet_core.files import records
 from densnet_core.stores.commit import WriterLock
 
 
@@ -28,7 +28,7 @@ def key_of(*parts: Any) -> str:
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write plain data atomically into a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    export.write_json(path, record)
+    records.write_json(path, record)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -104,25 +104,38 @@ class RunFolder:
     def _record(self, stage: str) -> Path:
         return self.root / "stages" / f"{stage}.json"
 
-    def finished_key(self, stage: str) -> str | None:
-        """Key with which a stage was last finished."""
+    def record(self, stage: str) -> dict[str, Any] | None:
+        """What was written when a stage was finished; None if it never was, or was begun again since."""
         path = self._record(stage)
-        return str(read_json(path).get("key")) if path.exists() else None
+        return read_json(path) if path.exists() else None
+
+    def key(self, stage: str) -> str | None:
+        """The key with which a stage was last finished."""
+        record = self.record(stage)
+        return None if record is None else str(record.get("key"))
 
     def is_current(self, stage: str, key: str, *results: Path) -> bool:
         """True if the stage was finished with this key and its results are there."""
-        return self.finished_key(stage) == key and all(path.exists() for path in results)
+        record = self.record(stage)
+        return record is not None and record.get("key") == key and all(path.exists() for path in results)
 
-    def finish(self, stage: str, key: str, seconds: float) -> None:
-        """Record that a stage is done."""
-        write_json(self._record(stage), {"stage": stage, "key": key, "seconds": round(seconds, 3)})
+    def begin(self, stage: str) -> None:
+        """Forget that a stage was finished: whatever becomes of it, its results are no longer those of the record."""
+        self._record(stage).unlink(missing_ok=True)
 
-    def own(self, path: Path, key: str) -> Path | None:
-        """Make ``path`` belong to ``key``: a result of another key there is renamed, and its new path returned."""
+    def finish(self, stage: str, key: str, seconds: float, **more: Any) -> None:
+        """Record that a stage is done; ``more`` says with what, and is plain data."""
+        write_json(self._record(stage), {"stage": stage, "key": key, "seconds": round(seconds, 3), **more})
+
+    def own(self, path: Path, key: str | None) -> Path | None:
+        """Make ``path`` belong to ``key``: a result of another key there is renamed, and its new path returned.
+
+        With None whatever is there is renamed.
+        """
         owner = self.root / "stages" / f"owner-{path.relative_to(self.root).as_posix().replace('/', '-')}.json"
         previous = str(read_json(owner).get("key")) if owner.exists() else None
         aside = None
-        if previous != key:
+        if key is None or previous != key:
             if path.exists():
                 aside = path.with_name(f"{path.stem}-{previous or 'unknown'}{path.suffix}")
                 number = 1
@@ -130,6 +143,9 @@ class RunFolder:
                     number += 1
                     aside = path.with_name(f"{path.stem}-{previous or 'unknown'}-{number}{path.suffix}")
                 path.rename(aside)
-            write_json(owner, {"path": str(path.relative_to(self.root)), "key": key})
+            if key is None:
+                owner.unlink(missing_ok=True)
+            else:
+                write_json(owner, {"path": str(path.relative_to(self.root)), "key": key})
         path.parent.mkdir(parents=True, exist_ok=True)
         return aside

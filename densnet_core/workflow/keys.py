@@ -1,91 +1,44 @@
-"""What the result of each stage depends on, as short keys: equal keys mean that nothing has to be done."""
+"""What the result of a stage depends on, as plain data: equal data mean that nothing has to be done."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from densnet_core.basis.base import Basis
-from densnet_core.config import Chosen, Config, Selection
-from densnet_core.stores.molecules import structure_record
+from densnet_core.config import Chosen
+from densnet_core.plugins.hookspecs import Record
+from densnet_core.plugins.manager import Manager
+from densnet_core.plugins.origin import Origin
 from densnet_core.stores.packages import read_package
-from densnet_core.structures import Structure
-from densnet_core.workflow.folder import key_of
-from densnet_core.workflow.labels import fit_name
+
+CODE: Final = "code"
+"""Where the data of a key say which code made a result."""
 
 
-def plain(chosen: Chosen | None) -> dict[str, Any] | None:
+def plain(chosen: Chosen) -> dict[str, Any]:
     """A component with its options as plain data, defaults written out."""
-    if chosen is None:
-        return None
     return {"name": chosen.component.name, **chosen.options.model_dump(mode="json")}
 
 
-def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: Basis) -> dict[str, str]:
-    """The key of every stage, by its name; each contains the keys of the stages it builds on.
+def code_of(record: Record, manager: Manager) -> dict[str, Any]:
+    """Distribution and version of a component, stage or objective, and a hash of its files if it is being worked on.
 
-    The executor is not part of any: where a calculation ran does not change its result.
+    The core counts by its version alone: most edits of a checkout change no result of most stages, and what one does
+    change ``--again`` makes anew.
     """
-    # A geometry made from SMILES may differ in the last digits from one machine to the next; the molecule does not.
-    system, reference = config.to_make()
-    molecule: Any = structure.content_hash().hex()
-    if system.smiles is not None:
-        molecule = [system.smiles, system.charge, system.multiplicity]
-    start: list[Any] = [molecule, str(reference.level), plain(chosen.backend)]
-    if structure.fragments:  # their charges and spins are an input of the models
-        start.append(structure_record(structure)["fragments"])
-    # Not among what labels depend on, but what moves does.
-    isotopes = [] if structure.isotope_masses is None else [structure.isotope_masses.tolist()]
-    training = config.training
-    split: list[Any] = [training.seed, training.train, training.validation, training.test]
-    keys = {"harmonic": key_of("harmonic", start, *isotopes)}
-    keys["sample"] = key_of("sample", start, *isotopes, _sampler(chosen.sampler), *_pool(config, chosen))
-    properties = reference.properties
-    fitted = [properties, basis.content_hash(), config.basis.metric] if properties else []
-    keys["reference"] = key_of("reference", keys["sample"], *fitted)
-    labels = fit_name(basis, config.basis.fit_method)
-    optimization = config.basis.optimization.model_dump(mode="json")
-    keys["basis"] = key_of("basis", keys["reference"], basis.content_hash(), split, optimization)
-    optimised = [keys["basis"]] if config.basis.exponents == "element" else []
-    keys |= training_keys(config, chosen, [keys["reference"], labels], split[1:], optimised)
-    keys["evaluate"] = key_of("evaluate", keys["train"])
-    keys["export"] = key_of("export", keys["train"])
-    keys["md"] = key_of("md", keys["train"], *isotopes, config.md.model_dump(mode="json"), plain(chosen.engine))
-    keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
-    return keys
+    return asdict(manager.origin(record))
 
 
-def training_keys(
-    config: Config, chosen: Selection, data: Sequence[Any], split: Sequence[Any], basis: Sequence[Any] = ()
-) -> dict[str, str]:
-    """Keys of "density", "energy", "joint" and "train".
-
-    Parameters
-    ----------
-    data, split, basis : sequence
-        What identifies the frames with their labels, their split, and a basis that is made from them.
-    """
-    training = config.training
-    density = [plain(chosen.density_model), plain(chosen.density_backbone), training.density.model_dump(mode="json")]
-    energy = [plain(chosen.energy_model), plain(chosen.energy_backbone), training.energy.model_dump(mode="json")]
-    # Neither the device nor the number of threads or processes: they change the last digits, and a run may move.
-    common = [training.seed, *split, training.batch_size, training.precision, *_contents(training.start)]
-    moving = ["atom", config.basis.largest_factor] if config.basis.exponents == "atom" else basis
-    keys = {"density": key_of("density", *data, common, density, *moving)}
-    keys["energy"] = key_of("energy", keys["density"], energy)
-    joint = [] if training.joint is None else [training.joint.model_dump(mode="json")]
-    keys["joint"] = keys["train"] = key_of("train", keys["energy"], *joint)
-    return keys
-
-
-def _sampler(chosen: Chosen) -> dict[str, Any]:
-    """A sampler as plain data, with digests of the files and stores that it reads."""
+def identity(chosen: Chosen, manager: Manager) -> dict[str, Any]:
+    """A component as part of a key: options, digests of the files and stores that they name, and the code."""
     contents = {
         name: file_digest(value) for name, value in chosen.options if isinstance(value, Path) and value.exists()
     }
-    return {**(plain(chosen) or {}), **({"contents": contents} if contents else {})}
+    own = {**plain(chosen), CODE: code_of(chosen.component, manager)}
+    return {**own, "contents": contents} if contents else own
 
 
 def file_digest(path: Path) -> str:
@@ -98,15 +51,27 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _contents(model: Path | None) -> list[str]:
+def weights_digest(model: Path | None) -> str | None:
     """Digest of the weights of a model to start from."""
-    return [] if model is None else [hashlib.sha256(b"".join(read_package(model))).hexdigest()]
+    return None if model is None else hashlib.sha256(read_package(model)[1]).hexdigest()
 
 
-def _pool(config: Config, chosen: Selection) -> list[Any]:
-    """What becomes of the sampler's geometries, as far as it differs from the defaults."""
-    sampling = config.sampling
-    start = None if chosen.sampling_start is None else _sampler(chosen.sampling_start)
-    keep = None if sampling.select is None else sampling.select.model_dump(mode="json")
-    usual = sampling.min_difference == type(sampling).model_fields["min_difference"].default
-    return [] if start is None and keep is None and usual else [start, keep, sampling.min_difference]
+def differences(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Where two keys differ, in words: ``md.temperature: 300.0, now 350.0``."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        if path[-1:] == (CODE,) and before != now:
+            old, new = (Origin(**one) if set(one) == _ORIGIN else "other code" for one in (before, now))
+            yield f"{old} is now {new}"
+            return
+        for name in dict.fromkeys((*before, *now)):
+            yield from differences(before.get(name), now.get(name), (*path, name))
+    elif before != now:
+        yield f"{'.'.join(path)}: {_short(before)}, now {_short(now)}"
+
+
+_ORIGIN: Final = {"distribution", "version", "content"}
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

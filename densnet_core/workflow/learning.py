@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,16 +10,26 @@ import torch
 
 from densnet_core.config import Chosen, Config, Selection
 from densnet_core.config.schema import TrainingSection
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.datasets.stored import dataset_of
+from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import ConfigError, InputError
 from densnet_core.models.inputs import check_specification
 from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.stores.reference import ReferenceStore
 from densnet_core.training import parallel
 from densnet_core.training.plan import Plan, Stage, device_of
 from densnet_core.training.schedule import LoopOptions
+from densnet_core.training.terms import wanted_labels
 from densnet_core.training.train import check_start, train_model
+from densnet_core.workflow.atoms import atomic_energies
+from densnet_core.workflow.data_stores import common_prior, fit_source
+from densnet_core.workflow.keys import code_of
+from densnet_core.workflow.project import Project
+from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
 
 
 def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:
@@ -66,31 +76,18 @@ def check_networks(
             )
         built.append(network)
     try:
-        plan = plan_of(config.training, choices, manager)
+        plan = plan_of(config.training, choices[1].learns_with_density(manager))
         plan.all_wanted(manager)
         device_of(plan.device)
-        if config.training.start is not None and config.basis.exponents != "element":
+        if config.training.start is not None and config.needed_basis().exponents != "element":
             check_start(DenSNet.load(config.training.start, manager), choices, specification)
     except InputError as error:
         raise ConfigError(f"{source}: {error}") from error
     return built
 
 
-def origins(selection: Selection, manager: Manager) -> dict[str, dict[str, Any]]:
-    """Which code made a model: distribution and version (and a hash of the files) of every component."""
-    components = {
-        "reference": selection.backend,
-        "density_model": selection.density_model,
-        "density_backbone": selection.density_backbone,
-        "energy_model": selection.energy_model,
-        "energy_backbone": selection.energy_backbone,
-    }
-    held = {slot: one.component for slot, one in components.items() if one is not None}
-    return {slot: {"name": one.name, **asdict(manager.origin(one))} for slot, one in held.items()}
-
-
-def plan_of(section: TrainingSection, choices: tuple[NetworkChoice, NetworkChoice], manager: Manager) -> Plan:
-    """The plan of a ``[training]`` table for these networks."""
+def plan_of(section: TrainingSection, shared: bool = False) -> Plan:
+    """The plan of a ``[training]`` table; ``shared``: for an energy model that learns together with the density model."""
     joint = [] if section.joint is None else _stages(section.joint)
     return Plan(
         _stages(section.density),
@@ -101,7 +98,7 @@ def plan_of(section: TrainingSection, choices: tuple[NetworkChoice, NetworkChoic
         section.device,
         section.precision,
         section.threads,
-        choices[1].learns_with_density(manager),
+        shared,
     )
 
 
@@ -121,6 +118,116 @@ def _stages(section: Any) -> list[Stage]:
         return [first]
     again = replace(options, steps=section.then.steps, learning_rate=section.then.learning_rate)
     return [first, Stage(again, section.then.weights)]
+
+
+def train(run: Project, keys: Mapping[str, str]) -> DenSNet:
+    """The model of a run, its densities fitted first; goes on from checkpoints with these keys.
+
+    Raises
+    ------
+    InputError
+        No frame has a density, or a part of the split is empty.
+    """
+    prior, fits = _fitted(run)
+    plan = plan_of(run.config.training, network_choices(run.selection)[1].learns_with_density(run.manager))
+    labels = wanted_labels(plan.all_wanted(run.manager))
+    learned, validation = (_dataset(run, part, labels, fits) for part in ("train", "validation"))
+    first, start = run.sources[0], run.config.training.start
+    atoms = atomic_energies(
+        run.config.training.energy.atoms,
+        run.folder.atoms,
+        first.level,
+        lambda: run.factory_of(first),
+        run.elements,
+        run.reporter,
+    )
+    return train_together(
+        {
+            "dataset": replace(learned, atomic_energies=atoms),
+            "validation": validation,
+            "specification": run.specification,
+            "prior": prior,
+            "plan": plan,
+            "choices": network_choices(run.selection),
+            "start": None if start is None else DenSNet.load(start, run.manager),
+            "folder": run.folder.training,
+            "keys": keys,
+            "document": _document(run, keys["train"]),
+            "listener": run.reporter,
+            "manager": run.manager,
+        }
+    )
+
+
+def _fitted(run: Project) -> tuple[AtomicPrior, list[dict[str, str]]]:
+    """One prior for all stores, and the names of each store's fits by what they fit."""
+    section, specification = run.config.needed_basis(), run.specification
+    basis, method = specification.label_basis, section.fit_method
+    prior = common_prior(run.sources, run.elements, basis, method, run.executor, run.factory_of)
+    fits: list[dict[str, str]] = []
+    for source in run.sources:
+        factory = run.factory_of(source)
+        name = fit_source(source, factory, basis, method, prior, run.executor, run.reporter)
+        own = {} if name is None else {"density": name}
+        if run.data is None and set(FITTED) & set(asked := run.config.needed_reference().properties):
+            factory = replace(factory, properties=tuple(asked))
+            with ReferenceStore.open(source.path, writable=True) as store:
+                fit_properties(store, factory, specification.basis, section.error_metric, run.executor, run.reporter)
+        with ReferenceStore.open(source.path) as store:
+            names = {kind: property_fit_name(specification.basis, section.error_metric, kind) for kind in FITTED}
+            fits.append({**own, **{kind: name for kind, name in names.items() if name in store.fit_names()}})
+    if not any("density" in own for own in fits):
+        raise InputError(
+            "No frame of the stores has a density (orbitals, or coefficients in the basis of [basis]), and the "
+            "density network learns from nothing else. Add a store that has, for example one that 'densnet "
+            "reference' computed."
+        )
+    return prior, fits
+
+
+def _dataset(run: Project, part: str, labels: Sequence[str], fits: Sequence[Mapping[str, str]]) -> Dataset:
+    """The frames of all stores in a part; those to train on are drawn by the weights of the stores."""
+    found, weights = [], []
+    given = None if run.data is None else run.data.weights_in_order
+    every = given or [1.0] * len(run.sources)
+    for source, own, names, weight in zip(run.sources, run.parts, fits, every, strict=True):
+        if own[part]:
+            with ReferenceStore.open(source.path) as store:
+                densities = {kind: store.fit(name) for kind, name in names.items()}
+                found.append(dataset_of(store, own[part], labels, densities))
+                weights.append(weight)
+    if not found:
+        raise InputError(f"No frame of any store is for {part}; draw other splits with 'densnet data split'.")
+    return Dataset.joined(found, weights if part == "train" and given else None)
+
+
+def _document(run: Project, key: str) -> dict[str, Any]:
+    """What the model says about its data, and about the code that made it."""
+    first = run.sources[0]
+    stores = [
+        {
+            "path": str(source.path),
+            "level_of_theory": str(source.level),
+            "backend": source.backend,
+            "versions": dict(source.versions),
+            "frames": {part: len(own[part]) for part in ("train", "validation", "test")},
+        }
+        for source, own in zip(run.sources, run.parts, strict=True)
+    ]
+    components = {**({} if run.data is not None else {"reference": run.backend}), **run.networks()}
+    made_by = {
+        slot: {"name": one.component.name, **code_of(one.component, run.manager)} for slot, one in components.items()
+    }
+    return {
+        "name": run.folder.root.name,
+        "config": run.config.model_dump(mode="json", by_alias=True),
+        "labels": asdict(run.config.needed_basis().fit_method),
+        "level_of_theory": str(first.level),
+        "backend": first.backend,
+        "stores": stores,
+        "training_frames": [content for own in run.parts for content in (*own["train"], *own["validation"])],
+        "provenance": {"reference": dict(first.versions), "training_key": key, "made_by": made_by},
+    }
 
 
 def train_together(arguments: Mapping[str, Any]) -> DenSNet:

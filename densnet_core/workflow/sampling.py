@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,16 @@ class SamplingPlan:
     @property
     def _samplers(self) -> list[Sampler]:
         return [self.sampler] if self.start is None else [self.start, self.sampler]
+
+    def made(self, structure: Structure) -> int | None:
+        """Geometries that the samplers make at most, before near-duplicates are dropped; None: not known beforehand."""
+        counts = [sampler.most(structure) for sampler in self._samplers]
+        return None if None in counts else prod(count for count in counts if count is not None)
+
+    def taken(self, structure: Structure) -> int | None:
+        """Geometries that are labelled, at most."""
+        made = self.made(structure)
+        return min((count for count in (made, self.n_selected) if count is not None), default=None)
 
     def check(self, structure: Structure) -> None:
         """``InputError`` if the samplers cannot be combined, or one cannot begin with this molecule."""

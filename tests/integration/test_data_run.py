@@ -24,9 +24,9 @@ from densnet_core.stores.splits import read_split, split_store
 from densnet_core.stores.verify import verify
 from densnet_core.structures import Structure, write_xyz
 from densnet_core.testing.reference import BENT, HYDROXIDE
-from densnet_core.workflow.data_run import DataRun
 from densnet_core.workflow.labels import fit_name
 from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.run import Run
 from densnet_core.workflow.stores import backend_factory
 
 LEVEL = LevelOfTheory("HF", "STO-3G")
@@ -183,7 +183,7 @@ def test_weights_of_stores_decide_what_is_drawn_and_which_training_it_is(trained
     folder = trained[0]
     weights = 'weights = { "hydroxide.zarr" = 1, "water.zarr" = 2, "forces.xyz" = 1 }\n[basis.even_tempered.O]'
     (folder / "weighed.toml").write_text(CONFIG.replace("[basis.even_tempered.O]", weights))
-    plain, weighed = (DataRun(load_config(folder / name)) for name in ("run.toml", "weighed.toml"))
+    plain, weighed = (Run(load_config(folder / name)) for name in ("run.toml", "weighed.toml"))
     assert plain._keys["density"] != weighed._keys["density"]
     _, fits = weighed._fitted()
     data, validation = (weighed._dataset(part, fits) for part in ("train", "validation"))
@@ -210,8 +210,8 @@ def test_the_second_time_everything_is_current(trained: tuple[Path, str, str]) -
 
     weights = trained[0] / "out" / "model" / "weights.safetensors"
     before, said = weights.stat().st_mtime_ns, Said()
-    record = DataRun(load_config(trained[0] / "run.toml"), said).evaluate()
-    assert (said.current, said.started) == (["train"], [])
+    record = Run(load_config(trained[0] / "run.toml"), said).do("evaluate")
+    assert (said.current, said.started) == (["imports", "train", "evaluate"], [])
     assert weights.stat().st_mtime_ns == before
     assert record["frames"] == 4
 
@@ -232,7 +232,7 @@ def test_a_fit_to_other_atoms_is_made_again_beside_it(trained: tuple[Path, str, 
         store.create_fit(fit_name(basis, method), basis, method.metric, model.prior.to_dict(), method.constraints)
     text = CONFIG.replace('files = ["forces.xyz"]\n', "").replace("steps = 30", "steps = 2")
     (tmp_path / "run.toml").write_text(text)
-    DataRun(load_config(tmp_path / "run.toml")).train()
+    Run(load_config(tmp_path / "run.toml")).do("train")
     with ReferenceStore.open(tmp_path / "hydroxide.zarr") as store:
         assert len(store.fit_names()) == 2
         made = {name: store.fit(name) for name in store.fit_names()}
@@ -249,7 +249,7 @@ def test_stores_of_two_levels_are_refused_with_the_reason(folder: Path, tmp_path
     with pytest.raises(
         InputError, match=r"HF/STO-3G and .*other\.zarr holds PBE/STO-3G.*no model here takes the level"
     ):
-        DataRun(load_config(tmp_path / "run.toml")).check()
+        Run(load_config(tmp_path / "run.toml")).check()
 
 
 def test_stages_that_need_a_molecule_say_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,17 +78,22 @@ def run_with(model: str, folder: Path) -> Run:
     return Run(load_config(path), manager=Manager(environment={}))
 
 
+def prepare_training(model: str, folder: Path) -> None:
+    run = run_with(model, folder)
+    run.stage("train").prepare(run)
+
+
 def test_a_network_that_gains_electrons_is_refused_before_any_calculation(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"that Leaking gives H2 holds -?0\.0000\d+ electrons; expected 0"):
-        run_with("leaking", tmp_path).reference()
+        run_with("leaking", tmp_path).do("train")
     assert not (tmp_path / "out" / "reference").exists()
 
 
 def test_a_sound_network_is_tried_once_for_each_state_of_its_code(tmp_path: Path) -> None:
     for _ in range(2):
-        run_with("sound", tmp_path)._prepare()
+        prepare_training("sound", tmp_path)
     assert (tmp_path / "log").read_text() == "tried\n"
     source = tmp_path / "site" / "acme_networks.py"
     source.write_text(source.read_text() + "# changed\n")
-    run_with("sound", tmp_path)._prepare()
+    prepare_training("sound", tmp_path)
     assert (tmp_path / "log").read_text() == "tried\n" * 2

@@ -27,7 +27,8 @@ PACKAGE = ROOT / "examples" / "third_party" / "densnet-bonds"
 SOURCES = (ROOT, ROOT / "plugins" / "densnet-pyscf", ROOT / "plugins" / "densnet-openmm", PACKAGE)
 LABEL = "traceless_quadrupole"
 OFFERED = {("density_model", "bonds"), ("density_model", "bonds-response"), ("energy_model", "bonds"),
-           ("quantity", LABEL), ("objective", f"density.{LABEL}")}  # fmt: skip
+           ("quantity", LABEL), ("objective", f"density.{LABEL}"),
+           ("stage", "quadrupole_table")}  # fmt: skip
 # Everything else of the environment that runs this test is a dependency.
 NOT_DEPENDENCIES = re.compile(r"densnet|_*editable|e3nn|__pycache__|.*\.pth$")
 
@@ -144,6 +145,34 @@ def test_the_run_has_its_label_and_everything_that_ours_has(run_folder: Path) ->
     assert document["density"]["backbone"] is None
     assert (run_folder / "md" / "nve.zarr").is_dir()
     assert (run_folder / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_run_has_the_file_of_its_stage(clean: CleanEnvironment, run_folder: Path) -> None:
+    """After ``evaluate``, from its own table of the configuration; another word there makes that file anew, no more."""
+    (path,) = (run_folder / "reference").glob(f"*{LABEL}.zarr")
+
+    def table() -> dict[str, dict[str, tuple[str, str]]]:
+        with (run_folder / "quadrupoles.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))[1:]
+        return {frame: {r[1]: (r[2], r[3]) for r in rows if r[0] == frame} for frame in {row[0] for row in rows}}
+
+    with ReferenceStore.open(path) as store:
+        assert set(table()) == set(store.read_document("split")["test"])
+        for frame, components in table().items():
+            labelled = np.asarray(store.result(store.index_of(bytes.fromhex(frame)), labels=[LABEL]).more[LABEL])
+            assert {len(value.split(".")[1]) for pair in components.values() for value in pair} == {5}
+            for name, (predicted, reference) in components.items():
+                assert float(reference) == pytest.approx(labelled["xyz".index(name[0]), "xyz".index(name[1])], abs=1e-5)
+                assert abs(float(predicted) - float(reference)) < 0.3 * np.abs(labelled).max()
+    config = run_folder.parent / "water.toml"
+    config.write_text(config.read_text().replace("decimals = 5", "decimals = 3"))
+    planned = json.loads(clean.run("densnet", "run", "water.toml", "--dry-run", "--json", cwd=run_folder.parent))
+    assert [(row["stage"], row["reason"]) for row in planned if row["state"] != "current"] == [
+        ("quadrupole_table", "options.decimals: 5, now 3")
+    ]
+    clean.run("densnet", "run", "water.toml", cwd=run_folder.parent)
+    assert {len(value.split(".")[1]) for one in table().values() for pair in one.values() for value in pair} == {3}
+    assert len(list(run_folder.glob("quadrupoles-*.csv"))) == 1
 
 
 def test_it_imports_documented_names_and_never_e3nn() -> None:

@@ -20,8 +20,10 @@ from densnet_core.cli import app as command_line
 from densnet_core.cli.app import run
 from densnet_core.cli.doctor import torch_pairing
 from densnet_core.cli.output import print_json
+from densnet_core.config import load_config
 from densnet_core.errors import InputError
 from densnet_core.plugins.manager import get_manager
+from densnet_core.workflow.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +224,7 @@ def test_check_refuses_a_wrong_configuration(tmp_path, capsys):
 
 
 def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_path, monkeypatch, capsys):
-    """And so does every stage, before it computes anything."""
+    """And so does everything that trains, before a label is computed; making geometries needs no networks."""
     monkeypatch.chdir(tmp_path)
     assert run(["init", "water"]) == 0
     (tmp_path / "water.toml").write_text(
@@ -230,7 +232,7 @@ def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_
         "[basis]\nname = 'densnet-s'\n[density.backbone_options]\nlayers = 1\nl_max_edge = 1\n"
     )
     capsys.readouterr()
-    for command in (["config", "check"], ["sample"], ["reference"]):
+    for command in (["config", "check"], ["run"], ["train"]):
         assert run([*command, "water.toml"]) == 2
         shown = capsys.readouterr().err
         assert "water.toml: density: Features reach l = 2" in shown
@@ -275,8 +277,13 @@ def test_a_run_that_has_begun_asks_no_backend_whether_it_can(tmp_path, monkeypat
         "[basis]\nname = 'def2-universal-jkfit'\n"
     )
     assert run(["config", "check", "x.toml"]) == 2
-    Path("out").mkdir()
-    Path("out/samples.xyz").write_text("1\n\nNe 0 0 0\n")
+    begun = Run(load_config("x.toml"))
+    for name in ("harmonic", "sample", "reference"):
+        for path in begun.stage(name).outputs(begun):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        key, parts = begun.key(name)
+        begun.folder.finish(name, key, 1.0, parts=parts)
     assert run(["config", "check", "x.toml"]) == 0, capsys.readouterr().err
 
 
@@ -307,8 +314,70 @@ def test_json_keeps_every_character_in_ascii(monkeypatch):
 def test_schema_is_a_json_schema_with_the_components_options(capsys):
     assert run(["config", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
-    assert schema["required"] == ["schema", "basis"]
+    assert schema["required"] == ["schema"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["schema"]["const"] == 1
     grid_level = schema["x-components"]["reference"]["pyscf"]["properties"]["grid_level"]
     assert (grid_level["minimum"], grid_level["maximum"]) == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "formula", "basis"),
+    [
+        (["--smiles", "N"], "H3N", "densnet-m"),
+        (["--smiles", "[OH-]", "--charge", "-1"], "HO", "densnet-m"),
+        (["--smiles", "P"], "H3P", "def2-universal-jkfit"),  # an element that densnet-m lacks
+        (["--geometry", "mine.xyz"], "O2", "densnet-m"),
+    ],
+)
+def test_init_writes_a_molecule_that_runs_as_it_is(tmp_path, monkeypatch, capsys, options, formula, basis):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.xyz").write_text("2\nmultiplicity=3\nO 0 0 0\nO 0 0 1.21\n")
+    assert run(["init", "own", *options]) == 0
+    capsys.readouterr()
+    assert run(["config", "check", "own.toml"]) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.startswith(f"own.toml is fine: {formula}, PBE/aug-cc-pVDZ with pyscf, 100 frames")
+    assert load_config("own.toml").basis.name == basis
+
+
+def test_init_refuses_a_molecule_that_is_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "own", "--smiles", "C1CC"]) == 2
+    assert "own.toml: system.smiles: RDKit does not understand" in capsys.readouterr().err
+    assert run(["init", "own", "--smiles", "C", "--geometry", "x.xyz"]) == 2
+    assert not Path("own.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "says"),
+    [
+        ("count = 130", "130 frames"),
+        ("count = 130\nselect = { count = 110 }", "110 frames"),
+        ('method = "torsion-scan"\nbonds = [[1, 3]]\nsteps = 9', "9 frames"),
+        ('method = "rdkit-torsions"\nstart = { method = "conformers", count = 3 }', "pyscf, 20 ps"),
+    ],
+)
+def test_check_says_how_many_geometries_the_sampler_makes(tmp_path, monkeypatch, capsys, sampling, says):
+    """And the SMILES of the molecule are those of its conformers."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.toml").write_text(
+        "schema = 1\n[system]\nsmiles = 'CO'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+        f"[basis]\nname = 'densnet-s'\n[sampling]\n{sampling}\n"
+    )
+    assert run(["config", "check", "x.toml"]) == 0, capsys.readouterr().err
+    assert says in capsys.readouterr().out
+
+
+def test_check_of_the_standard_networks_imports_neither_torch_nor_e3nn(tmp_path):
+    """It is done within two seconds because of it."""
+    (tmp_path / "w.xyz").write_text("3\n\nO 0 0 0\nH 0.757 0.586 0\nH -0.757 0.586 0\n")
+    (tmp_path / "w.toml").write_text(
+        "schema = 1\n[system]\ngeometry = 'w.xyz'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+        "[basis]\nname = 'densnet-s'\n"
+    )
+    program = (
+        "import sys; from densnet_core.cli.app import run; code = run(['config', 'check', 'w.toml'])\n"
+        "print(code, sorted({'torch', 'e3nn', 'zarr', 'matplotlib', 'openmm'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr

@@ -1,9 +1,9 @@
-"""Imports inside the core only point upwards in the list of folders that the package's docstring gives."""
+"""Imports inside the core point upwards only in the list of folders of the package docstring, and in no circle."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,56 +11,23 @@ import pytest
 import densnet_core
 
 PACKAGE = Path(densnet_core.__file__).parent
-LAYERS = (
-    *("plugins", "basis", "density", "reference", "stores", "graphs", "datasets", "models", "potentials", "training"),
-    *("md", "spectra", "sampling", "testing", "config", "workflow", "cli"),
-)
-# The ground: above all other folders, in this order among themselves.
-TOP = ("errors", "units", "elements", "options", "fragments", "files", "structures")
-ORDER = {name: rank for rank, name in enumerate((*TOP, *LAYERS))}
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "docs" / "layers.py"
 
-
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and name of everything of densnet_core that a module imports, at its top or inside a function.
-
-    What stands under ``if TYPE_CHECKING:`` is not imported: a type may be named from below, code may not be used.
-    """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and _is_type_checking(node.test)]
-    never_run = {inner for block in blocks for statement in block.body for inner in ast.walk(statement)}
-    for node in ast.walk(tree):
-        if node in never_run:
-            continue
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            names = ["densnet_core.<relative>"]
-        elif isinstance(node, ast.ImportFrom) and node.module == "densnet_core":
-            names = [f"densnet_core.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-        else:
-            continue
-        yield from ((node.lineno, name) for name in names if name.split(".")[0] == "densnet_core")
-
-
-def _is_type_checking(test: ast.expr) -> bool:
-    return getattr(test, "id", getattr(test, "attr", None)) == "TYPE_CHECKING"
+_spec = importlib.util.spec_from_file_location("densnet_layers", SCRIPT)
+assert _spec is not None
+assert _spec.loader is not None
+layers = importlib.util.module_from_spec(_spec)
+sys.modules["densnet_layers"] = layers
+_spec.loader.exec_module(layers)
 
 
 def violations(package: Path) -> list[str]:
-    found = []
-    for path in sorted(package.rglob("*.py")):
-        relative = path.relative_to(package)
-        own = relative.parts[0].removesuffix(".py")
-        if own in ("__init__", "__main__"):
-            continue
-        for line, name in imported(path):
-            target = name.partition(".")[2].partition(".")[0]
-            if target in ("", "__version__"):
-                continue
-            if target not in ORDER or own not in ORDER or ORDER[target] > ORDER[own]:
-                found.append(f"{relative}:{line} imports {name}")
+    return [f"{one.module}:{one.line} imports {one.target}" for one in layers.downwards(layers.all_imports(package))]
+
+
+def circles(package: Path) -> list[list[str]]:
+    found: list[list[str]] = layers.circles(layers.all_imports(package))
     return found
 
 
@@ -68,14 +35,39 @@ def test_the_core_imports_upwards_only():
     assert violations(PACKAGE) == []
 
 
+def test_no_modules_import_each_other_not_even_for_type_checking():
+    assert circles(PACKAGE) == []
+
+
+def test_the_picture_is_that_of_the_imports():
+    """Of which folder imports from which; the number of imports may lag behind until the picture is drawn anew."""
+
+    def arrows(svg: str) -> set[str]:
+        return {part.partition(":")[0] for part in svg.split("<title>")[1:]}
+
+    drawn = (ROOT / "docs" / "layers.svg").read_text(encoding="utf-8")
+    assert arrows(drawn) == arrows(layers.picture(layers.all_imports())), "run: python docs/layers.py"
+    assert "#c0392b" not in drawn
+
+
+def test_no_file_is_longer_than_a_head():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for folder in ("densnet_core", "plugins", "examples", "benchmarks", "science", "docs")
+        for path in (ROOT / folder).rglob("*.py")
+        if (lines := path.read_text(encoding="utf-8").count("\n")) > 400
+    }
+    assert long == {}
+
+
 def test_every_folder_and_module_has_its_place():
     present = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()} - {"__init__"}
-    assert present - {"__main__"} == set(ORDER)
+    assert present - {"__main__"} == set(layers.ORDER)
 
 
 def test_the_package_documents_the_same_order():
     text = densnet_core.__doc__ or ""
-    positions = [text.index(f"``{layer}``") for layer in LAYERS]
+    positions = [text.index(f"``{layer}``") for layer in layers.LAYERS]
     assert positions == sorted(positions)
 
 
@@ -111,3 +103,23 @@ def test_the_check_accepts_what_is_right(tmp_path, module, source):
     path.parent.mkdir()
     path.write_text(source)
     assert violations(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "from densnet_core.basis.a import A",
+        "from densnet_core.basis import a",
+        "import densnet_core.basis.a",
+        "def f():\n    from densnet_core.basis.a import A",
+        "if TYPE_CHECKING:\n    from densnet_core.basis.a import A",
+    ],
+)
+def test_the_check_finds_a_circle(tmp_path, second):
+    (tmp_path / "basis").mkdir()
+    (tmp_path / "basis" / "a.py").write_text("from densnet_core.basis.b import B")
+    (tmp_path / "basis" / "b.py").write_text(second)
+    found = circles(tmp_path)
+    assert found == [["densnet_core.basis.a", "densnet_core.basis.b", "densnet_core.basis.a"]]
+    (tmp_path / "basis" / "b.py").write_text("from densnet_core.basis.base import Basis")
+    assert circles(tmp_path) == []

@@ -87,7 +87,10 @@ def test_a_plugin_offers_a_component(install_distribution):
         ("import acme_is_not_there", "ModuleNotFoundError: No module named 'acme_is_not_there'"),
         ("def densnet_components(:", "SyntaxError"),
         ("raise SystemExit('I quit')", "SystemExit: I quit"),
-        ("answer = 42", "none of the hooks densnet_components, densnet_kinds, densnet_quantities, densnet_commands"),
+        (
+            "answer = 42",
+            "none of the hooks densnet_components, densnet_kinds, densnet_quantities, densnet_stages, densnet_commands",
+        ),
         ("def densnet_components(): return []", "densnet_components is not marked; put @hookimpl"),
         (
             "from densnet_core.plugins import hookimpl\n@hookimpl\ndef densnet_component(): return []",

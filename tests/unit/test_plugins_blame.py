@@ -109,7 +109,7 @@ def test_the_innermost_plugin_is_blamed_with_its_component(plugin, name, error):
 def test_the_core_is_nobody_elses_fault(plugin):
     with pytest.raises(ZeroDivisionError) as caught:
         _ = 1 / 0
-    assert blame(caught.value) is None
+    assert blame(caught.value, get_manager().plugins) is None
 
 
 def test_the_command_line_names_the_plugin_and_keeps_the_traceback(plugin, capsys):

@@ -140,12 +140,10 @@ name = "densnet-s"
     ],
 )
 def test_mistakes_in_the_section_are_found_before_anything_is_computed(tmp_path: Path, sampling, message):
-    from densnet_core.config import check_inputs
-
     (tmp_path / "water.xyz").write_text("3\n\nO 0 0 0.117\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n")
     (tmp_path / "water.toml").write_text(CONFIG.format(sampling=sampling))
     with pytest.raises(ConfigError, match=message):
-        check_inputs(load_config(tmp_path / "water.toml"))
+        Run(load_config(tmp_path / "water.toml")).check("train")
 
 
 @pytest.mark.parametrize(
@@ -157,12 +155,10 @@ def test_mistakes_in_the_section_are_found_before_anything_is_computed(tmp_path:
     ],
 )
 def test_the_molecule_is_a_geometry_or_smiles(tmp_path: Path, system, message):
-    from densnet_core.config import check_inputs
-
     text = CONFIG.replace('geometry = "water.xyz"', system).format(sampling="count = 100")
     (tmp_path / "water.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        check_inputs(load_config(tmp_path / "water.toml"))
+        Run(load_config(tmp_path / "water.toml")).check("train")
 
 
 def test_the_key_of_the_geometries_holds_spin_and_what_their_file_holds(tmp_path: Path):
@@ -173,7 +169,7 @@ def test_the_key_of_the_geometries_holds_spin_and_what_their_file_holds(tmp_path
     def key(system: str, sampling: str) -> str:
         text = CONFIG.replace('geometry = "water.xyz"', system).format(sampling=sampling)
         (tmp_path / "run.toml").write_text(text)
-        return Run(load_config(tmp_path / "run.toml"))._keys["sample"]
+        return Run(load_config(tmp_path / "run.toml")).key("sample")[0]
 
     singlet, triplet = (key(f'smiles = "O"\nmultiplicity = {m}', "count = 100") for m in (1, 3))
     assert singlet != triplet
@@ -191,9 +187,11 @@ def test_isotopes_change_the_keys_of_what_moves(tmp_path: Path):
         water = f"3\n\n{first} 0 0 0.117\n{second} 0 0.763 -0.477\n{third} 0 -0.763 -0.477\n"
         (tmp_path / "water.xyz").write_text(water)
         (tmp_path / "run.toml").write_text(CONFIG.format(sampling="count = 100"))
-        return Run(load_config(tmp_path / "run.toml"))._keys
+        run = Run(load_config(tmp_path / "run.toml"))
+        (tmp_path / "out" / "stages").mkdir(parents=True, exist_ok=True)
+        return {stage: run.key(stage)[0] for stage in ("harmonic", "sample", "reference")}
 
     light, heavy, mixed = keys("OHH"), keys("ODD"), keys("ODH")
     assert keys("OHH") == light
-    for stage in ("harmonic", "sample", "md", "spectrum"):
+    for stage in light:
         assert len({light[stage], heavy[stage], mixed[stage]}) == 3, stage

@@ -7,9 +7,10 @@ import pytest
 from matplotlib.image import imread
 
 from densnet_core.errors import InputError
+from densnet_core.files.records import write_json
 from densnet_core.spectra.bands import bands, match_bands
 from densnet_core.spectra.experiment import ExperimentalBands
-from densnet_core.spectra.export import spectrum_record, write_json
+from densnet_core.spectra.export import spectrum_record
 from densnet_core.spectra.harmonic import NormalModes
 from densnet_core.spectra.infrared import Spectrum, SpectrumSettings
 from densnet_core.spectra.plots import _spread, plot_spectrum

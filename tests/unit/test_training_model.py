@@ -23,8 +23,7 @@ from densnet_core.elements import ground_multiplicity
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import concatenated, graph_of
 from densnet_core.models.statistics import energy_unit, reference_energies, undetermined
-from densnet_core.plugins.manager import get_manager
-from densnet_core.potentials.choice import STANDARD, NetworkChoice
+from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.training import Plan, Stage, train_model
 from densnet_core.training.energy import EnergyObjective
@@ -110,7 +109,7 @@ def test_a_table_of_the_configuration_is_a_plan_with_its_stages_and_weights() ->
     then = {"steps": 30, "learning_rate": 1e-4, "weights": {"energy": 10.0, "forces": 0.0}}
     energy = {"steps": 70, "learning_rate": 1e-3, "schedule": "constant", "weights": {"forces": 3.0}, "then": then}
     section = TrainingSection.model_validate({"density": {"weights": {"dipole": 0.5}}, "energy": energy})
-    made = plan_of(section, (STANDARD, STANDARD), get_manager())
+    made = plan_of(section)
     assert made.stage_names == [("density", "density"), ("energy", "energy"), ("energy", "energy-2")]
     first, second = made.energy
     assert (first.options.steps, first.options.learning_rate, first.options.schedule) == (70, 1e-3, "constant")

@@ -54,7 +54,7 @@ def test_damaged_record_says_what_to_do(tmp_path: Path) -> None:
     folder.finish("train", "k", 1.0)
     (tmp_path / "stages" / "train.json").write_text("{")
     with pytest.raises(DataError, match="Remove it"):
-        folder.finished_key("train")
+        folder.record("train")
     write_json(tmp_path / "list.json", {})
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(DataError, match="JSON object"):

@@ -1,4 +1,4 @@
-"""Options of the models, as a configuration spells them; light to import."""
+"""Options of the models and of the stage, as a configuration spells them; light to import."""
 
 from densnet_core.options import Options
 from pydantic import Field
@@ -11,3 +11,9 @@ class BondsOptions(Options):
     radial_functions: int = Field(default=8, ge=1, le=32, description="Radial functions of a bond length.")
     hidden_width: int = Field(default=32, ge=1, le=512, description="Width of the layers on invariants.")
     cutoff_angstrom: float = Field(default=4.0, gt=0, description="Length of the longest bond, angstrom.")
+
+
+class QuadrupoleTableOptions(Options):
+    """The table ``[quadrupole_table]`` of a configuration."""
+
+    decimals: int = Field(default=6, ge=1, le=12, description="Digits after the point, of e bohr^2.")

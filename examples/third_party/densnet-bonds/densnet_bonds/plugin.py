@@ -3,7 +3,7 @@
 Imported at every start of ``densnet``: it names classes and functions as text, and they are imported on first use.
 """
 
-from densnet_core.plugins import Component, Kind, Objective, Quantity, hookimpl
+from densnet_core.plugins import Component, Kind, Objective, Quantity, StageDescription, hookimpl
 
 _INSTALL = "pip install densnet-bonds"
 
@@ -62,4 +62,16 @@ def densnet_quantities() -> list[Quantity | Objective]:
             outputs=("traceless_quadrupole",),
             summary="Error of the traceless quadrupole; no weight unless the configuration gives one",
         ),
+    ]
+
+
+@hookimpl
+def densnet_stages() -> list[StageDescription]:
+    return [
+        StageDescription(
+            name="quadrupole_table",
+            target="densnet_bonds.table:QuadrupoleTable",
+            config="densnet_bonds.config:QuadrupoleTableOptions",
+            summary="Quadrupoles of the held-out frames as a CSV file",
+        )
     ]

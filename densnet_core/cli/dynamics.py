@@ -1,0 +1,119 @@
+"""The verbs ``md`` and ``spectrum``: of a configuration, or of a model with a geometry and of a trajectory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from densnet_core.cli.options import Charge, Multiplicity
+from densnet_core.cli.output import print_json
+from densnet_core.cli.stages import SPECTRUM, Again, AsJson, DryRun, only
+from densnet_core.config import load_config
+from densnet_core.config.dynamics import MDSection, SpectrumSection
+from densnet_core.errors import InputError
+
+md_app = typer.Typer(add_completion=False)
+spectrum_app = typer.Typer(add_completion=False)
+USUAL, DRAWN = MDSection(), SpectrumSection()
+
+
+@md_app.command()
+def md(
+    config: Annotated[Path, typer.Argument(help="Configuration file, or a trained model.", metavar="CONFIG|MODEL")],
+    geometry: Annotated[Path | None, typer.Argument(help="With a model: XYZ file of the molecule.")] = None,
+    ps: Annotated[float, typer.Option(help="With a model: length at constant energy, ps.")] = USUAL.nve_ps,
+    heating_ps: Annotated[float, typer.Option(help="Length in the heat bath before it, ps.")] = USUAL.nvt_ps,
+    temperature: Annotated[float, typer.Option(help="Temperature of the heat bath, K.")] = USUAL.temperature,
+    time_step_fs: Annotated[float, typer.Option(help="Time step, fs.")] = USUAL.time_step_fs,
+    record_every: Annotated[int, typer.Option(help="Steps between recorded frames.")] = USUAL.record_every,
+    replicas: Annotated[int, typer.Option(help="Independent copies of the molecule.")] = USUAL.replicas,
+    seed: Annotated[int, typer.Option(help="Seed of velocities and heat bath.")] = USUAL.seed,
+    engine: Annotated[str, typer.Option(help="The engine.")] = USUAL.engine,
+    output: Annotated[
+        Path | None, typer.Option(help="Directory of the trajectories; a second call goes on.  [default: GEOMETRY-md]")
+    ] = None,
+    charge: Charge = None,
+    multiplicity: Multiplicity = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    again: Again = None,
+) -> None:
+    """Run the dynamics: heat bath, then constant energy. The options that name a molecule are for a model."""
+    if geometry is None:
+        only("md").carry_out(load_config(config), as_json, dry_run, again)
+        return
+    if dry_run or again:
+        raise InputError("--dry-run and --again are for a configuration, whose stages they name.")
+    table = {
+        "engine": engine,
+        "temperature": temperature,
+        "time_step_fs": time_step_fs,
+        "nvt_ps": heating_ps,
+        "nve_ps": ps,
+        "replicas": replicas,
+        "record_every": record_every,
+        "seed": seed,
+    }
+    from densnet_core.cli.progress import RichReporter
+    from densnet_core.options import validate
+    from densnet_core.structures import read_geometry
+    from densnet_core.workflow.dynamics import run_model
+
+    section = validate(MDSection, table)
+    structure = read_geometry(geometry, charge, multiplicity)
+    with RichReporter() as reporter:
+        path = run_model(config, structure, section, output or geometry.with_name(f"{geometry.stem}-md"), reporter)
+    if as_json:
+        print_json({"path": str(path)})
+    else:
+        print(path)
+
+
+@spectrum_app.command()
+def spectrum(
+    config: Annotated[
+        Path, typer.Argument(help="Configuration file, or a trajectory store.", metavar="CONFIG|TRAJECTORY")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="With a trajectory: the model for its dipoles, where it has none.")
+    ] = None,
+    minimum: Annotated[float, typer.Option(help="Lower end, cm^-1.")] = DRAWN.minimum,
+    maximum: Annotated[float, typer.Option(help="Upper end, cm^-1.")] = DRAWN.maximum,
+    window: Annotated[Literal["gaussian", "hann"], typer.Option(help="Shape of the window.")] = DRAWN.window,
+    resolution: Annotated[float, typer.Option(help="Width of a sharp line, cm^-1.")] = DRAWN.resolution,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature of the intensities, K.  [default: as measured]")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Stem of the files to write.  [default: TRAJECTORY-spectrum]")
+    ] = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    again: Again = None,
+) -> None:
+    """Infrared spectrum of the trajectory; the options that set it are for a trajectory without a configuration."""
+    if not config.is_dir():
+        SPECTRUM.carry_out(load_config(config), as_json, dry_run, again)
+        return
+    if dry_run or again:
+        raise InputError("--dry-run and --again are for a configuration, whose stages they name.")
+    from densnet_core.cli.progress import RichReporter
+    from densnet_core.cli.report import show_bands
+    from densnet_core.options import validate
+    from densnet_core.workflow.dynamics import spectrum_of_store
+
+    table = {
+        "minimum": minimum, "maximum": maximum, "window": window, "resolution": resolution, "temperature": temperature
+    }  # fmt: skip
+    section = validate(SpectrumSection, table)
+    stem = output or config.with_name(f"{config.stem}-spectrum")
+    files = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.png")
+    with RichReporter() as reporter:
+        record = spectrum_of_store(config, section, model, files, reporter)
+    if as_json:
+        print_json(record)
+    else:
+        show_bands(record)
+        print(f"{files[1]}\n{files[0]}")
