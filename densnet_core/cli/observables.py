@@ -43,7 +43,9 @@ def show_predictions(structures: Sequence[Structure], records: Sequence[Mapping[
 
 def _show_frames(structures: Sequence[Structure], records: Sequence[Mapping[str, Any]]) -> None:
     first = records[0]
-    columns = ["frame", "formula", "energy Ha", "largest force eV/\u00c5", "dipole D", "electrons"]
+    with_energies = "energy_hartree" in first
+    columns = ["frame", "formula", *(["energy Ha", "largest force eV/\u00c5"] if with_energies else ())]
+    columns += ["dipole D", "electrons"]
     energies = [(key, title) for key, title in _OF_FRAME if key in first]
     columns += [title for _, title in energies]
     if "quadrupole_debye_angstrom" in first:
@@ -52,11 +54,10 @@ def _show_frames(structures: Sequence[Structure], records: Sequence[Mapping[str,
         columns += [title for _, title in _OF_SURFACE]
     rows = []
     for index, (structure, record) in enumerate(zip(structures, records, strict=True)):
-        row = [
-            str(index),
-            structure.formula,
-            f"{record['energy_hartree']:.6f}",
-            f"{np.abs(record['forces_ev_per_angstrom']).max():.3f}",
+        row = [str(index), structure.formula]
+        if with_energies:
+            row += [f"{record['energy_hartree']:.6f}", f"{np.abs(record['forces_ev_per_angstrom']).max():.3f}"]
+        row += [
             f"{np.linalg.norm(record['dipole_debye']):.3f}",
             f"{record['electron_count']:.6f}",
         ]

@@ -17,6 +17,7 @@ from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import ConfigError, InputError
+from densnet_core.models.domain import Composition
 from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.reference import ReferenceStore
@@ -256,6 +257,7 @@ class DataRun(TrainingRun):
         """Errors on the held-out frames of all stores, of each, and of each formula with its charge."""
         advance = self.reporter.task("evaluating", sum(len(own["test"]) for own in self.parts))
         everything, formulas, stores = ErrorSummary(), dict[str, ErrorSummary](), dict[str, ErrorSummary]()
+        unlearned: dict[str, None] = {}
         for source, own, name in zip(self.sources, self.parts, fits, strict=True):
             if not own["test"]:
                 self.reporter.note(f"{source.path} holds no frame out, so it has no errors.")
@@ -267,7 +269,14 @@ class DataRun(TrainingRun):
                     of_formula = formulas.setdefault(_species(frame.structure), ErrorSummary())
                     for summary in (everything, of_store, of_formula):
                         summary.add(frame)
+                    if not model.domain.knows_energy(Composition.of(frame.structure)):
+                        unlearned[frame.structure.formula] = None
                     advance(len(everything.frames), "frames")
+        if unlearned:
+            self.reporter.note(
+                f"Energies and forces of {', '.join(unlearned)} are not evaluated: no training frame fixes the origin "
+                "of their energies."
+            )
         if not everything.frames:
             return {"frames": 0, "stores": {}, "formulas": {}}
         everything.draw_parity(self.folder.parity)

@@ -101,13 +101,20 @@ def chosen_properties(words: str) -> list[str]:
 
 def prediction_record(prediction: Prediction, properties: Iterable[str] = ()) -> Record:
     """Energy, forces, dipole, electron count and the properties asked for, as plain data."""
-    density = prediction.density
-    record: Record = {
-        "formula": density.structure.formula,
+    return {
+        "formula": prediction.density.structure.formula,
         "energy_hartree": prediction.energy,
         "energy_ev": prediction.energy * HARTREE_TO_EV,
         "forces_ev_per_angstrom": (prediction.forces * EV_PER_ANGSTROM).tolist(),
-        "dipole_debye": (prediction.dipole * AU_TO_DEBYE).tolist(),
+        **density_record(prediction.density, properties),
+    }
+
+
+def density_record(density: ExpandedDensity, properties: Iterable[str] = ()) -> Record:
+    """What follows from a density alone: dipole, electron count and the properties asked for, as plain data."""
+    record: Record = {
+        "formula": density.structure.formula,
+        "dipole_debye": (density.dipole() * AU_TO_DEBYE).tolist(),
         "electron_count": density.electron_count(),
     }
     for name in properties:
