@@ -27,6 +27,8 @@ _OF_ATOM: Final = (
     ("coefficient_charges_e", "from coefficients"),
 )
 _FORCES: Final = "hellmann_feynman_forces_ev_per_angstrom"
+LISTED: Final = 20
+"""Frames unlike the training data that are named; all are in the JSON."""
 _UPPER: Final = (("xx", 0, 0), ("xy", 0, 1), ("xz", 0, 2), ("yy", 1, 1), ("yz", 1, 2), ("zz", 2, 2))
 
 
@@ -39,6 +41,7 @@ def show_predictions(structures: Sequence[Structure], records: Sequence[Mapping[
     if "potential_at_points" in records[0]:
         print()
         _show_potentials(records)
+    _show_unlike(records)
 
 
 def _show_frames(structures: Sequence[Structure], records: Sequence[Mapping[str, Any]]) -> None:
@@ -91,3 +94,15 @@ def _show_potentials(records: Sequence[Mapping[str, Any]]) -> None:
             value = entry["potential_hartree_per_e"]
             rows.append([str(index), str(number), *place, f"{value:.6f}", f"{value * HARTREE_TO_EV:.4f}"])
     print_table(["frame", "point", "x \u00c5", "y \u00c5", "z \u00c5", "potential Ha/e", "V"], rows)
+
+
+def _show_unlike(records: Sequence[Mapping[str, Any]]) -> None:
+    unlike = [(i, one["extrapolation"]["reasons"]) for i, one in enumerate(records) if one["extrapolation"]["reasons"]]
+    if unlike:
+        print(
+            f"\n{len(unlike)} of {len(records)} frames are unlike those the model was trained on: do not rely on them"
+        )
+    for index, reasons in unlike[:LISTED]:
+        print(f"  frame {index}: {'; '.join(reasons)}")
+    if len(unlike) > LISTED:
+        print(f"  ... and {len(unlike) - LISTED} more, see --json")

@@ -69,6 +69,9 @@ def predict(
             "meaning in the model.",
         ),
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse geometries that are unlike those the model was trained on.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
 ) -> None:
     """Energy, forces, dipole and electron count of geometries, and what else follows from their densities."""
@@ -82,6 +85,7 @@ def predict(
         potential_record,
         prediction_record,
         read_points,
+        refuse_unlike,
     )
 
     names = chosen_properties(properties)
@@ -90,6 +94,9 @@ def predict(
     if frame >= len(structures):
         raise InputError(f"{geometry} has {len(structures)} frames, counted from 0; there is no frame {frame}.")
     trained = DenSNet.load(model)
+    unlike = trained.extrapolation(structures)
+    if strict:
+        refuse_unlike(trained, unlike)
     if density_only:
         densities = trained.densities(structures)
         records = [density_record(density, names) for density in densities]
@@ -97,6 +104,8 @@ def predict(
         predictions = trained.predict(structures)
         densities = [prediction.density for prediction in predictions]
         records = [prediction_record(prediction, names) for prediction in predictions]
+    for record, one in zip(records, unlike, strict=True):
+        record["extrapolation"] = {"score": one.score, "reasons": list(one.reasons)}
     if points is not None:
         for record, density in zip(records, densities, strict=True):
             record["potential_at_points"] = potential_record(density, points)

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification, State, describe_states
 from densnet_core.elements import atomic_number, hill_formula, refuse_unknown, symbol
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.surroundings import Distances, Surroundings
 from densnet_core.structures import Structure
 
 REMEDY = (
@@ -162,6 +164,23 @@ class EnergyReference:
         return cls(atoms, (int(charge), int(multiplicity)), tuple(compositions))
 
 
+@dataclass(frozen=True)
+class Extrapolation:
+    """How far a geometry is from those that a model was trained on.
+
+    Parameters
+    ----------
+    score : float or None
+        Distance of the atom whose surroundings are the least like those of training atoms, in units of what ordinary
+        frames keep to; above one it is unusual. None: the model does not know.
+    reasons : tuple of str
+        What is unlike the training data, in words; empty if nothing is.
+    """
+
+    score: float | None
+    reasons: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Domain:
     """What a model was trained on.
@@ -174,11 +193,17 @@ class Domain:
         Of fragments, ascending.
     energies : EnergyReference or None
         None: not recorded, as in models of before; energies of any composition pass.
+    distances : Distances or None
+        Range of the distances between atoms.
+    surroundings : tuple of Surroundings
+        Of the atoms, of each set of data that the model was trained on one after the other; empty: not known.
     """
 
     elements: tuple[int, ...]
     states: tuple[State, ...]
     energies: EnergyReference | None = None
+    distances: Distances | None = None
+    surroundings: tuple[Surroundings, ...] = ()
 
     @classmethod
     def of_specification(cls, specification: DensitySpecification) -> Domain:
@@ -204,8 +229,13 @@ class Domain:
         adopted : collection of int
             Elements whose energies are those of the model that it started from.
         """
-        before = None if start is None else start.energies
-        return cls(specification.elements, specification.states, EnergyReference.of(dataset, before, adopted))
+        energies = EnergyReference.of(dataset, None if start is None else start.energies, adopted)
+        distances, surroundings = Distances.of(dataset.structures), Surroundings.of(dataset.structures)
+        every = () if surroundings is None else (surroundings,)
+        if start is not None:
+            distances = distances if start.distances is None else distances.joined(start.distances)
+            every = (*start.surroundings, *every)
+        return cls(specification.elements, specification.states, energies, distances, every)
 
     def check(self, compositions: Iterable[Composition], energies: bool) -> None:
         """Refuse molecules of which the model has learned nothing.
@@ -248,19 +278,49 @@ class Domain:
             f"{seen}{f' and {more} more' if more > 0 else ''}, from which those of {composition} do not follow."
         )
 
+    def extrapolation(self, structure: Structure) -> Extrapolation:
+        """How far a geometry is from those of the training data."""
+        reasons = [] if self.distances is None else self.distances.outside(structure)
+        if not self.surroundings:
+            return Extrapolation(None, tuple(reasons))
+        scores = np.min([one.scores(structure) for one in self.surroundings], axis=0)
+        worst = int(scores.argmax())
+        if scores[worst] > 1.0:
+            name = f"the surroundings of {symbol(int(structure.numbers[worst]))} (atom {worst + 1})"
+            reasons.append(f"{name} differ {scores[worst]:.3g} times as much from those in training as is usual there")
+        return Extrapolation(float(scores[worst]), tuple(reasons))
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for model.json."""
+        """Plain data for model.json; the arrays are ``tensors``."""
         return {
             "elements": [symbol(z) for z in self.elements],
             "states": [list(state) for state in self.states],
             "energies": None if self.energies is None else self.energies.to_dict(),
+            "distances": None if self.distances is None else self.distances.to_dict(),
+            "surroundings": [one.to_dict() for one in self.surroundings],
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Arrays by name, for the package of a model."""
+        return {
+            f"{place}.{name}": value
+            for place, one in enumerate(self.surroundings)
+            for name, value in one.tensors().items()
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Domain:
-        energies = data["energies"]
+    def from_dict(cls, data: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Domain:
+        energies, distances = data["energies"], data["distances"]
+        surroundings = [
+            Surroundings.from_dict(
+                one, {k.removeprefix(f"{i}."): t for k, t in tensors.items() if k.startswith(f"{i}.")}
+            )
+            for i, one in enumerate(data["surroundings"])
+        ]
         return cls(
             tuple(atomic_number(name) for name in data["elements"]),
             tuple((int(charge), int(multiplicity)) for charge, multiplicity in data["states"]),
             None if energies is None else EnergyReference.from_dict(energies),
+            None if distances is None else Distances.from_dict(distances),
+            tuple(surroundings),
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from densnet_core.elements import refuse_unknown
 from densnet_core.errors import InputError, nearest
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.domain import Extrapolation
 from densnet_core.structures import Structure
 
 
@@ -56,6 +57,10 @@ class Potential(ABC):
             Naming the element, charge or multiplicity that it does not know, or atoms that coincide.
         """
         refuse_unknown("The potential", (z for s in structures for z in s.numbers.tolist()), self.elements)
+
+    def extrapolation(self, structures: Sequence[Structure]) -> list[Extrapolation]:
+        """How far each geometry is from those that the potential was made from; the default does not know."""
+        return [Extrapolation(None, ()) for _ in structures]
 
     def metadata(self) -> dict[str, Any]:
         """Provenance that is kept with what is made from it: plain data."""

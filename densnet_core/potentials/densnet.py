@@ -24,7 +24,7 @@ from densnet_core.errors import DataError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.pairs import portions
 from densnet_core.models.density import DensityModel
-from densnet_core.models.domain import Composition, Domain, compositions_of_graph
+from densnet_core.models.domain import Composition, Domain, Extrapolation, compositions_of_graph
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.inputs import check_graph
 from densnet_core.plugins.component import Kind
@@ -150,6 +150,7 @@ class DenSNet(Potential):
         }
         tensors = {f"density.{name}": value for name, value in self.density.state_dict().items()}
         tensors |= {f"energy.{name}": value for name, value in self.energy.state_dict().items()}
+        tensors |= {f"{DOMAIN}.{name}": value for name, value in self.domain.tensors().items()}
         save_model(path, document, tensors)
 
     @classmethod
@@ -181,7 +182,8 @@ class DenSNet(Potential):
             choices = [NetworkChoice.from_dict(document[name]) for name in ("density", "energy")]
             if not isinstance(document.get("labels", {}), dict):
                 raise TypeError("labels must be a table")
-            domain = Domain.from_dict(document[DOMAIN]) if DOMAIN in document else None
+            arrays = {n.removeprefix(f"{DOMAIN}."): t for n, t in tensors.items() if n.startswith(f"{DOMAIN}.")}
+            domain = Domain.from_dict(document[DOMAIN], arrays) if DOMAIN in document else None
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"The model.json of {path} is malformed: {error!r}.") from error
         density, _ = choices[0].build(Kind.DENSITY_MODEL, specification, manager)
@@ -215,6 +217,9 @@ class DenSNet(Potential):
         self.domain.check((Composition.of(one) for one in structures), self._needs_energy(outputs))
         for structure in structures:
             check_distances(structure)
+
+    def extrapolation(self, structures: Sequence[Structure]) -> list[Extrapolation]:
+        return [self.domain.extrapolation(structure) for structure in structures]
 
     def _needs_energy(self, outputs: Collection[str]) -> bool:
         return bool({*self.energy.outputs, FORCES} & set(outputs))

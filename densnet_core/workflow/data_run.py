@@ -97,7 +97,9 @@ class DataRun(TrainingRun):
         key = key_of(file_digest(file), data.level, data.backend, data.charge, data.multiplicity)
         store, stage = self.folder.store(f"{file.stem}-{key}"), f"import-{key}"
         if not self.folder.is_current(stage, key, store):
-            added, there, ignored = import_file(file, store, data.level, data.backend, data.charge, data.multiplicity)
+            added, there, ignored = import_file(
+                file, store, data.level, data.backend, data.charge, data.multiplicity, trust=data.trust
+            )
             self.reporter.note(f"{file}: {added + there} frames, in {store}.")
             if ignored:
                 self.reporter.note(f"{file}: not imported: {', '.join(ignored)}.")

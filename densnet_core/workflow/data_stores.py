@@ -20,7 +20,8 @@ from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.runner import atomic_densities
 from densnet_core.stores.arrays import CHECKSUM
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import HELD_OUT, PARTS, Split, read_split, split_store
+from densnet_core.stores.splits import HELD_OUT, PARTS, Split, Twins, kept_apart, read_split, split_store
+from densnet_core.stores.twins import twins_by_hash
 from densnet_core.workflow.labels import elements_of, fit_into, fit_name, fit_name_in, has_densities, n_unfitted
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stores import backend_factory
@@ -129,9 +130,10 @@ def _counts(source: Source, training: TrainingSection) -> dict[str, int]:
 def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter: Reporter) -> list[Split]:
     """Which frames of each store are used for what: as their splits have it, but no frame twice.
 
-    A frame that any store holds out is trained and validated on in none, and a frame of several stores counts in the
-    first.
+    A frame that any store holds out is trained and validated on in none, nor is a twin of it (the same geometry turned,
+    mirrored or with like atoms exchanged), and a frame of several stores counts in the first.
     """
+    twins = _twins(sources)
     held_out = {content for split in splits for content in (*split[HELD_OUT], *split["test"])}
     taken: set[str] = set()
     parts: list[Split] = []
@@ -147,8 +149,20 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
                     f"{left} frames of {source.path} for {part} are left out: another store holds them out, or has "
                     "them too."
                 )
-        parts.append(own)
+        apart = kept_apart({HELD_OUT: [], **own}, held_out, twins)
+        if left := sum(len(own[part]) - len(apart[part]) for part in ("train", "validation")):
+            reporter.note(f"{left} frames of {source.path} are left out: they are twins of frames that are held out.")
+        parts.append({part: apart[part] for part in own})
     return parts
+
+
+def _twins(sources: Sequence[Source]) -> Twins:
+    """The frames of all stores that have twins in any of them."""
+    structures = {}
+    for source in sources:
+        with ReferenceStore.open(source.path) as store:
+            structures |= {content.hex(): store.structure(i) for i, content in enumerate(store.hashes)}
+    return twins_by_hash(list(structures.values()))
 
 
 def common_prior(

@@ -16,6 +16,7 @@ from densnet_core.md.base import MDEngine
 from densnet_core.md.rigid import is_linear, vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
 from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
+from densnet_core.md.watch import Watch
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.spectra.bands import LineMatch, bands, match_bands
@@ -70,8 +71,11 @@ def integrate(
     provenance: Mapping[str, Any],
     description: str,
     reporter: Reporter,
+    strict: bool = False,
 ) -> MDState:
     """Run a stage into a trajectory store, or continue the one that is there; returns the end.
+
+    Frames unlike those that the potential was made from are told, or with ``strict`` end it.
 
     ``structures`` are replicas of one molecule: the store keeps one set of masses.
     """
@@ -85,17 +89,20 @@ def integrate(
         store = TrajectoryStore.create(path, molecule, len(structures), stage, dict(provenance))
     with store:
         advance = reporter.task(description, stage.n_steps)
-        return run_stage(
+        watch = Watch(potential, structures, store.append, reporter.note, strict)
+        end = run_stage(
             engine,
             potential,
             structures,
             stage,
             start,
-            store.append,
+            watch,
             store.restart(),
             lambda done: advance(done, "steps"),
             max(1, BLOCK_STEPS // stage.record_every),
         )
+        watch.end()
+        return end
 
 
 def thermal_start(structures: Sequence[Structure], temperature: float, seed: int) -> MDState:

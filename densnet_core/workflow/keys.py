@@ -52,7 +52,9 @@ def stage_keys(config: Config, chosen: Selection, structure: Structure, basis: B
     keys |= training_keys(config, chosen, [keys["reference"], labels], split[1:], optimised)
     keys["evaluate"] = key_of("evaluate", keys["train"])
     keys["export"] = key_of("export", keys["train"])
-    keys["md"] = key_of("md", keys["train"], *isotopes, config.md.model_dump(mode="json"), plain(chosen.engine))
+    # Looking on changes no trajectory, stopping does.
+    md = config.md.model_dump(mode="json", exclude=set() if config.md.strict else {"strict"})
+    keys["md"] = key_of("md", keys["train"], *isotopes, md, plain(chosen.engine))
     keys["spectrum"] = key_of("spectrum", keys["md"], config.spectrum.model_dump(mode="json"))
     return keys
 

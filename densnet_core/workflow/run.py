@@ -366,7 +366,14 @@ class Run(TrainingRun):
             ):
                 self._own(self.folder.heating, "md")
                 self._own(production, "md")
-                run = partial(integrate, engine=engine, potential=model, structures=molecules, provenance=provenance)
+                run = partial(
+                    integrate,
+                    engine=engine,
+                    potential=model,
+                    structures=molecules,
+                    provenance=provenance,
+                    strict=md.strict,
+                )
                 state = thermal_start(molecules, md.temperature, md.seed)
                 if heating.n_steps:
                     state = run(

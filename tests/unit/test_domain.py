@@ -155,7 +155,7 @@ def test_atoms_given_and_atoms_among_the_frames_make_every_composition_known() -
 
 def test_one_domain_in_plain_data_is_the_same_again() -> None:
     domain = Domain((1, 8), ((-1, 1), (0, 1)), reference("1 1 8", "1 8 -1", atoms=(8,)))
-    again = Domain.from_dict(json.loads(json.dumps(domain.to_dict())))
+    again = Domain.from_dict(json.loads(json.dumps(domain.to_dict())), {})
     assert (again.elements, again.states) == (domain.elements, domain.states)
     assert again.energies is not None
     assert again.energies.compositions == domain.energies.compositions  # type: ignore[union-attr]
