@@ -1,6 +1,7 @@
 """Symbols, standard atomic weights and covalent radii of the elements 1 to 86, and the isotopes of hydrogen."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -85,6 +86,14 @@ def nuclide_symbol(number: int, mass: float) -> str:
     """The symbol of an element, or ``D`` or ``T`` for hydrogen of exactly that isotope's mass."""
     heavy = {DEUTERIUM: "D", TRITIUM: "T"}
     return heavy.get(mass, "H") if number == 1 else symbol(number)
+
+
+def hill_formula(numbers: Iterable[int]) -> str:
+    """Formula of atoms given by atomic number in Hill's order, for example ``C2H6O``."""
+    counts = Counter(symbol(int(z)) for z in numbers)
+    first = ["C", "H"] if "C" in counts else []
+    order = [*first, *sorted(set(counts) - set(first))]
+    return "".join(name + (str(counts[name]) if counts[name] > 1 else "") for name in order if name in counts)
 
 
 def refuse_unknown(what: str, numbers: Iterable[int], known: Collection[int]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.elements import atomic_weight, nuclide, nuclide_symbol, symbol
+from densnet_core.elements import atomic_weight, hill_formula, nuclide, nuclide_symbol, symbol
 from densnet_core.errors import DataError, InputError
 from densnet_core.files.header import check_header, check_moments, positions_of, stated
 from densnet_core.files.xyz import XYZFrame, read_frames
@@ -106,10 +106,7 @@ class Structure:
     @property
     def formula(self) -> str:
         """Hill formula, for example ``C2H6O``."""
-        names = [symbol(int(z)) for z in self.numbers]
-        first = ["C", "H"] if "C" in names else []
-        order = first + sorted(set(names) - set(first))
-        return "".join(n + (str(names.count(n)) if names.count(n) > 1 else "") for n in order if n in names)
+        return hill_formula(self.numbers.tolist())
 
     def with_positions(self, positions: Array) -> Structure:
         """The same molecule at other positions (n_atoms, 3), bohr."""

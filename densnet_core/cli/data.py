@@ -112,8 +112,11 @@ def import_file(
     length_unit: Annotated[str | None, typer.Option(help="The same for positions: angstrom or bohr.")] = None,
     forces_unit: Annotated[str | None, typer.Option(help="The same for forces: eV/angstrom, hartree/bohr, ...")] = None,
     dipole_unit: Annotated[str | None, typer.Option(help="The same for dipoles: e*angstrom, e*bohr or debye.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import labels too that look wrong: units, signs, levels, repetitions.")
+    ] = False,
 ) -> None:
-    """Import labelled frames; frames that the store has already are skipped."""
+    """Import labelled frames; frames that the store has already are skipped, labels that look wrong are refused."""
     from densnet_core.files.units import Keys
     from densnet_core.workflow.stores import import_file as import_into
 
@@ -121,7 +124,7 @@ def import_file(
     units = {"energy": energy_unit, "length": length_unit, "forces": forces_unit, "dipole": dipole_unit}
     given = [{key: value for key, value in table.items() if value is not None} for table in (names, units)]
     keys = Keys(*given) if any(given) else None
-    added, present, ignored = import_into(file, store, level, backend, charge, multiplicity, keys, density)
+    added, present, ignored = import_into(file, store, level, backend, charge, multiplicity, keys, density, trust)
     print(f"{store}: {added} frames imported, {present} were there already")
     if ignored:
         print(f"not imported: {', '.join(ignored)}")

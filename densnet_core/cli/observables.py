@@ -27,6 +27,8 @@ _OF_ATOM: Final = (
     ("coefficient_charges_e", "from coefficients"),
 )
 _FORCES: Final = "hellmann_feynman_forces_ev_per_angstrom"
+LISTED: Final = 20
+"""Frames unlike the training data that are named; all are in the JSON."""
 _UPPER: Final = (("xx", 0, 0), ("xy", 0, 1), ("xz", 0, 2), ("yy", 1, 1), ("yz", 1, 2), ("zz", 2, 2))
 
 
@@ -39,11 +41,14 @@ def show_predictions(structures: Sequence[Structure], records: Sequence[Mapping[
     if "potential_at_points" in records[0]:
         print()
         _show_potentials(records)
+    _show_unlike(records)
 
 
 def _show_frames(structures: Sequence[Structure], records: Sequence[Mapping[str, Any]]) -> None:
     first = records[0]
-    columns = ["frame", "formula", "energy Ha", "largest force eV/\u00c5", "dipole D", "electrons"]
+    with_energies = "energy_hartree" in first
+    columns = ["frame", "formula", *(["energy Ha", "largest force eV/\u00c5"] if with_energies else ())]
+    columns += ["dipole D", "electrons"]
     energies = [(key, title) for key, title in _OF_FRAME if key in first]
     columns += [title for _, title in energies]
     if "quadrupole_debye_angstrom" in first:
@@ -52,11 +57,10 @@ def _show_frames(structures: Sequence[Structure], records: Sequence[Mapping[str,
         columns += [title for _, title in _OF_SURFACE]
     rows = []
     for index, (structure, record) in enumerate(zip(structures, records, strict=True)):
-        row = [
-            str(index),
-            structure.formula,
-            f"{record['energy_hartree']:.6f}",
-            f"{np.abs(record['forces_ev_per_angstrom']).max():.3f}",
+        row = [str(index), structure.formula]
+        if with_energies:
+            row += [f"{record['energy_hartree']:.6f}", f"{np.abs(record['forces_ev_per_angstrom']).max():.3f}"]
+        row += [
             f"{np.linalg.norm(record['dipole_debye']):.3f}",
             f"{record['electron_count']:.6f}",
         ]
@@ -90,3 +94,15 @@ def _show_potentials(records: Sequence[Mapping[str, Any]]) -> None:
             value = entry["potential_hartree_per_e"]
             rows.append([str(index), str(number), *place, f"{value:.6f}", f"{value * HARTREE_TO_EV:.4f}"])
     print_table(["frame", "point", "x \u00c5", "y \u00c5", "z \u00c5", "potential Ha/e", "V"], rows)
+
+
+def _show_unlike(records: Sequence[Mapping[str, Any]]) -> None:
+    unlike = [(i, one["extrapolation"]["reasons"]) for i, one in enumerate(records) if one["extrapolation"]["reasons"]]
+    if unlike:
+        print(
+            f"\n{len(unlike)} of {len(records)} frames are unlike those the model was trained on: do not rely on them"
+        )
+    for index, reasons in unlike[:LISTED]:
+        print(f"  frame {index}: {'; '.join(reasons)}")
+    if len(unlike) > LISTED:
+        print(f"  ... and {len(unlike) - LISTED} more, see --json")

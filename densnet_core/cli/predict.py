@@ -12,7 +12,8 @@ from densnet_core.cli.options import Charge, Multiplicity
 from densnet_core.cli.output import print_json
 
 if TYPE_CHECKING:
-    from densnet_core.potentials.densnet import DenSNet, Prediction
+    from densnet_core.density.electron import ExpandedDensity
+    from densnet_core.potentials.densnet import DenSNet
 
 app = typer.Typer(add_completion=False)
 
@@ -60,6 +61,17 @@ def predict(
     scf_guess: Annotated[
         Path | None, typer.Option(help="NumPy archive of a density matrix for PySCF to start its SCF from.")
     ] = None,
+    density_only: Annotated[
+        bool,
+        typer.Option(
+            "--density-only",
+            help="No energies and forces: what follows from the density, of compositions too whose energies have no "
+            "meaning in the model.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse geometries that are unlike those the model was trained on.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
 ) -> None:
     """Energy, forces, dipole and electron count of geometries, and what else follows from their densities."""
@@ -69,9 +81,11 @@ def predict(
     from densnet_core.structures import read_xyz
     from densnet_core.workflow.observables import (
         chosen_properties,
+        density_record,
         potential_record,
         prediction_record,
         read_points,
+        refuse_unlike,
     )
 
     names = chosen_properties(properties)
@@ -80,25 +94,33 @@ def predict(
     if frame >= len(structures):
         raise InputError(f"{geometry} has {len(structures)} frames, counted from 0; there is no frame {frame}.")
     trained = DenSNet.load(model)
-    predictions = trained.predict(structures)
+    unlike = trained.extrapolation(structures)
+    if strict:
+        refuse_unlike(trained, unlike)
+    if density_only:
+        densities = trained.densities(structures)
+        records = [density_record(density, names) for density in densities]
+    else:
+        predictions = trained.predict(structures)
+        densities = [prediction.density for prediction in predictions]
+        records = [prediction_record(prediction, names) for prediction in predictions]
+    for record, one in zip(records, unlike, strict=True):
+        record["extrapolation"] = {"score": one.score, "reasons": list(one.reasons)}
+    if points is not None:
+        for record, density in zip(records, densities, strict=True):
+            record["potential_at_points"] = potential_record(density, points)
     written: dict[str, Path] = {}
     cubes = {Quantity.DENSITY: cube, Quantity.DIFFERENCE: cube_difference, Quantity.POTENTIAL: cube_potential}
     for quantity, path in cubes.items():
         if path is not None:
-            _write_cube(predictions[frame], quantity, path, spacing)
+            _write_cube(densities[frame], quantity, path, spacing)
             written[f"{quantity.value} cube"] = path
     if picture is not None:
-        _write_picture(predictions[frame], picture_of, picture)
+        _write_picture(densities[frame], picture_of, picture)
         written[f"{picture_of.value} picture"] = picture
     if scf_guess is not None:
-        _write_scf_guess(trained, predictions[frame], scf_guess)
+        _write_scf_guess(trained, densities[frame], scf_guess)
         written["starting density matrix"] = scf_guess
-    records = []
-    for prediction in predictions:
-        record = prediction_record(prediction, names)
-        if points is not None:
-            record["potential_at_points"] = potential_record(prediction.density, points)
-        records.append(record)
     if as_json:
         files = {"files": {name: str(path) for name, path in written.items()}, "files_of_frame": frame}
         level = trained.document.get("level_of_theory")
@@ -109,19 +131,19 @@ def predict(
         print(f"{name} of frame {frame}: {path}")
 
 
-def _write_cube(prediction: Prediction, quantity: Quantity, path: Path, spacing: float) -> None:
+def _write_cube(density: ExpandedDensity, quantity: Quantity, path: Path, spacing: float) -> None:
     from densnet_core.density.cube import write_cube
 
-    write_cube(path, prediction.density, quantity.value, spacing=spacing)
+    write_cube(path, density, quantity.value, spacing=spacing)
 
 
-def _write_picture(prediction: Prediction, quantity: Quantity, path: Path) -> None:
+def _write_picture(density: ExpandedDensity, quantity: Quantity, path: Path) -> None:
     from densnet_core.density.picture import plot_slice
 
-    plot_slice(path, prediction.density, quantity.value)
+    plot_slice(path, density, quantity.value)
 
 
-def _write_scf_guess(model: DenSNet, prediction: Prediction, path: Path) -> None:
+def _write_scf_guess(model: DenSNet, density: ExpandedDensity, path: Path) -> None:
     from densnet_core.workflow.scf_guess import write_scf_guess
 
-    write_scf_guess(path, model, prediction.density)
+    write_scf_guess(path, model, density)

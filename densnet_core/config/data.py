@@ -48,6 +48,9 @@ class DataSection(Options):
     multiplicity: int | None = Field(
         default=None, ge=1, description="Spin multiplicity 2S+1 likewise; absent: 1.", examples=[2]
     )
+    trust: bool = Field(
+        default=False, description="Import files too whose labels look wrong: units, signs, levels, repetitions."
+    )
 
     @model_validator(mode="after")
     def _something(self) -> DataSection:

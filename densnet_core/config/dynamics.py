@@ -22,6 +22,7 @@ class MDSection(Options):
     record_every: int = Field(default=2, ge=1, description="Steps between recorded frames.")
     seed: int = Field(default=0, ge=0, description="Seed of velocities and heat bath.")
     options: dict[str, Any] = Field(default_factory=dict, description="The engine's own options.")
+    strict: bool = Field(default=False, description="Stop at frames unlike those that the model was trained on.")
 
     @model_validator(mode="after")
     def _at_least_one_step(self) -> MDSection:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from densnet_core.basis.base import GaussianBasis, Metric
 from densnet_core.basis.library import large_basis
-from densnet_core.elements import refuse_unknown
-from densnet_core.errors import InputError
 from densnet_core.structures import Structure
 
 State = tuple[int, int]
@@ -64,25 +62,6 @@ class DensitySpecification:
         learn from: their reference is held in a large fixed set.
         """
         return large_basis(self.elements) if self.adapts_exponents else self.basis
-
-    def check(self, structures: Iterable[Structure]) -> None:
-        """Refuse elements and states that the training data do not have.
-
-        Raises
-        ------
-        InputError
-            Naming what is unknown and what the model was made for.
-        """
-        held = list(structures)
-        refuse_unknown("The model", (z for s in held for z in s.numbers.tolist()), self.elements)
-        for structure in held:
-            for part in structure.parts:
-                if (part.charge, part.multiplicity) not in self.states:
-                    raise InputError(
-                        f"The model was not trained on {structure.formula} with charge {part.charge} and multiplicity "
-                        f"{part.multiplicity}; its training data have {describe_states(self.states)} (charge, "
-                        "multiplicity). Take a model that was, or train one on such frames."
-                    )
 
 
 def describe_states(states: Iterable[tuple[float, int]]) -> str:

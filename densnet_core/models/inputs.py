@@ -56,7 +56,7 @@ def check_data(model: Declares, dataset: Dataset) -> None:
 
 
 def check_graph(models: Iterable[Declares], graph: Graph) -> None:
-    """Refuse a graph with optional parts that none of the models uses, or with states that they were not trained on.
+    """Refuse a graph with optional parts that none of the models uses.
 
     Raises
     ------
@@ -70,11 +70,4 @@ def check_graph(models: Iterable[Declares], graph: Graph) -> None:
         raise InputError(
             f"The graph has {' and '.join(ignored)}, which {names} would ignore; leave it out, or take a model that "
             "declares it among its inputs."
-        )
-    states = held[0].specification.states
-    found = set(zip(graph.charge.tolist(), graph.multiplicity.tolist(), strict=True))
-    if unknown := sorted(found - set(states)):
-        raise InputError(
-            f"The model was not trained on fragments with (charge, multiplicity) {describe_states(unknown)}; its "
-            f"training data have {describe_states(states)}."
         )

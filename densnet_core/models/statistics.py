@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from densnet_core.datasets.dataset import Dataset
-from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification, State
+from densnet_core.density.specification import DensitySpecification, State
 from densnet_core.elements import symbol
 from densnet_core.errors import InputError
+from densnet_core.models.domain import Composition, count_matrix, plain_state, rank_of
 from densnet_core.models.layout import CoefficientLayout
 
 SMALLEST_S_SCALE = 1e-4
@@ -185,7 +186,7 @@ def undetermined(dataset: Dataset, elements: tuple[int, ...], states: tuple[Stat
     others, composition, _ = _compositions(dataset, indices, free, states)
     if not indices or not free:
         return None
-    rank = int(np.linalg.matrix_rank(composition, tol=1e-8 * max(composition.max(), 1.0)))
+    rank = rank_of(composition)
     if rank == composition.shape[1]:
         return None
     names = ", ".join(symbol(z) for z in free)
@@ -202,21 +203,12 @@ def _compositions(
 ) -> tuple[list[State], NDArray[np.float64], list[int]]:
     """States with an energy of their own, the numbers of atoms and of these states in each composition that occurs,
     and the composition of each frame."""
-    places: dict[tuple[tuple[int, ...], tuple[State, ...]], int] = {}
-    kinds: list[int] = []
-    total = Counter[State]()
-    for i in indices:
-        structure = dataset.structures[i]
-        parts = tuple(sorted((part.charge, part.multiplicity) for part in structure.parts))
-        total.update(parts)
-        kinds.append(places.setdefault((tuple(sorted(structure.numbers.tolist())), parts), len(places)))
-    plain = NEUTRAL_SINGLET if NEUTRAL_SINGLET in total or not total else total.most_common(1)[0][0]
+    of_frames = [Composition.of(dataset.structures[i]) for i in indices]
+    counts = Counter(of_frames)
+    places = {one: place for place, one in enumerate(counts)}
+    plain = plain_state(counts)
     others = [state for state in states if state != plain]
-    rows = [
-        [*(float(numbers.count(z)) for z in elements), *(float(parts.count(state)) for state in others)]
-        for numbers, parts in places
-    ]
-    return others, np.array(rows, dtype=np.float64).reshape(len(places), len(elements) + len(others)), kinds
+    return others, count_matrix(counts, elements, others), [places[one] for one in of_frames]
 
 
 def energy_unit(dataset: Dataset) -> float:

@@ -12,6 +12,7 @@ from densnet_core.density.electron import ExpandedDensity
 from densnet_core.elements import refuse_unknown
 from densnet_core.errors import InputError, nearest
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.domain import Extrapolation
 from densnet_core.structures import Structure
 
 
@@ -67,6 +68,10 @@ class Potential(ABC):
             The potential gives none.
         """
         raise InputError(f"{type(self).__name__} gives energies and no densities; take a DenSNet model.")
+
+    def extrapolation(self, structures: Sequence[Structure]) -> list[Extrapolation]:
+        """How far each geometry is from those that the potential was made from; the default does not know."""
+        return [Extrapolation(None, ()) for _ in structures]
 
     def metadata(self) -> dict[str, Any]:
         """Provenance that is kept with what is made from it: plain data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from densnet_core.errors import CodeChangedWarning, DataError, DenSNetError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.pairs import portions
 from densnet_core.models.density import DensityModel, densities_up_to
+from densnet_core.models.domain import Composition, Domain, Extrapolation, compositions_of_graph
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.inputs import check_graph
 from densnet_core.plugins.component import Kind
@@ -42,6 +44,8 @@ Array = NDArray[np.float64]
 MODEL_KIND: Final = "density-energy"
 COEFFICIENTS: Final = "coefficients"
 FORCES: Final = "forces"
+DOMAIN: Final = "trained_on"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,8 @@ class DenSNet(Potential):
         Provenance: level of theory, training frames, metrics, versions.
     manager : Manager or None
         Where quantities that follow from densities are looked up.
+    domain : Domain or None
+        What it was trained on; None: all that is known of that is the specification.
     """
 
     def __init__(
@@ -94,12 +100,14 @@ class DenSNet(Potential):
         energy_choice: NetworkChoice,
         document: Mapping[str, Any],
         manager: Manager | None = None,
+        domain: Domain | None = None,
     ) -> None:
         self.density, self.energy, self.prior = density.eval(), energy.eval(), prior
         for network in (density, energy):
             network.requires_grad_(False)
         self.density_choice, self.energy_choice = density_choice, energy_choice
         self.document = dict(document)
+        self.domain = domain or Domain.of_specification(density.specification)
         self._derived = derived_quantities(density.densities, manager or get_manager())
         self.elements = density.specification.elements
         self.cutoff = common_cutoff(density, energy)
@@ -138,12 +146,14 @@ class DenSNet(Potential):
             "largest_factor": specification.largest_factor,
             "states": [list(state) for state in specification.states],
             "levels": list(specification.levels),
+            DOMAIN: self.domain.to_dict(),
             "prior": self.prior.to_dict(),
             "density": self.density_choice.to_dict(),
             "energy": self.energy_choice.to_dict(),
         }
         tensors = {f"density.{name}": value for name, value in self.density.state_dict().items()}
         tensors |= {f"energy.{name}": value for name, value in self.energy.state_dict().items()}
+        tensors |= {f"{DOMAIN}.{name}": value for name, value in self.domain.tensors().items()}
         save_model(path, document, tensors)
 
     @classmethod
@@ -180,6 +190,8 @@ class DenSNet(Potential):
             choices = [NetworkChoice.from_dict(document[name]) for name in ("density", "energy")]
             if not isinstance(document.get("labels", {}), dict):
                 raise TypeError("labels must be a table")
+            arrays = {n.removeprefix(f"{DOMAIN}."): t for n, t in tensors.items() if n.startswith(f"{DOMAIN}.")}
+            domain = Domain.from_dict(document[DOMAIN], arrays) if DOMAIN in document else None
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"The model.json of {path} is malformed: {error!r}.") from error
         density, _ = choices[0].build(Kind.DENSITY_MODEL, specification, manager)
@@ -187,7 +199,13 @@ class DenSNet(Potential):
         for name, module in (("density", density), ("energy", energy)):
             own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
             _load_state(module, own, f"{path} ({name})")
-        model = cls(density, energy, prior, choices[0], choices[1], document, manager)
+        if domain is None:
+            log.warning(
+                "%s was made before models described what they were trained on: compositions and geometries that it "
+                "never saw are not noticed. Train it again to have them refused.",
+                path,
+            )
+        model = cls(density, energy, prior, choices[0], choices[1], document, manager, domain)
         if changes := model.changed_code(manager):
             warnings.warn(f"{path} was made by other code: {'; '.join(changes)}.", CodeChangedWarning, stacklevel=2)
         return model
@@ -213,11 +231,30 @@ class DenSNet(Potential):
                 changes.append(f"{before} is now {now}")
         return list(dict.fromkeys(changes))
 
-    def check(self, structures: Sequence[Structure]) -> None:
-        """``InputError`` naming elements, charges and spins that the model does not know, or atoms that coincide."""
-        self.specification.check(structures)
+    def check(self, structures: Sequence[Structure], outputs: Collection[str] = ("energy", FORCES)) -> None:
+        """Refuse molecules that the model has not learned, before anything is computed.
+
+        Parameters
+        ----------
+        structures : sequence of Structure
+        outputs : collection of str
+            What will be asked for: densities need elements and states that the model knows, energies and forces a
+            composition too, see ``Domain``.
+
+        Raises
+        ------
+        InputError
+            Naming what the model does not know, or atoms that coincide.
+        """
+        self.domain.check((Composition.of(one) for one in structures), self._needs_energy(outputs))
         for structure in structures:
             check_distances(structure)
+
+    def extrapolation(self, structures: Sequence[Structure]) -> list[Extrapolation]:
+        return [self.domain.extrapolation(structure) for structure in structures]
+
+    def _needs_energy(self, outputs: Collection[str]) -> bool:
+        return bool({*self.energy.outputs, FORCES} & set(outputs))
 
     def metadata(self) -> dict[str, Any]:
         return {"level_of_theory": self.document.get("level_of_theory"), "model": self.document.get("name")}
@@ -230,9 +267,11 @@ class DenSNet(Potential):
     ) -> tuple[dict[str, Tensor], Mapping[str, Expansion]]:
         """The outputs asked for, and the densities they were made with; ``whole``: with all coefficients."""
         self.check_outputs(outputs)
+        needs_energy = self._needs_energy(outputs)
         check_graph((self.density, self.energy), graph)
+        self.domain.check(compositions_of_graph(graph), needs_energy)
         found: dict[str, Tensor] = {}
-        if {*self.energy.outputs, FORCES} & set(outputs):
+        if needs_energy:
             degree = None if whole else degree_for(outputs, self._derived, self.energy)
             density = partial(densities_up_to, self.density, l_max=degree)
             found, densities = energy_outputs(density, self.energy, graph, FORCES in outputs)
@@ -255,33 +294,38 @@ class DenSNet(Potential):
         return results
 
     def densities(self, structures: Sequence[Structure]) -> list[ExpandedDensity]:
-        return [prediction.density for prediction in self.predict(structures)]
+        """Densities alone, and all that follows from them, of compositions too whose energies the model cannot know."""
+        self.check(structures, (COEFFICIENTS,))
+        results = []
+        for portion in portions([structure.n_atoms for structure in structures]):
+            held = structures[portion.start : portion.stop]
+            results += self._expanded(held, self._evaluate(graph_of(held, self.cutoff), (COEFFICIENTS,))[1])
+        return results
 
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
-        graph = graph_of(structures, self.cutoff)
-        found, densities = self._evaluate(graph, ("energy", FORCES), whole=True)
-        difference = densities["density"]
-        basis, atoms = self.specification.basis, [s.n_atoms for s in structures]
-        sizes = [basis.n_functions(s.numbers) for s in structures]
+        found, densities = self._evaluate(graph_of(structures, self.cutoff), ("energy", FORCES), whole=True)
+        forces = torch.split(found[FORCES], [s.n_atoms for s in structures])
+        return [
+            Prediction(density, energy, force.numpy(), density.dipole())
+            for density, energy, force in zip(
+                self._expanded(structures, densities), found["energy"].tolist(), forces, strict=True
+            )
+        ]
+
+    def _expanded(self, structures: Sequence[Structure], densities: Mapping[str, Expansion]) -> list[ExpandedDensity]:
+        difference, basis = densities["density"], self.specification.basis
+        parts = torch.split(difference.coefficients, [basis.n_functions(s.numbers) for s in structures])
         scales: Sequence[Array | None] = [None] * len(structures)
         if difference.scales is not None:
-            scales = [part.numpy() for part in torch.split(difference.scales, atoms)]
-        results = []
-        for structure, energy, force, c, scale in zip(
-            structures,
-            found["energy"].tolist(),
-            torch.split(found[FORCES], atoms),
-            torch.split(difference.coefficients, sizes),
-            scales,
-            strict=True,
-        ):
-            density = ExpandedDensity(structure, basis, c.numpy(), self.prior, scale)
-            results.append(Prediction(density, energy, force.numpy(), density.dipole()))
-        return results
+            scales = [part.numpy() for part in torch.split(difference.scales, [s.n_atoms for s in structures])]
+        return [
+            ExpandedDensity(structure, basis, c.numpy(), self.prior, scale)
+            for structure, c, scale in zip(structures, parts, scales, strict=True)
+        ]
 
     def along(self, structure: Structure, positions: Array, output: str = "dipole") -> Array:
         """One output per molecule, such as dipoles in e bohr, at many positions (n, n_atoms, 3) in bohr; (n, ...)."""
-        self.check([structure])
+        self.check([structure], (output,))
         parts = []
         for portion in portions([structure.n_atoms] * len(positions)):
             frames = [structure.with_positions(one) for one in positions[portion.start : portion.stop]]

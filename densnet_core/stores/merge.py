@@ -23,7 +23,16 @@ from densnet_core.stores.layout import label_name
 from densnet_core.stores.quantities import common_quantities
 from densnet_core.stores.records import RECORD
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import HELD_OUT, SPLIT, holding_out, merged_split, read_split, write_split
+from densnet_core.stores.splits import (
+    HELD_OUT,
+    SPLIT,
+    holding_out,
+    kept_apart,
+    merged_split,
+    read_split,
+    twins_in,
+    write_split,
+)
 from densnet_core.stores.table import REPAIR, Frame, Table
 
 MERGE: Final = "merge"
@@ -289,8 +298,14 @@ class _Merge:
                     f"{self.added} new frames of {target.path} are in no part of its split, which is kept; 'densnet "
                     "data split' draws one with them"
                 )
-        if split != own:
-            write_split(target, split)
+        apart = kept_apart(split, (), twins_in(target))
+        if taken := sum(len(split[part]) - len(apart[part]) for part in ("train", "validation")):
+            self.report.notes.append(
+                f"{taken} frames of the training and validation parts are in no part: they are test frames of another "
+                "source, turned, mirrored or with like atoms exchanged"
+            )
+        if apart != own:
+            write_split(target, apart)
 
 
 def fit_record(fit: Fit) -> tuple[Any, ...]:

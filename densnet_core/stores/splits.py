@@ -1,7 +1,8 @@
 """Which frames are learned from and which are held out: by content hash, kept in the store as the document ``split``.
 
 A frame that was ever held out for testing is never trained or validated on again, in whatever store it lies: a new
-split of a store keeps its earlier test frames out, and a store merged from others keeps out those of all of them. The
+split of a store keeps its earlier test frames out, and a store merged from others keeps out those of all of them. Nor
+is a twin of it, the same geometry turned, mirrored or with like atoms exchanged (``densnet_core.stores.twins``). The
 table of frames, without which there is no store, remembers that there is a split, so that its loss does not go unseen.
 """
 
@@ -14,6 +15,7 @@ from typing import Any, Final
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.folder import StoreFolder
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.twins import twins_by_hash
 
 SPLIT: Final = "split"
 PARTS: Final = ("train", "validation", "test")
@@ -28,6 +30,8 @@ REDRAW: Final = (
     "came or went since, or test frames came from earlier splits or other stores, restore documents/split from a copy "
     "instead."
 )
+Twins = Mapping[str, frozenset[str]]
+"""By content hash, hexadecimal, the frames that are the same geometry, itself among them."""
 Split = dict[str, list[str]]
 """Content hashes, hexadecimal, of each of ``PARTS``, and under ``held_out`` all that were ever a test frame."""
 
@@ -97,26 +101,37 @@ def split_store(
     """
     previous = earlier_split(store, redraw)
     chosen = [content.hex() for content in store.hashes] if hashes is None else hashes
-    split = split_frames(chosen, counts, seed, previous)
+    split = split_frames(chosen, counts, seed, previous, twins_in(store))
     if split != previous:
         write_split(store, split)
     return split
 
 
+def twins_in(store: ReferenceStore) -> Twins:
+    """The frames of a store that have twins in it, with those of their group."""
+    return twins_by_hash([store.structure(index) for index in range(len(store))])
+
+
 def split_frames(
-    hashes: Sequence[str], counts: Mapping[str, int], seed: int, previous: Mapping[str, Any] | None
+    hashes: Sequence[str],
+    counts: Mapping[str, int],
+    seed: int,
+    previous: Mapping[str, Any] | None,
+    twins: Twins | None = None,
 ) -> Split:
     """Divide frames, given by content hash, into train, validation and test.
 
     The order in which frames are drawn depends on seed and hash alone, not on the order or the number of the others.
     Frames that any earlier split held out for testing are never trained or validated on, whatever the new numbers and
-    however many splits lie between: ``held_out`` of the result lists them all.
+    however many splits lie between: ``held_out`` of the result lists them all. Twins of test frames are in no part, and
+    twins of training frames not in that for validation.
 
     Raises
     ------
     InputError
         If there are too few frames; the message says how many there are.
     """
+    twins = twins or {}
     order = sorted(set(hashes), key=lambda content: hashlib.sha256(f"{seed};{content}".encode()).digest())
     held_out = set(previous.get(HELD_OUT, [])).union(previous["test"]) if previous else set()
     learned = {h for part in ("train", "validation") for h in previous[part]} if previous else set()
@@ -125,19 +140,35 @@ def split_frames(
     # More test frames are taken from those that nothing was learned from, as long as there are any.
     more = sorted(free, key=learned.__contains__)[: counts["test"] - len(test)]
     test, free = test + more, [h for h in free if h not in set(more)]
-    wanted = counts["train"] + counts["validation"]
-    if len(test) < counts["test"] or len(free) < wanted:
+    kept = _without_twins(free, held_out.union(test), twins)
+    train = kept[: counts["train"]]
+    validation = _without_twins(kept[counts["train"] :], train, twins)[: counts["validation"]]
+    if any(len(found) < counts[part] for part, found in zip(PARTS, (train, validation, test), strict=True)):
+        left = len(free) - len(kept)
         raise InputError(
             f"The split asks for {sum(counts.values())} frames, but only {len(order)} are labelled"
             + (f" and {len(held_out)} of them are held out by an earlier split" if held_out else "")
+            + (f"; {left} are left out because they are test frames turned, mirrored or renumbered" if left else "")
             + ". Compute more, or lower train, validation or test."
         )
     return {
-        "train": free[: counts["train"]],
-        "validation": free[counts["train"] : wanted],
+        "train": train,
+        "validation": validation,
         "test": test,
         HELD_OUT: sorted(held_out.union(test)),
     }
+
+
+def _without_twins(hashes: Sequence[str], others: Iterable[str], twins: Twins) -> list[str]:
+    """Those of the frames that are no twins of others."""
+    taken = {twin for content in others for twin in twins.get(content, ())}
+    return [content for content in hashes if content not in taken]
+
+
+def kept_apart(split: Split, held_out: Iterable[str], twins: Twins) -> Split:
+    """A split without the frames for training and validation that are twins of frames held out here or elsewhere."""
+    out = {*split["test"], *split[HELD_OUT], *held_out}
+    return {**split, **{part: _without_twins(split[part], out, twins) for part in ("train", "validation")}}
 
 
 def merged_split(splits: Iterable[Split], present: Iterable[str]) -> Split | None:

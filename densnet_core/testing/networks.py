@@ -281,6 +281,7 @@ def in_state(graph: Graph, state: State) -> Graph:
 
 def joined(parts: list[dict[str, Expansion]]) -> dict[str, Expansion]:
     """Expansions of molecules, one after the other, as those of a batch."""
+
     def concatenated(name: str, entry: str, axis: int) -> Tensor | None:
         found = [getattr(part[name], entry) for part in parts]
         return None if found[0] is None else torch.cat(found, dim=axis)

@@ -22,6 +22,7 @@ from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.models.backbone import cast_parameters
 from densnet_core.models.density import DensityModel
+from densnet_core.models.domain import Domain
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.inputs import check_data
 from densnet_core.models.statistics import undetermined
@@ -122,6 +123,9 @@ def train_model(
         Data, networks and the model to start from do not fit each other, or there is no such device.
     """
     plan = plan or Plan()
+    domain = Domain.of_data(
+        dataset, specification, start and start.domain, start.energy.element_energies if start else ()
+    )
     choices = choices or ((start.density_choice, start.energy_choice) if start else (STANDARD, STANDARD))
     plan = replace(plan, shared=choices[1].learns_with_density(manager))
     if start is not None:
@@ -154,7 +158,7 @@ def train_model(
             "unknown": run.unknown,
         },
     }
-    return DenSNet(density.cpu(), energy.cpu(), prior, *choices, told, manager)
+    return DenSNet(density.cpu(), energy.cpu(), prior, *choices, told, manager, domain)
 
 
 class _Training:

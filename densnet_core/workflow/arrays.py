@@ -29,6 +29,7 @@ def train(
     charge: int = 0,
     multiplicity: int = 1,
     backend: str = "pyscf",
+    trust: bool = False,
     reporter: Reporter | None = None,
     manager: Manager | None = None,
     **sections: Mapping[str, Any],
@@ -52,6 +53,8 @@ def train(
         Of all frames.
     backend : str
         The program whose order of orbital functions the frames have.
+    trust : bool
+        Take labels too that look wrong: units, signs, levels, repetitions.
     **sections
         Tables of a configuration, ``training={"seed": 1}``; the basis is densnet-m unless ``basis`` names another.
 
@@ -61,7 +64,7 @@ def train(
         Frames or sections are not what they should be; the message says which.
     """
     root = Path(folder).absolute()
-    data = {"level": level, "backend": backend, "charge": charge, "multiplicity": multiplicity}
+    data = {"level": level, "backend": backend, "charge": charge, "multiplicity": multiplicity, "trust": trust}
     files = _written(root / "frames", list(_molecules(frames)))
     table = {"schema": 1, "output": str(root), "data": {"files": files, **data}, "basis": {"name": "densnet-m"}}
     table |= {name: dict(section) for name, section in sections.items()}

@@ -20,7 +20,18 @@ from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.runner import BackendFactory, atomic_densities
 from densnet_core.stores.arrays import CHECKSUM
 from densnet_core.stores.reference import ReferenceStore
-from densnet_core.stores.splits import HELD_OUT, PARTS, Split, read_split, split_frames, write_split
+from densnet_core.stores.splits import (
+    HELD_OUT,
+    PARTS,
+    Split,
+    Twins,
+    kept_apart,
+    read_split,
+    split_frames,
+    twins_in,
+    write_split,
+)
+from densnet_core.stores.twins import twins_by_hash
 from densnet_core.workflow.labels import elements_of, fit_into, fit_name, fit_name_in, has_densities, n_unfitted
 from densnet_core.workflow.reporter import Reporter
 
@@ -95,9 +106,10 @@ def own_split(source: Source, training: TrainingSection, sampled: Sequence[str])
         The earlier split, which is kept to, was damaged or lost.
     """
     with ReferenceStore.open(source.path) as store:
-        previous = read_split(store)
+        previous, twins = read_split(store), twins_in(store)
     counts = {part: getattr(training, part) for part in PARTS}
-    return split_frames([content for content in sampled if content in source.frames], counts, training.seed, previous)
+    own = [content for content in sampled if content in source.frames]
+    return split_frames(own, counts, training.seed, previous, twins)
 
 
 def keep_split(source: Source, split: Split) -> None:
@@ -135,8 +147,8 @@ def split_source(source: Source, training: TrainingSection, reporter: Reporter) 
     """
     with ReferenceStore.open(source.path) as store:
         split = read_split(store)
-    if split is None:
-        split = split_frames(list(source.frames), _counts(source, training), training.seed, None)
+        if split is None:
+            split = split_frames(list(source.frames), _counts(source, training), training.seed, None, twins_in(store))
     used = {content for part in PARTS for content in split[part]}
     if left := len(set(source.frames) - used - set(split[HELD_OUT])):
         reporter.note(
@@ -164,9 +176,10 @@ def _counts(source: Source, training: TrainingSection) -> dict[str, int]:
 def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter: Reporter) -> list[Split]:
     """Which frames of each store are used for what: as their splits have it, but no frame twice.
 
-    A frame that any store holds out is trained and validated on in none, and a frame of several stores counts in the
-    first.
+    A frame that any store holds out is trained and validated on in none, nor is a twin of it (the same geometry turned,
+    mirrored or with like atoms exchanged), and a frame of several stores counts in the first.
     """
+    twins = _twins(sources)
     held_out = {content for split in splits for content in (*split[HELD_OUT], *split["test"])}
     taken: set[str] = set()
     parts: list[Split] = []
@@ -182,8 +195,20 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
                     f"{left} frames of {source.path} for {part} are left out: another store holds them out, or has "
                     "them too."
                 )
-        parts.append(own)
+        apart = kept_apart({HELD_OUT: [], **own}, held_out, twins)
+        if left := sum(len(own[part]) - len(apart[part]) for part in ("train", "validation")):
+            reporter.note(f"{left} frames of {source.path} are left out: they are twins of frames that are held out.")
+        parts.append({part: apart[part] for part in own})
     return parts
+
+
+def _twins(sources: Sequence[Source]) -> Twins:
+    """The frames of all stores that have twins in any of them."""
+    structures = {}
+    for source in sources:
+        with ReferenceStore.open(source.path) as store:
+            structures |= {content.hex(): store.structure(i) for i, content in enumerate(store.hashes)}
+    return twins_by_hash(list(structures.values()))
 
 
 def common_prior(

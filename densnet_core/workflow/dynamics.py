@@ -19,6 +19,7 @@ from densnet_core.md.base import MDEngine
 from densnet_core.md.rigid import is_linear, vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
 from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
+from densnet_core.md.watch import Watch
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.base import Potential
@@ -90,7 +91,9 @@ def heat_and_run(
     provenance = {**provenance, "densnet-core": __version__}
     _set_longer_aside(production, production_stage(md), reporter)
     with torch_threads(1):
-        run = partial(integrate, engine=engine, potential=model, structures=molecules, provenance=provenance)
+        run = partial(
+            integrate, engine=engine, potential=model, structures=molecules, provenance=provenance, strict=md.strict
+        )
         state, stage = thermal_start(molecules, md.temperature, md.seed), heating_stage(md)
         if stage.n_steps:
             state = run(heating, stage=stage, start=state, description="heating", reporter=reporter)
@@ -122,8 +125,11 @@ def integrate(
     provenance: Mapping[str, Any],
     description: str,
     reporter: Reporter,
+    strict: bool = False,
 ) -> MDState:
     """Run a stage into a trajectory store, or continue the one that is there; returns the end.
+
+    Frames unlike those that the potential was made from are told, or with ``strict`` end it.
 
     ``structures`` are replicas of one molecule: the store keeps one set of masses.
     """
@@ -138,17 +144,20 @@ def integrate(
     with store:
         store.lengthen(stage)
         advance = reporter.task(description, stage.n_steps)
-        return run_stage(
+        watch = Watch(potential, structures, store.append, reporter.note, strict)
+        end = run_stage(
             engine,
             potential,
             structures,
             stage,
             start,
-            store.append,
+            watch,
             store.restart(),
             lambda done: advance(done, "steps"),
             max(1, BLOCK_STEPS // stage.record_every),
         )
+        watch.end()
+        return end
 
 
 def thermal_start(structures: Sequence[Structure], temperature: float, seed: int) -> MDState:

@@ -9,11 +9,12 @@ from typing import Any, Final
 from densnet_core.density.electron import ExpandedDensity, OrbitalDensity
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DataError, InputError
+from densnet_core.models.domain import Composition
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import read_split
-from densnet_core.structures import Structure
+from densnet_core.structures import Array, Structure
 from densnet_core.training.evaluation import ErrorSummary, FrameErrors, frame_errors
 from densnet_core.workflow.labels import fit_name_in
 from densnet_core.workflow.project import Project
@@ -97,7 +98,10 @@ def evaluate(
 def errors_of_frames(
     model: DenSNet, store: ReferenceStore, fit: Fit | None, indices: Sequence[int]
 ) -> Iterator[FrameErrors]:
-    """Errors of a model on frames of a store, each in what it has; see ``evaluate``."""
+    """Errors of a model on frames of a store, each in what it has; see ``evaluate``.
+
+    Frames of a composition whose energy has no meaning in the model have none of energy and forces.
+    """
     basis = model.specification.label_basis
     if fit is not None and fit.basis.content_hash() != basis.content_hash():
         raise DataError(f"The fit {fit.name!r} of {store.path} is not in the basis that the model learned from.")
@@ -109,8 +113,10 @@ def errors_of_frames(
         chosen = list(indices[start : start + BATCH])
         have = [tuple(name for name in LABELS if name in store.labels(i)) for i in chosen]
         frames = [(store.structure(i), store.result(i, labels=names)) for i, names in zip(chosen, have, strict=True)]
-        predictions = model.predict([structure for structure, _ in frames])
-        for index, (structure, result), names, found in zip(chosen, frames, have, predictions, strict=True):
+        for index, (structure, result), names, found in zip(
+            chosen, frames, have, _predictions(model, [structure for structure, _ in frames]), strict=True
+        ):
+            density, energy, forces = found
             reference, fitted, dipole = None, None, result.dipole if "dipole" in names else None
             if "orbitals" in names and orbital_basis is not None:
                 reference = OrbitalDensity(structure, orbital_basis, result.orbitals, result.occupations)
@@ -120,10 +126,10 @@ def errors_of_frames(
                     fitted = ExpandedDensity(structure, basis, fit.coefficients(index), atoms)
             yield frame_errors(
                 structure,
-                found.density,
+                density,
                 None if reference is None or fitted is None else (reference, fitted),
-                (found.energy, result.energy) if "energy" in names else None,
-                (found.forces, result.forces) if "forces" in names else None,
+                (energy, result.energy) if energy is not None and "energy" in names else None,
+                (forces, result.forces) if forces is not None and "forces" in names else None,
                 dipole,
             )
 
@@ -132,6 +138,7 @@ def held_out_errors(run: Project, model: DenSNet) -> dict[str, Any]:
     """Errors on the held-out frames of a run: of all, under "stores" and "formulas" of each store and formula."""
     advance = run.reporter.task("evaluating", sum(len(own["test"]) for own in run.parts))
     everything, formulas, stores = ErrorSummary(), dict[str, ErrorSummary](), dict[str, ErrorSummary]()
+    unlearned: dict[str, None] = {}
     for source, own in zip(run.sources, run.parts, strict=True):
         if not own["test"]:
             run.reporter.note(f"{source.path} holds no frame out, so it has no errors.")
@@ -145,7 +152,14 @@ def held_out_errors(run: Project, model: DenSNet) -> dict[str, Any]:
                 of_formula = formulas.setdefault(_species(frame.structure), ErrorSummary())
                 for summary in (everything, of_store, of_formula):
                     summary.add(frame)
+                if not model.domain.knows_energy(Composition.of(frame.structure)):
+                    unlearned[frame.structure.formula] = None
                 advance(len(everything.frames), "frames")
+    if unlearned:
+        run.reporter.note(
+            f"Energies and forces of {', '.join(unlearned)} are not evaluated: no training frame fixes the origin of "
+            "their energies."
+        )
     if not everything.frames:
         return {"frames": 0, "stores": {}, "formulas": {}}
     everything.draw_parity(run.folder.parity)
@@ -162,3 +176,20 @@ def _species(structure: Structure) -> str:
     sign = "" if not charge else ("+" if charge > 0 else "-") + (str(abs(charge)) if abs(charge) > 1 else "")
     spin = "" if structure.multiplicity == 1 else f" (multiplicity {structure.multiplicity})"
     return f"{structure.formula}{sign}{spin}"
+
+
+def _predictions(
+    model: DenSNet, structures: Sequence[Structure]
+) -> list[tuple[ExpandedDensity, float | None, Array | None]]:
+    """Density, energy and forces of each structure; densities alone where the energy has no meaning."""
+    known = [model.domain.knows_energy(Composition.of(structure)) for structure in structures]
+    whole = iter(model.predict([s for s, knows in zip(structures, known, strict=True) if knows]))
+    bare = iter(model.densities([s for s, knows in zip(structures, known, strict=True) if not knows]))
+    found: list[tuple[ExpandedDensity, float | None, Array | None]] = []
+    for knows in known:
+        if knows:
+            one = next(whole)
+            found.append((one.density, one.energy, one.forces))
+        else:
+            found.append((next(bare), None, None))
+    return found

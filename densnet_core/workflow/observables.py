@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,8 @@ from densnet_core.errors import InputError, nearest
 from densnet_core.files.header import check_header, positions_of
 from densnet_core.files.words import words
 from densnet_core.files.xyz import read_frames
-from densnet_core.potentials.densnet import Prediction
+from densnet_core.models.domain import Extrapolation
+from densnet_core.potentials.densnet import DenSNet, Prediction
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
 Array = NDArray[np.float64]
@@ -101,18 +102,36 @@ def chosen_properties(words: str) -> list[str]:
 
 def prediction_record(prediction: Prediction, properties: Iterable[str] = ()) -> Record:
     """Energy, forces, dipole, electron count and the properties asked for, as plain data."""
-    density = prediction.density
-    record: Record = {
-        "formula": density.structure.formula,
+    return {
+        "formula": prediction.density.structure.formula,
         "energy_hartree": prediction.energy,
         "energy_ev": prediction.energy * HARTREE_TO_EV,
         "forces_ev_per_angstrom": (prediction.forces * EV_PER_ANGSTROM).tolist(),
-        "dipole_debye": (prediction.dipole * AU_TO_DEBYE).tolist(),
+        **density_record(prediction.density, properties),
+    }
+
+
+def density_record(density: ExpandedDensity, properties: Iterable[str] = ()) -> Record:
+    """What follows from a density alone: dipole, electron count and the properties asked for, as plain data."""
+    record: Record = {
+        "formula": density.structure.formula,
+        "dipole_debye": (density.dipole() * AU_TO_DEBYE).tolist(),
         "electron_count": density.electron_count(),
     }
     for name in properties:
         record |= PROPERTIES[name](density)
     return record
+
+
+def refuse_unlike(model: DenSNet, unlike: Sequence[Extrapolation]) -> None:
+    """``InputError`` naming the first frame that is unlike those the model was trained on, or if it does not know."""
+    if not model.domain.surroundings:
+        raise InputError("The model does not know how far a geometry is from its training data; leave out --strict.")
+    if far := [index for index, one in enumerate(unlike) if one.reasons]:
+        raise InputError(
+            f"{len(far)} of {len(unlike)} frames are unlike those the model was trained on, first frame {far[0]}: "
+            f"{'; '.join(unlike[far[0]].reasons)}. Train on such frames, or leave out --strict."
+        )
 
 
 def potential_record(density: ExpandedDensity, points: Array) -> list[Record]:

@@ -28,6 +28,7 @@ from densnet_core.stores.exporting import sound_frames, write_npz, writing
 from densnet_core.stores.extxyz import read_extxyz, write_extxyz
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.importing import ImportedFrames, check_agrees, check_orthonormal, in_basis, read_npz
+from densnet_core.stores.judging import judge
 from densnet_core.stores.labels import announced_quantities, labels_of
 from densnet_core.stores.merge import ORBITALS
 from densnet_core.stores.published import read_published
@@ -76,6 +77,7 @@ def import_file(
     multiplicity: int | None = None,
     keys: Keys | None = None,
     density: Path | None = None,
+    trust: bool = False,
 ) -> tuple[int, int, list[str]]:
     """Import a NumPy archive, extended XYZ, QCSchema JSON or the authors' NPY files, by the file's suffix.
 
@@ -92,6 +94,8 @@ def import_file(
         Names and units of an extended XYZ file.
     density : Path or None
         Densities of the frames of an NPY file.
+    trust : bool
+        Import labels too that cannot be right (``densnet_core.stores.judging``).
 
     Returns
     -------
@@ -102,9 +106,12 @@ def import_file(
     ------
     InputError, DataError
         If the file or the level of theory is not understood, atoms coincide, orbitals are not orthonormal in the basis
-        of the backend, or labels differ from those of the same frame in the store; the store is then as it was.
+        of the backend, labels differ from those of the same frame in the store, or cannot be right; the store is then
+        as it was.
     """
     frames = _read(file, charge, multiplicity, keys, store, density)
+    if not trust:
+        _refuse_suspicious(file, frames, store)
     if level is None and frames.level is None:
         raise InputError(f"{file} does not say at what level of theory it was computed; name it with --level.")
     theory = frames.level if level is None else LevelOfTheory.parse(level)
@@ -137,6 +144,28 @@ def import_file(
             shutil.rmtree(store)
         raise
     return len(new), len(frames.records) - len(new), [*frames.ignored, *densities.notes, *not_added]
+
+
+def _refuse_suspicious(file: Path, frames: ImportedFrames, store: Path) -> None:
+    """``InputError`` with figures for frames whose labels cannot be right, alone or beside those of the store."""
+    found, beside = judge(frames.records), ""
+    if not found and has_store(store):
+        with ReferenceStore.open(store) as opened:
+            there = [(opened.structure(i), opened.result(i, labels=_judged(opened, i))) for i in range(len(opened))]
+        known = {structure.content_hash() for structure, _ in there}
+        new = [record for record in frames.records if record[0].content_hash() not in known]
+        found = judge([*new, *there]) if new else []
+        beside = f" beside those of {store} (its frames are counted after the {len(new)} new ones)"
+    if found:
+        listed = "\n".join(f"  {sentence}" for sentence in found)
+        raise InputError(
+            f"The labels of {file} cannot be right{beside}; nothing is imported:\n{listed}\nCorrect the file, or say "
+            "--trust (trust = true in [data]) if they are meant so."
+        )
+
+
+def _judged(store: ReferenceStore, index: int) -> list[str]:
+    return [name for name in ("energy", "forces") if name in store.labels(index)]
 
 
 def _places_of_new(file: Path, frames: ImportedFrames, store: ReferenceStore) -> tuple[list[int], list[str]]:

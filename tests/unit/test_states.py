@@ -172,7 +172,7 @@ def test_a_state_that_the_model_was_not_trained_on_is_refused(states: tuple[Stat
 
 def test_half_a_charge_is_no_state() -> None:
     graph = graph_of([example.WATER])
-    with pytest.raises(InputError, match=r"multiplicity\) \(0\.5, 1\); its training data have \(-1, 1\), \(0, 1\)"):
+    with pytest.raises(InputError, match=r"charge 0\.5 and multiplicity 1; its training data have \(-1, 1\), \(0, 1\)"):
         model().evaluate(replace(graph, charge=graph.charge + 0.5), ["energy"])
 
 

@@ -49,7 +49,9 @@ class Imports(Stage):
             stage = f"import-{store.stem}"
             if data is None or run.folder.is_current(stage, stage, store):
                 continue
-            added, there, ignored = import_file(file, store, data.level, data.backend, data.charge, data.multiplicity)
+            added, there, ignored = import_file(
+                file, store, data.level, data.backend, data.charge, data.multiplicity, trust=data.trust
+            )
             run.reporter.note(f"{file}: {added + there} frames, in {store}.")
             if ignored:
                 run.reporter.note(f"{file}: not imported: {', '.join(ignored)}.")

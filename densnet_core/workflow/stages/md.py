@@ -13,6 +13,9 @@ from densnet_core.workflow.stages.base import Stage
 from densnet_core.workflow.stages.harmonic import isotopes
 
 
+_UNSEEN = {"engine", "options"}
+
+
 class MD(Stage):
     """Needs the model and [md]. A longer ``nve_ps`` extends the trajectory that is there."""
 
@@ -37,7 +40,9 @@ class MD(Stage):
     def key(self, run: Project) -> dict[str, Any]:
         return {
             **isotopes(run),
-            "md": run.config.md.model_dump(mode="json", exclude={"engine", "options"}),
+            "md": run.config.md.model_dump(
+                mode="json", exclude=_UNSEEN if run.config.md.strict else _UNSEEN | {"strict"}
+            ),
             "engine": identity(run.selection.engine, run.manager),
         }
 
