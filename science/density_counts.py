@@ -3,8 +3,8 @@
     python science/density_counts.py FOLDER water|ethanol [--frames 50 100] [--seeds 0 1 2] [--data ../shared/data]
 
 shared : one network learns densities first, then densities, dipoles, energies and forces.
-control : the same network, the same frames, no density and no dipole; the steps of the first stage are added to those of
-    the second, so it sees more forces.
+control : the same network, the same frames, no density and no dipole; the steps of the first stage are added to those
+    of the second, so it sees more forces.
 apart : a density network, then an energy network of its own on top of it that reads the predicted amplitudes.
 
 Errors on held-out frames, mean and standard deviation over the seeds. What is finished is not done again.

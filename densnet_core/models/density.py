@@ -55,8 +55,8 @@ class DensityModel(nn.Module, ABC):
     n_invariants : int
         Width of the ``invariants`` that it hands on with the density, for energy models that read them; 0: none.
     truncates : bool
-        Whether ``forward`` takes ``l_max``, the highest degree whose coefficients are needed (-1: of none): it may leave
-        those of higher ones at zero, so that what does not need them does not pay for them.
+        Whether ``forward`` takes ``l_max``, the highest degree whose coefficients are needed (-1: of none): it may
+        leave those of higher ones at zero, so that what does not need them does not pay for them.
     """
 
     specification: DensitySpecification

@@ -45,7 +45,7 @@ def own_element(values: Tensor, species: Tensor, n_elements: int) -> Tensor:
 
 
 class ComponentLinear(nn.Module):
-    """Mixes channels with one matrix per angular momentum: (components, n_atoms, channels), the first of them or all."""
+    """Mixes channels with one matrix per angular momentum: (components, n_atoms, channels), the first or all."""
 
     def __init__(self, l_max: int, channels_in: int, channels_out: int) -> None:
         super().__init__()

@@ -87,7 +87,7 @@ def check_networks(
 
 
 def plan_of(section: TrainingSection, shared: bool = False) -> Plan:
-    """The plan of a ``[training]`` table; ``shared``: for an energy model that learns together with the density model."""
+    """The plan of a ``[training]`` table; ``shared``: of an energy model that learns with the density model."""
     joint = [] if section.joint is None else _stages(section.joint)
     return Plan(
         _stages(section.density),

@@ -12,7 +12,6 @@ from densnet_core.workflow.project import Project
 from densnet_core.workflow.stages.base import Stage
 from densnet_core.workflow.stages.harmonic import isotopes
 
-
 _UNSEEN = {"engine", "options"}
 
 

@@ -51,7 +51,7 @@ class NeighbourSum(nn.Module):
     def __init__(self, l_in: int, l_edge: int, channels: int, radial_width: int) -> None:
         super().__init__()
         self.n_in, self.n_radial = (l_in + 1) ** 2, [l_edge + 1, l_in + 1]
-        self.shells, self.shells_in = ([2 * l_ + 1 for l_ in range(l + 1)] for l in (l_edge, l_in))
+        self.shells, self.shells_in = ([2 * l_ + 1 for l_ in range(top + 1)] for top in (l_edge, l_in))
         self.radial = nn.Parameter(torch.randn(radial_width, sum(self.n_radial) * channels) / sqrt(radial_width))
 
     def forward(self, features: Tensor | None, around: Surroundings) -> tuple[Tensor, Tensor | None]:
