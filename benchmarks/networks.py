@@ -37,7 +37,7 @@ def atoms(elements: Iterable[int]) -> AtomicPrior:
 
 def default_choices() -> tuple[NetworkChoice, NetworkChoice]:
     """Both networks with every option at its default."""
-    return STANDARD, STANDARD
+    return STANDARD
 
 
 def build(choices: tuple[NetworkChoice, NetworkChoice], elements: Iterable[int]) -> tuple[DensityModel, EnergyModel]:
@@ -45,5 +45,5 @@ def build(choices: tuple[NetworkChoice, NetworkChoice], elements: Iterable[int])
     torch.manual_seed(0)
     own = basis(int(z) for z in elements)
     specification = DensitySpecification(own, "coulomb", own.elements)
-    density, energy = choices
-    return density.build(Kind.DENSITY_MODEL, specification)[0], energy.build(Kind.ENERGY_MODEL, specification)[0]
+    density = choices[0].build(Kind.DENSITY_MODEL, specification)[0]
+    return density, choices[1].build(Kind.ENERGY_MODEL, specification, density=density)[0]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from densnet_core.config.schema import DEFAULT_BACKBONE, SCHEMA_VERSION, Config
 from densnet_core.errors import ConfigError, DenSNetError, nearest
 from densnet_core.options import Options, validate
-from densnet_core.plugins.component import Component, Kind
+from densnet_core.plugins.component import NO_BACKBONE, Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.level import PROPERTIES
 
@@ -153,7 +153,14 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
     if config.sampling.start is not None:
         slots["sampling_start"] = (Kind.SAMPLER, "sampling.start", "method", None)
     for name in ("density", "energy"):
-        if getattr(config, name).backbone is None and not _is_there(manager, Kind.BACKBONE, DEFAULT_BACKBONE):
+        section = getattr(config, name)
+        if _takes_none(manager, Kind(f"{name}_model"), section.model):
+            slots.pop(f"{name}_backbone")
+            problems += [
+                f"{config.source.name}: {name}.{key}: the model {section.model!r} takes no backbone; leave it out."
+                for key in sorted(section.model_fields_set & {"backbone", "backbone_options"})
+            ]
+        elif section.backbone is None and not _is_there(manager, Kind.BACKBONE, DEFAULT_BACKBONE):
             slots.pop(f"{name}_backbone")  # an error only where the model asks for one
     for slot, place in slots.items():
         try:
@@ -213,6 +220,12 @@ def _choose(
         also_known=() if options_key else tuple(type(table).model_fields),
     )
     return Chosen(component, options)
+
+
+def _takes_none(manager: Manager, kind: str, name: str) -> bool:
+    """Whether a model says that it takes no backbone."""
+    found = next((one for one in manager.components(kind) if one.name == name), None)
+    return found is not None and NO_BACKBONE in found.capabilities
 
 
 def _is_there(manager: Manager, kind: str, name: str) -> bool:

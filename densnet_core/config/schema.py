@@ -118,7 +118,7 @@ class ReferenceSection(Options):
         return LevelOfTheory(self.method, self.basis, self.dispersion)
 
 
-DEFAULT_BACKBONE: Final = "e3nn"
+DEFAULT_BACKBONE: Final = "gaunt"
 
 
 class _ModelSection(Options):
@@ -139,6 +139,8 @@ class DensitySection(_ModelSection):
 
 class EnergySection(_ModelSection):
     """The network from electron density to energy."""
+
+    model: str = Field(default="shared", description="The model; 'shared' stands on the density network.")
 
 
 Weights = dict[str, Annotated[float, Field(ge=0)]]

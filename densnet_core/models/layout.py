@@ -148,7 +148,7 @@ class CoefficientLayout(nn.Module):
         return places[per_atom >= 0]
 
     def coefficients(self, amplitudes: Tensor, species: Tensor, places: Tensor, scales: Tensor | None = None) -> Tensor:
-        """Flat coefficients (n_functions,) of amplitudes (n_components, n_atoms, width); zero where those of the highest
+        """Flat coefficients (n_functions,) of amplitudes (n_components, n_atoms, width); zero where those of high
         l are left out.
 
         ``scales`` (n_atoms, l_max + 1) are factors of the exponents; None: those of the basis.

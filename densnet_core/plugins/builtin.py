@@ -1,6 +1,6 @@
 """The core's own kinds, components, stages, quantities and objectives, announced through everybody's hooks."""
 
-from densnet_core.plugins.component import Component, Kind, KindDescription, StageDescription
+from densnet_core.plugins.component import NO_BACKBONE, Component, Kind, KindDescription, StageDescription
 from densnet_core.plugins.hookspecs import hookimpl
 from densnet_core.plugins.quantity import Objective, Quantity
 
@@ -87,6 +87,7 @@ def densnet_components() -> list[Component]:
             config="densnet_core.models.config:SharedEnergyOptions",
             summary="Total energy from the features that the density is predicted from: one network that learns both",
             install=_INSTALL,
+            capabilities=frozenset({NO_BACKBONE}),
         ),
         Component(
             kind=Kind.MD_ENGINE,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 API_VERSION: Final = "2.0"
+NO_BACKBONE: Final = "no-backbone"
 
 
 class Kind(StrEnum):
@@ -95,7 +96,8 @@ class Component:
     requires : tuple of str
         Importable modules (or, with a leading ``!``, programs) it needs at run time.
     capabilities : frozenset of str
-        Optional abilities, for example ``"hessian"``.
+        Optional abilities, for example ``"hessian"``; of a model ``NO_BACKBONE`` if it never calls ``make_backbone``,
+        so that a configuration cannot name one in vain.
     """
 
     kind: str

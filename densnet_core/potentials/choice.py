@@ -103,5 +103,5 @@ def invariants_for(target: type[EnergyModel], density: DensityModel) -> dict[str
     return {"n_invariants": density.n_invariants}
 
 
-STANDARD: Final = NetworkChoice("equivariant", "e3nn")
-"""The network that is made where none is named, for densities and for energies."""
+STANDARD: Final = NetworkChoice("equivariant", "gaunt"), NetworkChoice("shared", None)
+"""The networks that are made where none are named, for densities and for energies."""

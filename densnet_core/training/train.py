@@ -126,7 +126,7 @@ def train_model(
     domain = Domain.of_data(
         dataset, specification, start and start.domain, start.energy.element_energies if start else ()
     )
-    choices = choices or ((start.density_choice, start.energy_choice) if start else (STANDARD, STANDARD))
+    choices = choices or ((start.density_choice, start.energy_choice) if start else STANDARD)
     plan = replace(plan, shared=choices[1].learns_with_density(manager))
     if start is not None:
         check_start(start, choices, specification)

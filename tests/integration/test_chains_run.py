@@ -44,9 +44,7 @@ basis = "STO-3G"
 name = "densnet-s"
 [density.backbone_options]
 channels = 8
-[energy.backbone_options]
-channels = 8
-layers = 1
+product_channels = 8
 [training]
 train = 18
 validation = 2

@@ -45,9 +45,7 @@ s = { smallest = 0.2, ratio = 3.0, count = 3 }
 p = { smallest = 0.5, ratio = 3.0, count = 1 }
 [density.backbone_options]
 channels = 8
-[energy.backbone_options]
-channels = 8
-layers = 1
+product_channels = 8
 [training]
 train = 6
 validation = 1

@@ -235,7 +235,7 @@ def test_check_refuses_networks_that_cannot_make_the_functions_of_the_basis(tmp_
     for command in (["config", "check"], ["run"], ["train"]):
         assert run([*command, "water.toml"]) == 2
         shown = capsys.readouterr().err
-        assert "water.toml: density: Features reach l = 2" in shown
+        assert "water.toml: density: Products of three features reach l = 3" in shown
         assert "Traceback" not in shown
     assert not list(tmp_path.rglob("*.zarr"))
 

@@ -163,7 +163,8 @@ def test_a_selection_has_every_component_with_its_validated_options(write, tmp_p
     text += (
         '[sampling]\nmethod = "file"\npath = "frames.xyz"\n[executor]\nworkers = 3\n[md.options]\nforce = "python"\n'
     )
-    text += "[density.backbone_options]\nchannels = 8\n[energy.backbone_options]\nchannels = 16\n"
+    text += '[density.backbone_options]\nchannels = 8\n[energy]\nmodel = "equivariant"\n'
+    text += "[energy.backbone_options]\nchannels = 16\n"
     chosen = select(load_config(write(text)))
     assert chosen.backend.component.target == "densnet_pyscf.backend:PySCFBackend"
     assert chosen.backend.options.grid_level == 5
@@ -244,12 +245,16 @@ def test_sections_and_component_options_are_checked(write, extra, says):
 
 
 def test_every_problem_is_listed_at_once(write):
-    wrong = MINIMAL + '[executor]\nname = "grid"\n[md.options]\nfroce = 1\n[energy.backbone_options]\nlayers = 0\n'
-    assert [line.split(": ")[1] for line in refusal(write(wrong))] == [
+    wrong = MINIMAL + '[executor]\nname = "grid"\n[md.options]\nfroce = 1\n[density.backbone_options]\nlayers = 0\n'
+    wrong += '[energy]\nbackbone = "e3nn"\n'
+    lines = refusal(write(wrong))
+    assert [line.split(": ")[1] for line in lines] == [
+        "energy.backbone",
         "executor.name",
-        "energy.backbone_options.layers",
+        "density.backbone_options.layers",
         "md.options.froce",
     ]
+    assert "the model 'shared' takes no backbone; leave it out" in lines[0]
 
 
 def test_a_component_that_the_allow_list_blocks_is_named_with_its_key(write, monkeypatch):
