@@ -128,12 +128,17 @@ def test_other_test_frames_are_evaluated_and_not_trained_on(frames: Path) -> Non
 
 def test_what_changed_is_said_in_words() -> None:
     code = {"distribution": "densnet-rattle", "version": "0.1", "content": None}
-    before = {"sampler": {"name": "rattle", "count": 3, "code": code}, "select": None}
-    now = {"sampler": {"name": "rattle", "count": 5, "code": {**code, "version": "0.2"}}, "select": 4}
+    before = {"sampler": {"name": "rattle", "count": 3, "code": code}, "select": None, "needs": {"harmonic": "ab"}}
+    now = {
+        "sampler": {"name": "rattle", "count": 5, "code": {**code, "version": "0.2"}},
+        "select": 4,
+        "needs": {"harmonic": "cd"},
+    }
     assert list(differences(before, now)) == [
         "sampler.count: 3, now 5",
         "densnet-rattle 0.1 is now densnet-rattle 0.2",
         "select: absent, now 4",
+        "harmonic is another",
     ]
     assert list(differences(before, before)) == []
 
