@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO
 
 import typer
 
@@ -31,9 +31,9 @@ VERBS: Final[tuple[tuple[str, str, str], ...]] = (
     ("md", "densnet_core.cli.dynamics:md_app", "Molecular dynamics with the trained model."),
     ("spectrum", "densnet_core.cli.dynamics:spectrum_app", "Infrared spectrum of the dynamics."),
     ("export", "densnet_core.cli.export:app", "Write a trained model as TorchScript for OpenMM."),
-    ("data", "densnet_core.cli.data:app", "Look into, check, import, export, merge, split, re-fit and upgrade stores."),
+    ("data", "densnet_core.cli.data:app", "Look into stores; check, import, merge and upgrade them."),
     ("basis", "densnet_core.cli.basis:app", "Show bases, and optimise one on your data."),
-    ("init", "densnet_core.cli.init:app", "Write a commented starter configuration and a geometry."),
+    ("init", "densnet_core.cli.init:app", "Write a commented configuration for a molecule."),
     ("config", "densnet_core.cli.config:app", "Check a configuration file, or print the schema."),
     ("plugins", "densnet_core.cli.plugins:app", "List the components: what there is and how to install the rest."),
     ("doctor", "densnet_core.cli.doctor:app", "Check the installation and the machine."),
@@ -54,12 +54,19 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Ours are for the user, in one line; others name the line of code that they are about."""
     if issubclass(category, CodeChangedWarning):
         print(f"Warning: {message}", file=sys.stderr)
     else:
-        print(f"{where[0]}:{where[1]}: {category.__name__}: {message}", file=sys.stderr)
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ from densnet_core.config.inputs import molecule_of
 from densnet_core.config.starter import DENSITY_BASIS, OTHER_BASIS, starter
 from densnet_core.errors import InputError
 from densnet_core.plugins.manager import get_manager
+from densnet_core.structures import read_geometry
 
 app = typer.Typer(add_completion=False)
 
@@ -51,6 +52,8 @@ def init(
     given: dict[str, Any] = {"system__smiles": smiles} if smiles is not None else {}
     if geometry is not None:
         given["system__geometry"] = os.path.relpath(geometry, stem.parent)
+        structure = read_geometry(geometry, charge, multiplicity)
+        charge, multiplicity = structure.charge, structure.multiplicity
     given |= {f"system__{key}": value for key, value in (("charge", charge), ("multiplicity", multiplicity)) if value}
     own = geometry is not None or smiles is not None
     text = _fitting(stem, given) if own else starter(stem.name, **given)
@@ -66,8 +69,6 @@ def _fitting(stem: Path, given: dict[str, Any]) -> str:
     """The text for a molecule that is there, with a density basis that covers it."""
     manager, source = get_manager(), stem.with_suffix(".toml").absolute()
     structure = molecule_of(parse_config(starter(stem.name, **given), source), manager)
-    for state in ("charge", "multiplicity"):  # as the file has it
-        given.setdefault(f"system__{state}", getattr(structure, state))
     for basis in (DENSITY_BASIS, OTHER_BASIS):
         text = starter(stem.name, **{**given, "basis__name": basis})
         try:

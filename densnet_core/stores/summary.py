@@ -15,8 +15,8 @@ from densnet_core.errors import DataError
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import BASIC_LABELS, LABELS
-from densnet_core.stores.layout import column_name
-from densnet_core.stores.table import Table
+from densnet_core.stores.layout import FrameTable, column_name
+from densnet_core.structures import Structure
 
 
 class _Fit(Protocol):
@@ -29,7 +29,7 @@ class LabelledFrames(Protocol):
     kind: str
     path: Path
     attributes: dict[str, Any]
-    frame_table: Table
+    frame_table: FrameTable
     level: LevelOfTheory
     backend: str
     versions: dict[str, str]
@@ -39,6 +39,7 @@ class LabelledFrames(Protocol):
     @property
     def orbital_basis(self) -> GaussianBasis | None: ...
     def __len__(self) -> int: ...
+    def structure(self, index: int) -> Structure: ...
     def failures(self) -> Sequence[Any]: ...
     def fit_names(self) -> list[str]: ...
     def fit(self, name: str) -> _Fit: ...

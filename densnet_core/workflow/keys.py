@@ -16,6 +16,8 @@ from densnet_core.stores.packages import read_package
 
 CODE: Final = "code"
 """Where the data of a key say which code made a result."""
+NEEDS: Final = "needs"
+"""Where they hold the keys of the stages that it stands on."""
 
 
 def plain(chosen: Chosen) -> dict[str, Any]:
@@ -65,6 +67,8 @@ def differences(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[s
             return
         for name in dict.fromkeys((*before, *now)):
             yield from differences(before.get(name), now.get(name), (*path, name))
+    elif before != now and path[:1] == (NEEDS,):
+        yield f"{path[-1]} is another"
     elif before != now:
         yield f"{'.'.join(path)}: {_short(before)}, now {_short(now)}"
 

@@ -16,7 +16,7 @@ from densnet_core.config import Config
 from densnet_core.errors import ConfigError, InputError, PluginError, nearest
 from densnet_core.plugins.manager import Manager
 from densnet_core.workflow.folder import key_of
-from densnet_core.workflow.keys import CODE, code_of, differences
+from densnet_core.workflow.keys import CODE, NEEDS, code_of, differences
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stages.base import Stage
@@ -33,11 +33,14 @@ class Verdict:
         None: that is known when the stages it needs are done.
     reason : str
         For people; empty where it is current.
+    another : bool
+        What it makes will be another result than the one that is there, so that what inherits from it is made anew.
     """
 
     stage: str
     todo: bool | None
     reason: str = ""
+    another: bool = False
 
 
 class Run(Project):
@@ -108,16 +111,17 @@ class Run(Project):
         for name in self._chain(names):
             stage = self.stage(name)
             open_needs = [need for need in stage.needs(self) if found[need].todo is not False]
-            certain = [need for need in open_needs if need in stage.inherits(self) and found[need].todo]
+            changed = [need for need in stage.inherits(self) if found[need].another]
             if self.folder.record(name) is None:
                 found[name] = Verdict(name, True, "not done yet")
-            elif name in self._again or certain:
-                found[name] = Verdict(name, True, f"after {', '.join(certain)}" if certain else "asked for again")
+            elif name in self._again or changed:
+                reason = f"after {', '.join(changed)}" if changed else "asked for again"
+                found[name] = Verdict(name, True, reason, another=True)
             elif open_needs:
                 found[name] = Verdict(name, None, f"if {' or '.join(open_needs)} changes what it works on")
             else:
-                reason = self._reason(name)
-                found[name] = Verdict(name, reason is not None, reason or "")
+                why = self._reason(name)
+                found[name] = Verdict(name, why is not None, why or "", self.folder.key(name) != self.key(name)[0])
         return list(found.values())
 
     def check(self, *names: str) -> None:
@@ -185,7 +189,7 @@ class Run(Project):
             code = code_of(self.manager.stages()[name], self.manager)
             needs = {need: self.key(need)[0] for need in stage.inherits(self)}
             own = {} if stage.options is None else {"options": stage.options.model_dump(mode="json")}
-            parts = {CODE: code, "needs": needs, **own, **stage.key(self)}
+            parts = {CODE: code, NEEDS: needs, **own, **stage.key(self)}
             self._keys[name] = (key_of(name, parts), parts)
         return self._keys[name]
 

@@ -25,8 +25,10 @@ from densnet_core.stores.verify import verify
 from densnet_core.structures import Structure, write_xyz
 from densnet_core.testing.reference import BENT, HYDROXIDE
 from densnet_core.workflow.labels import fit_name
+from densnet_core.workflow.learning import _dataset, _fitted
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.run import Run
+from densnet_core.workflow.stages.train import network_keys
 from densnet_core.workflow.stores import backend_factory
 
 LEVEL = LevelOfTheory("HF", "STO-3G")
@@ -182,10 +184,11 @@ def test_weights_of_stores_decide_what_is_drawn_and_which_training_it_is(trained
     weights = 'weights = { "hydroxide.zarr" = 1, "water.zarr" = 2, "forces.xyz" = 1 }\n[basis.even_tempered.O]'
     (folder / "weighed.toml").write_text(CONFIG.replace("[basis.even_tempered.O]", weights))
     plain, weighed = (Run(load_config(folder / name)) for name in ("run.toml", "weighed.toml"))
-    assert plain._keys["density"] != weighed._keys["density"]
-    _, fits = weighed._fitted()
-    data, validation = (weighed._dataset(part, fits) for part in ("train", "validation"))
-    assert plain._dataset("train", fits).shares is None
+    density, other = (network_keys(run.key("train")[1])["density"] for run in (plain, weighed))
+    assert density != other
+    _, fits = _fitted(weighed)
+    data, validation = (_dataset(weighed, part, ["energy"], fits) for part in ("train", "validation"))
+    assert _dataset(plain, "train", ["energy"], fits).shares is None
     assert validation.shares is None
     assert data.shares is not None
     assert data.shares.weights == (2.0, 1.0, 1.0)  # in the order of stores, then files
@@ -247,7 +250,7 @@ def test_stores_of_two_levels_are_refused_with_the_reason(folder: Path, tmp_path
     with pytest.raises(
         InputError, match=r"HF/STO-3G and .*other\.zarr holds PBE/STO-3G.*no model here takes the level"
     ):
-        Run(load_config(tmp_path / "run.toml")).check()
+        Run(load_config(tmp_path / "run.toml")).check("train")
 
 
 def test_stages_that_need_a_molecule_say_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

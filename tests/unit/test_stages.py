@@ -182,7 +182,7 @@ def test_without_its_table_it_is_no_part_of_a_run_and_other_tables_are_refused()
     assert "count" in run_with()[0].everything
     with pytest.raises(ConfigError, match=r"cuont: unknown key. Did you mean 'count'"):
         run_with("[cuont]\n")
-    with pytest.raises(ConfigError, match=r"run.toml: count: words: unknown key. Did you mean 'word'"):
+    with pytest.raises(ConfigError, match=r"run.toml: count.words: unknown key. Did you mean 'word'"):
         run_with("[count]\nwords = 'x'\n")
     Path("run.toml").write_text("count = 3\n" + CONFIG)
     with pytest.raises(ConfigError, match=r"run.toml: count: expected a table"):

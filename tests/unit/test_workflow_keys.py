@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from densnet_core.config import load_config
+from densnet_core.errors import CodeChangedWarning
+from densnet_core.plugins.component import Kind
+from densnet_core.plugins.manager import get_manager
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import read_split, write_split
 from densnet_core.structures import write_xyz
-from densnet_core.workflow.keys import differences
+from densnet_core.workflow.keys import code_of, differences
 from densnet_core.workflow.run import Run
 from densnet_core.workflow.stages.train import network_keys
 
@@ -124,11 +128,33 @@ def test_other_test_frames_are_evaluated_and_not_trained_on(frames: Path) -> Non
 
 def test_what_changed_is_said_in_words() -> None:
     code = {"distribution": "densnet-rattle", "version": "0.1", "content": None}
-    before = {"sampler": {"name": "rattle", "count": 3, "code": code}, "select": None}
-    now = {"sampler": {"name": "rattle", "count": 5, "code": {**code, "version": "0.2"}}, "select": 4}
+    before = {"sampler": {"name": "rattle", "count": 3, "code": code}, "select": None, "needs": {"harmonic": "ab"}}
+    now = {
+        "sampler": {"name": "rattle", "count": 5, "code": {**code, "version": "0.2"}},
+        "select": 4,
+        "needs": {"harmonic": "cd"},
+    }
     assert list(differences(before, now)) == [
         "sampler.count: 3, now 5",
         "densnet-rattle 0.1 is now densnet-rattle 0.2",
         "select: absent, now 4",
+        "harmonic is another",
     ]
     assert list(differences(before, before)) == []
+
+
+def test_a_model_says_when_the_code_of_its_networks_has_changed(tmp_path: Path) -> None:
+    manager = get_manager()
+    model = example.make_densnet(options=SMALL)
+    slots = {"density_model": "equivariant", "density_backbone": "e3nn"}
+    kinds = {"density_model": Kind.DENSITY_MODEL, "density_backbone": Kind.BACKBONE}
+    made_by = {
+        slot: {"name": name, **code_of(manager.find(kinds[slot], name), manager)} for slot, name in slots.items()
+    }
+    model.document["provenance"] = {"made_by": made_by}
+    model.save(tmp_path / "same.zip")
+    DenSNet.load(tmp_path / "same.zip")  # a warning would be an error
+    made_by["density_backbone"] |= {"version": "0.0.9", "content": None}
+    model.save(tmp_path / "other.zip")
+    with pytest.warns(CodeChangedWarning, match=r"other.zip was made by other code: densnet-e3nn 0.0.9 is now"):
+        DenSNet.load(tmp_path / "other.zip")

@@ -86,7 +86,8 @@ class Train(Stage):
         if not run.folder.is_current("networks", key):
             from densnet_core.testing.quick import quick_check
 
-            quick_check(*self._build(run, specification), run.example())
+            density, energy = self._build(run, specification)
+            quick_check(density, energy, run.example())
             run.folder.finish("networks", key, 0.0)
 
     def _build(self, run: Project, specification: Any) -> list[Any]:
