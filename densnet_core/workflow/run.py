@@ -32,6 +32,7 @@ from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.harmonic import HarmonicReference, harmonic_reference
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.scf_states import state_notes
 from densnet_core.stores.splits import SPLIT, split_store
 from densnet_core.structures import Structure, read_xyz, write_xyz
 from densnet_core.workflow.atoms import atomic_energies
@@ -224,6 +225,8 @@ class Run(TrainingRun):
                         f"{len(failures)} of {len(structures)} calculations failed and are left out; the first: "
                         f"{failures[0][1]}"
                     )
+                for sentence in state_notes(store):
+                    self.reporter.note(sentence)
                 wanted, there = self.config.training.frames, len(structures) - len(failures)
                 if failures and there < wanted:
                     raise DenSNetError(
