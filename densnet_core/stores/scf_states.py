@@ -36,11 +36,11 @@ def state_notes(store: ReferenceStore) -> list[str]:
     energies = {i: float(result.energy) for i, result in enumerate(results) if "energy" in names[i]}
     forces = {i: np.asarray(result.forces) for i, result in enumerate(results) if "forces" in names[i]}
     pairs = neighbours(structures, energies, forces)
-    jumps = [(p.first, p.second) for p in off_surface(pairs)]
-    jumps += [
+    torn = off_surface(pairs)
+    jumps = [
         (p.first, p.second)
-        for p in pairs
-        if {p.first, p.second} <= set(spins) and abs(spins[p.first] - spins[p.second]) > SPIN_JUMP
+        for p in sorted(pairs, key=lambda pair: pair.length)
+        if p in torn or abs(spins.get(p.first, np.nan) - spins.get(p.second, np.nan)) > SPIN_JUMP
     ]
     falling = [i for i, one in stable.items() if not one]
     narrow = [i for i, gap in gaps.items() if gap < SMALL_GAP]
@@ -49,7 +49,7 @@ def state_notes(store: ReferenceStore) -> list[str]:
         *_contaminated(structures, spins),
         *_those(below, falling, len(stable)),
         *_those(f"are nearly degenerate: gaps below {SMALL_GAP} hartree", narrow, len(gaps)),
-        *_jumps(list(dict.fromkeys(jumps)), energies, spins),
+        *_jumps(jumps, energies, spins),
     ]
 
 
