@@ -24,10 +24,15 @@ JSON = typer.Option("--json", help="Print JSON on stdout.")
 
 @app.command()
 def info(store: Annotated[Path, STORE], as_json: Annotated[bool, JSON] = False) -> None:
-    """What a store holds."""
+    """What a store holds, and whether its frames sit on different electronic states."""
+    from densnet_core.stores.reference import ReferenceStore
+    from densnet_core.stores.scf_states import state_notes
     from densnet_core.stores.verify import open_store
 
-    record = open_store(store).info()
+    opened = open_store(store)
+    record = opened.info()
+    if isinstance(opened, ReferenceStore) and (notes := state_notes(opened)):
+        record["electronic states"] = notes
     if as_json:
         print_json(record)
     else:

@@ -7,7 +7,8 @@ different levels; and frames that are one geometry have one energy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,7 @@ CORRELATION: Final = 0.7
 SMALLEST_MISFIT: Final = 0.02
 """Hartree; of the energy difference of two near frames and the work of their forces. Typical for pairs: 1e-3."""
 MISFITS: Final = 15.0
-"""In units of the median misfit of all pairs."""
+"""In units of the misfit that a quarter of the pairs keep below."""
 TWIN_ENERGY: Final = 1e-4
 """Hartree; energies of one geometry differ by less."""
 LARGEST_TWINS: Final = 0.1
@@ -128,44 +129,80 @@ def _scale_of_energies(structures: Sequence[Structure], energies: dict[int, floa
     ]
 
 
-def _work(structures: Sequence[Structure], energies: dict[int, float], forces: dict[int, Array]) -> list[str]:
-    """Energy differences of near frames against the work of their forces along the way between them."""
-    pairs = _near_pairs(structures, [i for i in energies if i in forces])
+@dataclass(frozen=True)
+class Neighbours:
+    """Two near frames of one molecule.
+
+    Parameters
+    ----------
+    first, second : int
+        Indices of the frames.
+    rise : float
+        Energy of the second minus that of the first, hartree.
+    work : float
+        What the forces, averaged over both frames, say of that, hartree; right to third order in the way.
+    length : float
+        Of the way between them (root of the summed squares of the displacements), bohr.
+    """
+
+    first: int
+    second: int
+    rise: float
+    work: float
+    length: float
+
+    @property
+    def misfit(self) -> float:
+        return abs(self.rise - self.work)
+
+
+def neighbours(
+    structures: Sequence[Structure], energies: Mapping[int, float], forces: Mapping[int, Array]
+) -> list[Neighbours]:
+    """Near frames that have energies and forces, of every frame the nearest two that are near enough."""
+    found = []
+    for i, j in _near_pairs(structures, [i for i in energies if i in forces]):
+        step, turn = _way(structures[i], structures[j])
+        work = -0.5 * float(((forces[i] + forces[j] @ turn) * step).sum())
+        found.append(Neighbours(i, j, energies[j] - energies[i], work, float(np.linalg.norm(step))))
+    return found
+
+
+def off_surface(pairs: Sequence[Neighbours]) -> list[Neighbours]:
+    """Pairs whose energies do not belong to one surface, the worst first."""
     if not pairs:
         return []
-    work, rise, length = (np.empty(len(pairs)) for _ in range(3))
-    for place, (i, j) in enumerate(pairs):
-        step, turn = _way(structures[i], structures[j])
-        work[place] = -0.5 * float(((forces[i] + forces[j] @ turn) * step).sum())
-        rise[place], length[place] = energies[j] - energies[i], np.linalg.norm(step)
-    found = []
-    if len(pairs) >= FEWEST_PAIRS and np.std(rise) > SMALLEST_RISE:
+    limit = max(SMALLEST_MISFIT, MISFITS * float(np.quantile([pair.misfit for pair in pairs], 0.25)))
+    return sorted((pair for pair in pairs if pair.misfit > limit), key=lambda pair: -pair.misfit)
+
+
+def _work(structures: Sequence[Structure], energies: Mapping[int, float], forces: Mapping[int, Array]) -> list[str]:
+    """Energy differences of near frames against the work of their forces along the way between them."""
+    pairs = neighbours(structures, energies, forces)
+    if len(pairs) >= FEWEST_PAIRS and np.std([pair.rise for pair in pairs]) > SMALLEST_RISE:
         # the error of the work grows with the third power of the way
-        near = np.argsort(length)[: max(FEWEST_PAIRS, len(pairs) // 2)]
-        w, r = work[near], rise[near]
-        scale = float(w @ r / max(float(r @ r), 1e-30))
-        correlation = float(w @ r / np.sqrt(max(float((w @ w) * (r @ r)), 1e-60)))
+        near = sorted(pairs, key=lambda pair: pair.length)[: max(FEWEST_PAIRS, len(pairs) // 2)]
+        work, rise = (np.array([getattr(pair, name) for pair in near]) for name in ("work", "rise"))
+        scale = float(work @ rise / max(float(rise @ rise), 1e-30))
+        correlation = float(work @ rise / np.sqrt(max(float((work @ work) * (rise @ rise)), 1e-60)))
         if abs(correlation) < CORRELATION:
             return [
-                f"Forces and energies of {len(pairs)} pairs of near frames do not belong together: the work of the "
+                f"Forces and energies of {len(near)} pairs of near frames do not belong together: the work of the "
                 f"forces and the differences of the energies correlate by {correlation:.2f}, where 1 is right."
             ]
         if not SLOPE[0] < scale < SLOPE[1]:
             return [
-                f"The forces do {scale:.3g} times the work that the energies of {len(pairs)} pairs of near frames "
+                f"The forces do {scale:.3g} times the work that the energies of {len(near)} pairs of near frames "
                 f"differ by, where 1 is right{_guess(scale)}."
             ]
-    misfit = np.abs(rise - work)
-    worst = int(misfit.argmax())
-    if misfit[worst] > max(SMALLEST_MISFIT, MISFITS * float(np.median(misfit))):
-        bad = misfit > max(SMALLEST_MISFIT, MISFITS * float(np.median(misfit)))
-        i, j = pairs[worst]
-        found.append(
-            f"{int(bad.sum())} of {len(pairs)} pairs of near frames are on different surfaces: the energies of frames "
-            f"{i} and {j} differ by {rise[worst]:.4f} hartree, their forces do the work {work[worst]:.4f}. Energies of "
-            "another level of theory or another electronic state look so."
-        )
-    return found
+    if not (bad := off_surface(pairs)):
+        return []
+    worst = bad[0]
+    return [
+        f"{len(bad)} of {len(pairs)} pairs of near frames are on different surfaces: the energies of frames "
+        f"{worst.first} and {worst.second} differ by {worst.rise:.4f} hartree, their forces do the work "
+        f"{worst.work:.4f}. Energies of another level of theory or another electronic state look so."
+    ]
 
 
 def _guess(scale: float) -> str:

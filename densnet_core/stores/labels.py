@@ -16,6 +16,7 @@ from densnet_core.errors import DataError, InputError, nearest
 from densnet_core.plugins.builtin import densnet_quantities
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
+from densnet_core.reference.scf_state import SCF_QUANTITIES
 from densnet_core.structures import Structure
 
 BASIC_LABELS: Final = ("energy", "forces", "dipole", "orbitals", "occupations")
@@ -31,10 +32,12 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 
 
 def announced_quantities() -> dict[str, Quantity]:
-    """The quantities that installed plugins announce, by name; the core's labels have columns of their own."""
+    """The quantities that installed plugins announce and those of SCF states, by name; other labels of the core have
+    columns of their own."""
     from densnet_core.plugins.manager import get_manager
 
-    return {name: quantity for name, quantity in get_manager().quantities().items() if name not in _CORE}
+    of_plugins = {name: quantity for name, quantity in get_manager().quantities().items() if name not in _CORE}
+    return {**SCF_QUANTITIES, **of_plugins}
 
 
 def label_shape(quantity: Quantity, n_atoms: int) -> tuple[int, ...]:

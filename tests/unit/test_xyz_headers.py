@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import ase.io
-import numpy as np
 import pytest
 from ase import Atoms
 
@@ -131,47 +130,3 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     for reader in (read_xyz, read_extxyz):
         with pytest.raises(DataError, match="not text in UTF-8"):
             reader(file)
-
-
-KEYS = (
-    *("charge=0", "charge=1", "multiplicity=1", "multiplicity=2", "multiplicity=x", "spin=1", "total_charge=0"),
-    *('pbc="F F F"', "pbc=F", 'pbc="T F F"', 'Lattice="5 0 0 0 5 0 0 0 5"', "cell=5", "length_unit=angstrom"),
-    *("length_unit=bohr", "energy_unit=eV", "energy_unit=hartree", "forces_unit=hartree/bohr", "units=bohr"),
-    *("config_type=a", "mystery=1", "time=3", "time_unit=fs", "magmom=1.0", "dipole_unit=debye", "Charge=1"),
-    *(
-        'dipole="0 0 1"',
-        "fragment_charges=0",
-        "level_of_theory=PBE/def2-SVP",
-        "step=4",
-        "fragment_charges=1",
-        "in bohr",
-    ),
-)
-MORE = (
-    *(("masses:R:1", "1.1"), ("mass:R:1", "2"), ("fragment:I:1", "0"), ("tags:I:1", "0"), ("Z:I:1", "1")),
-    *(("momenta:R:3", "0 0 0"), ("magmoms:R:1", "0.5"), ("wonder:R:1", "1"), ("masses:R:1", "-1"), ("Z:I:1", "2")),
-)
-
-
-def test_import_and_geometry_readers_agree_on_every_file(tmp_path: Path) -> None:
-    """Over random headers, columns and units: the same structure from both, or a refusal from both."""
-    random = np.random.default_rng(13)
-    file, agreed, refused = tmp_path / "x.xyz", 0, 0
-    for _ in range(400):
-        keys = random.permutation(KEYS)[: random.integers(0, 4)]
-        columns = [("species:S:1", "H"), ("pos:R:3", "0 0 {z}"), ("forces:R:3", "0 0 0")]
-        columns += [MORE[i] for i in random.permutation(len(MORE))[: random.integers(0, 2)]]
-        columns = [columns[i] for i in random.permutation(len(columns))]
-        header = " ".join(["Properties=" + ":".join(name for name, _ in columns), "energy=-30", *keys])
-        row = " ".join(word for _, word in columns)
-        file.write_text("\n".join(["2", header, row.format(z=0), row.format(z=0.74)]) + "\n")
-        results: list[bytes | None] = []
-        for reader in (lambda: read_xyz(file)[0], lambda: read_extxyz(file, quantities={}).records[0][0]):
-            try:
-                structure = reader()
-                results.append(structure.content_hash() + structure.masses.tobytes())
-            except DenSNetError:
-                results.append(None)
-        assert results[0] == results[1], header
-        agreed, refused = agreed + (results[0] is not None), refused + (results[0] is None)
-    assert min(agreed, refused) > 50

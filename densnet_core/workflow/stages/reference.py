@@ -55,6 +55,7 @@ class Reference(Stage):
         return f"{len(run.samples())} calculations with {run.backend.component.name}, {run.level}"
 
     def work(self, run: Project) -> Any:
+        from densnet_core.stores.scf_states import state_notes
         from densnet_core.workflow.labels import label_into, open_store, plugin_label
 
         structures, name = run.samples(), run.backend.component.name
@@ -70,6 +71,9 @@ class Reference(Stage):
                 )
             advance = run.reporter.task("calculations", len(structures))
             failures = label_into(store, factory, structures, run.executor, advance, more)
+            notes = state_notes(store)
+        for sentence in notes:
+            run.reporter.note(sentence)
         if not failures:
             return None
         told = f"{len(failures)} of {len(structures)} calculations failed"

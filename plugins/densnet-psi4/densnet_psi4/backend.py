@@ -18,6 +18,7 @@ from densnet_core.reference.checks import check_structure
 from densnet_core.reference.finite_field import FIELD_STEP, field_response
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.radial import spherical_density
+from densnet_core.reference.scf_state import GAP, SPIN_SQUARE, orbital_gap, spin_square
 from densnet_core.structures import Structure
 from densnet_psi4.basis import basis_of, check_basis_name, check_basis_used, gaussian_text, psi4_order
 from densnet_psi4.config import Psi4Options
@@ -92,12 +93,12 @@ class Psi4Backend(ReferenceBackend):
         check_net_force(forces, structure.charge * fields[0], label)
         restricted = structure.multiplicity == 1
         results = [_result(answer, i, structure, basis, restricted) for i in range(len(fields))]
+        order = psi4_order(basis, structure.numbers)
+        overlap = np.empty_like(answer.arrays["overlap_0"])
+        overlap[np.ix_(order, order)] = answer.arrays["overlap_0"]
         polarizability = response = None
         if responds:
             steps = iter(results[1:])
-            order = psi4_order(basis, structure.numbers)
-            overlap = np.empty_like(answer.arrays["overlap_0"])
-            overlap[np.ix_(order, order)] = answer.arrays["overlap_0"]
             polarizability, response = field_response(
                 lambda field: next(steps), results[0].orbitals, results[0].occupations, structure.n_alpha, overlap
             )
@@ -112,6 +113,7 @@ class Psi4Backend(ReferenceBackend):
             quadrupole=results[0].quadrupole if "quadrupole" in properties else None,
             polarizability=polarizability if "polarizability" in properties else None,
             response=response if "density_response" in properties else None,
+            more=_state(structure, results[0], overlap, answer.arrays),
         )
 
     def orbital_basis(self, numbers: NDArray[np.int64]) -> GaussianBasis:
@@ -216,6 +218,19 @@ def check_net_force(forces: Array, expected: Array, label: str) -> None:
             f"{label}: the forces add up to {net:.1e} hartree/bohr; {LARGEST_NET_FORCE:.0e} is allowed. The "
             "integration grid is too coarse: raise radial_points (200) and angular_points (770, 974)."
         )
+
+
+def _state(
+    structure: Structure, result: ReferenceResult, overlap: Array, arrays: Mapping[str, Any]
+) -> dict[str, Array]:
+    """Spin and gap by the names of ``densnet_core.reference.scf_state``; stability is not looked at."""
+    orbitals, n_alpha = result.orbitals, structure.n_alpha
+    beta = orbitals if structure.multiplicity == 1 else orbitals[:, n_alpha:]
+    found = {SPIN_SQUARE: np.array(spin_square(orbitals[:, :n_alpha], beta, overlap))}
+    energies = arrays["orbital_energies_0"]
+    counts = np.array([n_alpha, structure.n_electrons - n_alpha])[:, None]
+    gap = orbital_gap(np.sort(energies, axis=1), np.arange(energies.shape[1]) < counts)
+    return {**found, GAP: np.array(gap)} if np.isfinite(gap) else found
 
 
 def _result(answer: Answer, index: int, structure: Structure, basis: Basis, restricted: bool) -> ReferenceResult:

@@ -20,7 +20,7 @@ from densnet_core.reference.base import ReferenceBackend, ReferenceResult
 from densnet_core.reference.finite_field import field_response
 from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 from densnet_core.structures import Structure
-from densnet_pyscf import mean_field
+from densnet_pyscf import mean_field, states
 from densnet_pyscf.atom import atomic_density
 from densnet_pyscf.config import PySCFOptions
 from densnet_pyscf.field import add_field
@@ -75,8 +75,10 @@ class PySCFBackend(ReferenceBackend):
         label = f"{structure.formula} at {self.level}"
         with lib.with_omp_threads(self.options.threads):
             solver = self._converged(structure, label, self.options.electric_field)
+            stable = self._stability(structure, solver, label)
             forces = mean_field.forces(solver, label)
             result = replace(self._result(solver), forces=forces, provenance=self._provenance())
+            result = replace(result, more=states.describe(solver, stable))
             if "quadrupole" in properties:
                 result = replace(result, quadrupole=quadrupole(solver))
             if properties & {"polarizability", "density_response"}:
@@ -96,6 +98,13 @@ class PySCFBackend(ReferenceBackend):
             add_field(solver, field)
         mean_field.solve(solver, label, coarse_grid=self.options.coarse_grid)
         return solver
+
+    def _stability(self, structure: Structure, solver: Any, label: str) -> bool | None:
+        """Whether the SCF ended in a minimum, after following it there if that is wanted; None: not looked at."""
+        wanted = self.options.stability or ("off" if structure.multiplicity == 1 else "check")
+        if wanted == "off" or not states.has_rotations(solver):
+            return None
+        return states.follow(solver, label) if wanted == "follow" else states.is_stable(solver)
 
     def _result(self, solver: Any) -> ReferenceResult:
         """What a calculation gives without any derivative; the forces are missing."""

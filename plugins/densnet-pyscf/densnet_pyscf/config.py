@@ -1,6 +1,6 @@
 """Options of the PySCF backend."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,12 @@ class PySCFOptions(Options):
     )
     conv_tol: float = Field(default=1e-9, gt=0, description="Change of the energy at which the SCF ends, hartree.")
     gradient_tol: float = Field(default=1e-6, gt=0, description="Norm of the orbital gradient at which the SCF ends.")
+    stability: Literal["check", "follow", "off"] | None = Field(
+        default=None,
+        description="Whether the SCF ended in a minimum: 'check' keeps the answer with the frame, 'follow' goes on to "
+        "lower solutions of the same kind. Absent: 'check' for open shells, 'off' for closed ones.",
+        examples=["follow"],
+    )
     max_cycle: int = Field(default=100, ge=1, description="SCF cycles after which a calculation counts as failed.")
     threads: int = Field(default=1, ge=1, description="Threads per calculation; one process per core is faster.")
     max_memory_mb: int = Field(default=4000, ge=1, description="Memory that PySCF plans with, MB.")

@@ -120,4 +120,11 @@ def observables(molecule: Any, wavefunction: Any) -> dict[str, Array]:
             second[y, x] += moment
     restricted = bool(wavefunction.same_a_b_orbs())
     orbitals = alpha if restricted else np.hstack([alpha, beta])
-    return {"orbitals": orbitals, "dipole": dipole, "quadrupole": second, "overlap": np.array(integrals.ao_overlap())}
+    spins = wavefunction.epsilon_a_subset("AO", "ALL"), wavefunction.epsilon_b_subset("AO", "ALL")
+    return {
+        "orbitals": orbitals,
+        "orbital_energies": np.array([np.array(energies) for energies in spins]),
+        "dipole": dipole,
+        "quadrupole": second,
+        "overlap": np.array(integrals.ao_overlap()),
+    }
