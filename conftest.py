@@ -1,9 +1,13 @@
 """Settings of the whole test suite, the core's and the plugins'."""
 
+import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+# Potentials are compiled in the tests of that alone: half a minute for each molecule is much for all the others.
+os.environ.setdefault("DENSNET_COMPILE", "never")
 
 _ADVICE = "--no-skips: nothing may be skipped here; install what is missing or mend the test"
 

@@ -1,77 +1,115 @@
-"""One call for energy and forces through both networks: eager, as a flat graph, and from the exported TorchScript file.
+"""Energy, forces and dipole of ethanol in one call: eager, as a flat graph, native code, the exported TorchScript file.
 
-The file is loaded and frozen as openmm-torch does it. One thread; the graph is fixed, so its making is not timed.
+    python benchmarks/bench_forces.py [--replicas 1 16 64] [--mace PYTHON]
+
+The standard networks (gaunt, shared; 32 channels, densnet-m) with random parameters: what a call costs does not depend
+on their values. One thread, float32. Native code is built first where it is not in the cache: half a minute a row.
+``--mace`` is an interpreter that has mace-torch: MACE with 128x0e and with 128x0e + 128x1o, two layers, correlation 3,
+cutoff 5 angstrom, eager, energy and forces in turns with ours, so that a load falls on both alike.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import head, interleave, structures, table
-from networks import atoms, build, default_choices, water_config
+from measuring import ROOT, head, interleave, structures, table
+from networks import atoms, build, default_choices
 
-from densnet_core.config import select
 from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.densnet import DenSNet
-from densnet_core.potentials.trace import n_operators
-from densnet_core.units import BOHR_TO_NANOMETER
-from densnet_core.workflow.learning import network_choices
+from densnet_core.units import BOHR_TO_ANGSTROM, BOHR_TO_NANOMETER
 
-REPLICAS = (1, 4, 16)
-ROUNDS = 9
+WITH_DIPOLE = ("energy", "forces", "dipole")
+WITH_DENSITY = (*WITH_DIPOLE, "coefficients")
+ROUNDS = 15
 
 
-def rows_of(size: str, molecule: str, potential: BoundPotential, folder: Path) -> list[list[object]]:
-    """Timings of the three ways, the same answer checked first."""
-    noise = np.random.default_rng(0).normal(scale=0.05, size=potential.shape)
-    positions = potential.structure.positions + noise
-    bohr = torch.tensor(positions)
-    nanometer = bohr.reshape(-1, 3) * BOHR_TO_NANOMETER
-    potential.save_torchscript(folder / "potential.pt")
+class Mace:
+    """A process that takes calls of one MACE model, batches of replicas of a molecule."""
+
+    def __init__(self, python: str, irreps: str, replicas: int) -> None:
+        script = str(ROOT / "benchmarks" / "mace_calls.py")
+        environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}  # for the tables of its e3nn
+        self.process = subprocess.Popen(
+            [python, script, irreps, str(replicas)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        structure = structures("ethanol1")[0]
+        numbers = " ".join(map(str, structure.numbers))
+        self._ask(f"{numbers};{' '.join(map(str, (structure.positions * BOHR_TO_ANGSTROM).ravel()))}")
+
+    def _ask(self, line: str) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        while (answer := self.process.stdout.readline()) not in ("ready\n", "done\n"):  # MACE says things of its own
+            if not answer:
+                raise SystemExit("The process of MACE ended.")
+
+    def __call__(self) -> None:
+        self._ask("call")
+
+
+def sides_of(model: DenSNet, replicas: int, folder: Path) -> dict[str, Callable[[], object]]:
+    """The ways of calling, the same answer checked first."""
+    structure = structures("ethanol1")[0]
+    traced, native = (BoundPotential(model, [structure] * replicas, native=native) for native in (False, True))
+    positions = structure.positions + np.random.default_rng(0).normal(scale=0.05, size=traced.shape)
+    graph = traced.neighbours.graph(positions.reshape(-1, 3))
+    for names in (WITH_DIPOLE, WITH_DENSITY):
+        one, other = traced.evaluate(positions, names), native.evaluate(positions, names)
+        for name in names:
+            np.testing.assert_allclose(one[name], other[name], rtol=0, atol=1e-4 * np.abs(one[name]).max())
+    traced.save_torchscript(folder / "potential.pt")
     script = torch.jit.freeze(torch.jit.load(str(folder / "potential.pt")).eval())
+    nanometer = torch.tensor(positions).reshape(-1, 3) * BOHR_TO_NANOMETER
 
     def from_file() -> object:
         with torch.no_grad():
             return script(nanometer)
 
-    _, eager_forces = potential.function(bohr)
-    _, flat_forces = potential.energy_and_forces(positions)
-    np.testing.assert_allclose(flat_forces, eager_forces.detach().numpy(), rtol=1e-3, atol=1e-4)
-    sides = {
-        "eager": lambda: potential.function(bohr),
-        "flat graph": lambda: potential.energy_and_forces(positions),
-        "TorchScript file": from_file,
+    return {
+        "eager": lambda: model.evaluate(graph, WITH_DIPOLE),
+        "flat graph": lambda: traced.evaluate(positions, WITH_DIPOLE),
+        "native": lambda: native.evaluate(positions, WITH_DIPOLE),
+        "native, all coefficients": lambda: native.evaluate(positions, WITH_DENSITY),
+        "TorchScript file, no dipole": from_file,
     }
-    timings = interleave(sides, ROUNDS, warm_up=3)
-    count = potential.shape[0]
-    result: list[list[object]] = []
-    for name, timing in timings.items():
-        median = 1e3 * timing.median
-        ratio = timings["eager"].median / timing.median
-        operators = n_operators(potential._flat) if name == "flat graph" else ""  # type: ignore[arg-type]
-        result.append(
-            [f"{size}, {molecule}, {name}", count, median, 1e3 * timing.minimum, median / count, ratio, operators]
-        )
-    return result
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--mace", metavar="PYTHON", help="an interpreter that has mace-torch")
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
-    head("densnet-gaunt", "densnet-e3nn", "e3nn", "torch")
-    molecules = {"water": structures("water5")[0], "ethanol": structures("ethanol1")[0]}
+    head("densnet-gaunt", "torch")
+    structure, choices = structures("ethanol1")[0], default_choices()
+    model = DenSNet(*build(choices, structure.numbers), atoms(structure.numbers), *choices, {})
     rows: list[list[object]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for size, choices in {"example": network_choices(select(water_config())), "default": default_choices()}.items():
-            for molecule, structure in molecules.items():
-                model = DenSNet(*build(choices, structure.numbers), atoms(structure.numbers), *choices, {})
-                for replicas in REPLICAS:
-                    potential = BoundPotential(model, [structure] * replicas)
-                    rows += rows_of(size, molecule, potential, Path(folder))
-    columns = ["networks, molecule, way", "replicas", "median ms", "min ms", "ms per replica", "gain", "operators"]
-    table(columns, rows)
+    for replicas in chosen.replicas:
+        with tempfile.TemporaryDirectory() as folder:
+            sides = sides_of(model, replicas, Path(folder))
+            if chosen.mace:
+                sides |= {f"MACE {i}, eager": Mace(chosen.mace, i, replicas) for i in ("128x0e", "128x0e + 128x1o")}
+            timings = interleave(sides, ROUNDS, warm_up=3)
+        for name, timing in timings.items():
+            best = 1e3 * timing.minimum
+            rows.append([name, replicas, 1e3 * timing.median, best, best / replicas])
+        print(f"{replicas} replicas measured", file=sys.stderr, flush=True)
+    table(["way", "replicas", "median ms", "min ms", "min ms per molecule"], rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from measuring import ROOT
 
 from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.basis.library import basis_by_name
 from densnet_core.config.load import load_config
 from densnet_core.config.schema import Config
 from densnet_core.density.prior import AtomicPrior
@@ -24,9 +25,8 @@ def water_config() -> Config:
 
 
 def basis(elements: Iterable[int]) -> GaussianBasis:
-    """The example's density basis; carbon, which it lacks, is given oxygen's shells."""
-    known = water_config().basis.build((1, 8))
-    return GaussianBasis("benchmark", {z: known.shells(8 if z == 6 else z) for z in sorted(set(elements))})
+    """The density basis densnet-m."""
+    return basis_by_name("densnet-m", sorted({int(z) for z in elements}))
 
 
 def atoms(elements: Iterable[int]) -> AtomicPrior:

@@ -47,10 +47,11 @@ class MDEngine(ABC):
         self._bound: weakref.WeakKeyDictionary[Potential, dict[tuple[Any, ...], BoundPotential]]
         self._bound = weakref.WeakKeyDictionary()
 
-    def bind(self, potential: Potential, structures: Sequence[Structure]) -> BoundPotential:
+    def bind(self, potential: Potential, structures: Sequence[Structure], calls: int = 0) -> BoundPotential:
         """The potential bound to these molecules; made once, so that stages of one run share what is traced or written.
 
-        It is valid as long as the caller holds the potential, and is forgotten with it.
+        ``calls`` is how often it will be asked at least: many are worth compiling it. It is valid as long as the caller
+        holds the potential, and is forgotten with it.
 
         Raises
         ------
@@ -62,6 +63,7 @@ class MDEngine(ABC):
         if key not in known:
             # A weak reference: what is bound would otherwise keep its own key alive, and never be forgotten.
             known[key] = BoundPotential(weakref.proxy(potential), structures)
+        known[key].compile_for(calls)
         return known[key]
 
     @abstractmethod

@@ -110,11 +110,11 @@ class EquivariantDensityModel(DensityModel):
         degree = layout.l_max if l_max is None else min(max(l_max, 0), layout.l_max)
         features = self.backbone.up_to(degree, graph, species, entry)
         invariants, scales = features[0], self._scales(features[0], species)
+        places = layout.flat_places(species)
         if l_max == -1:
-            n_functions = int(layout.sizes[species].sum())
-            return {"density": Expansion(layout.counts.new_zeros(n_functions), scales, invariants)}
+            return {"density": Expansion(layout.counts.new_zeros(places.shape), scales, invariants)}
         amplitudes = self._amplitudes(graph, features, species, scales)
-        coefficients = layout.coefficients(amplitudes, species, layout.flat_places(species), scales)
+        coefficients = layout.coefficients(amplitudes, species, places, scales)
         return {"density": Expansion(coefficients, scales, invariants)}
 
     def _scales(self, scalars: Tensor, species: Tensor) -> Tensor | None:

@@ -21,12 +21,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor, fx
 
+log = logging.getLogger(__name__)
 Function = Callable[[Tensor], tuple[Tensor, ...]]
 DISPLACEMENT: Final = 0.05
 """Bohr; of the geometries at which the code is compared."""
 N_COMPARED: Final = 3
-TOLERANCE: Final = {torch.float32: 1e-4, torch.float64: 1e-9}
-"""Of the largest change of an output between these geometries; sums in another order differ in the last digits."""
+SINGLE, DOUBLE = 1e-4, 1e-9
+"""For networks of these precisions: of the largest change of an output between these geometries. Sums in another order
+differ in the last digits."""
 SMALLEST: Final = 1e-3
 """Atomic units; changes that count as this."""
 FORMAT: Final = "1"
@@ -52,7 +54,20 @@ class Compiled:
     why: str = ""
 
 
-def compiled(graph: fx.GraphModule, example: Tensor, precision: torch.dtype) -> Compiled:
+def fastest(graph: fx.GraphModule, example: Tensor) -> Function:
+    """Native code for a flat graph where it can be had, else the graph; why not is said once.
+
+    ``DENSNET_COMPILE=never`` in the environment leaves the graph as it is.
+    """
+    if os.environ.get("DENSNET_COMPILE") == "never":
+        return graph
+    found = compiled(graph, example)
+    if not found.native:
+        log.warning("The potential is not compiled, calls take about four times as long. %s", found.why)
+    return found.function
+
+
+def compiled(graph: fx.GraphModule, example: Tensor) -> Compiled:
     """Native code for a flat graph, from the cache or built: 20 to 40 seconds the first time.
 
     Parameters
@@ -61,8 +76,6 @@ def compiled(graph: fx.GraphModule, example: Tensor, precision: torch.dtype) -> 
         From ``flatten``.
     example : Tensor
         An argument near which it is compared with the graph.
-    precision : torch.dtype
-        Of the network, which says how close the outputs must be.
     """
     compiler = cpp_compiler()
     if compiler is None:
@@ -74,7 +87,7 @@ def compiled(graph: fx.GraphModule, example: Tensor, precision: torch.dtype) -> 
         function = torch._inductor.aoti_load_package(str(path))
     except Exception as error:  # whatever a compiler and a loader can raise: slower is better than nothing
         return Compiled(graph, False, f"Compiling failed: {type(error).__name__}: {str(error)[:300]}")
-    differs = _difference(graph, function, example, precision)
+    differs = _difference(graph, function, example)
     if differs:
         path.unlink(missing_ok=True)
         return Compiled(graph, False, f"The compiled code differs from the network: {differs}.")
@@ -175,8 +188,9 @@ class _quietly:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = self.before
 
 
-def _difference(graph: Function, function: Function, example: Tensor, precision: torch.dtype) -> str:
+def _difference(graph: fx.GraphModule, function: Function, example: Tensor) -> str:
     """Where two functions disagree at some geometries, in words; empty if they agree."""
+    tolerance = SINGLE if any(one.dtype == torch.float32 for one in graph.state_dict().values()) else DOUBLE
     random = torch.Generator().manual_seed(0)
     noise = [number * DISPLACEMENT * torch.randn(example.shape, generator=random) for number in range(N_COMPARED)]
     geometries = [example + one.to(example) for one in noise]
@@ -186,6 +200,6 @@ def _difference(graph: Function, function: Function, example: Tensor, precision:
         changes = [float((one - outputs[0]).abs().max()) if one.numel() else 0.0 for one in outputs]
         for own, one in zip(found, outputs, strict=True):
             largest = float((own[place] - one).abs().max()) if one.numel() else 0.0
-            if not largest <= TOLERANCE[precision] * max(*changes, SMALLEST):  # also where it is not a number
+            if not largest <= tolerance * max(*changes, SMALLEST):  # also where it is not a number
                 return f"output {place} by {largest:.1e} au where it changes by {max(changes):.1e} au"
     return ""

@@ -127,6 +127,10 @@ class _Folder:
         if target in _PRODUCTS:
             nothing = self._buffer(self._nothing(self.values[node].dtype))
             target, positional, kwargs = _PRODUCTS[target], (nothing, *positional), {**kwargs, "beta": 0}
+        elif target is aten.addmm.default and not kwargs:  # whose shape it takes to be that of what is added
+            nothing = self._buffer(self._nothing(self.values[node].dtype))
+            product = self._once(target, (nothing, *positional[1:]), {"beta": 0})
+            target, positional = aten.add.Tensor, (product, positional[0])
         if target is aten.index_add.default and self._shape(positional[0])[positional[1]] == 1:
             # Inductor fuses a sum into an axis of one element with the loop that reads it (torch 2.9), too early
             total = self._once(aten.sum.dim_IntList, (positional[3], [positional[1]], True), {})

@@ -6,12 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, fx
 
 from densnet_core.graphs.graph import graph_of
 from densnet_core.potentials import compiled as module
+from densnet_core.potentials.bound import WORTH_COMPILING, BoundPotential
 from densnet_core.potentials.compiled import cache_folder, compiled
 from densnet_core.potentials.trace import flatten
 
@@ -49,7 +51,7 @@ def cosine() -> tuple[fx.GraphModule, Tensor]:
 def test_native_code_equals_the_networks_at_other_geometries(n_replicas: int, cache: Path) -> None:
     """One molecule too: sums over it are sums into one element, which Inductor reads too early."""
     graph, positions = flat(n_replicas)
-    found = compiled(graph, positions, torch.float32)
+    found = compiled(graph, positions)
     assert found.native, found.why
     for seed in range(3):
         noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -62,33 +64,33 @@ def test_native_code_equals_the_networks_at_other_geometries(n_replicas: int, ca
 
 def test_it_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, given = cosine()
-    assert compiled(graph, given, torch.float64).native
+    assert compiled(graph, given).native
 
     def again(*arguments: object) -> None:
         raise AssertionError("built again")
 
     monkeypatch.setattr(module, "_build", again)
-    found = compiled(*cosine(), torch.float64)
+    found = compiled(*cosine())
     assert found.native, found.why
     torch.testing.assert_close(found.function(given)[1], given**2)
     other, _ = flatten(lambda x: (torch.cos(x).sum(), 2.0 * x**2), given), given
-    assert "built again" in compiled(other, given, torch.float64).why
+    assert "built again" in compiled(other, given).why
     assert {p.stat().st_mode & 0o077 for p in cache_folder().glob("*.pt2")} == {0}
 
 
 def test_a_damaged_or_foreign_library_is_not_loaded(cache: Path) -> None:
     """It is built again: cut short; with another seal; and in a folder that others may write to."""
     graph, given = cosine()
-    assert compiled(graph, given, torch.float64).native
+    assert compiled(graph, given).native
     (library,) = cache_folder().glob("*.pt2")
     whole = library.read_bytes()
     library.write_bytes(whole[: len(whole) // 2])
-    assert compiled(graph, given, torch.float64).native
+    assert compiled(graph, given).native
     assert len(library.read_bytes()) > len(whole) // 2
     folder = cache_folder()
     folder.chmod(0o777)
     try:
-        found = compiled(graph, given, torch.float64)
+        found = compiled(graph, given)
         assert not found.native
         assert "chmod 700" in found.why
         torch.testing.assert_close(found.function(given)[1], given**2)
@@ -101,11 +103,11 @@ def test_code_that_differs_is_not_used(cache: Path) -> None:
     graph, given = cosine()
     other = flatten(lambda x: (torch.cos(x).sum(), x**2 + 1e-6), given)
     for one in (other, graph):
-        assert compiled(one, given, torch.float64).native
+        assert compiled(one, given).native
     first, second = sorted(cache_folder().glob("*.pt2"), key=os.path.getmtime)
     for suffix in (".pt2", ".sha256"):
         first.with_suffix(suffix).replace(second.with_suffix(suffix))
-    found = compiled(graph, given, torch.float64)
+    found = compiled(graph, given)
     assert not found.native
     assert "differs" in found.why
     assert not second.exists()
@@ -114,7 +116,23 @@ def test_code_that_differs_is_not_used(cache: Path) -> None:
 def test_without_a_compiler_the_flat_graph_is_used_and_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     graph, given = cosine()
-    found = compiled(graph, given, torch.float64)
+    found = compiled(graph, given)
     assert not found.native
     assert "apt-get install g++" in found.why
     torch.testing.assert_close(found.function(given)[1], given**2)
+
+
+def test_a_bound_potential_is_compiled_where_many_calls_are_planned(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENSNET_COMPILE", "always")
+    bound = BoundPotential(example.make_densnet(torch.float32, SMALL), [example.WATER])
+    positions = example.WATER.positions[None] + 0.05
+    traced = bound.energy_and_forces(positions)
+    bound.compile_for(WORTH_COMPILING - 1)
+    assert not bound.native
+    bound.compile_for(WORTH_COMPILING)
+    native = bound.energy_and_forces(positions)
+    assert len(list(cache_folder().glob("*.pt2"))) == 1
+    for one, other in zip(native, traced, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=3e-6)

@@ -50,7 +50,7 @@ class ASEEngine(MDEngine):
         recording: Recording | None = None,
     ) -> Iterator[MDFrames]:
         """See ``MDEngine.run``."""
-        bound = self.bind(potential, structures)
+        bound = self.bind(potential, structures, stage.n_steps)
 
         def begin() -> _Dynamics:
             return _Dynamics(bound, structures, stage, start, recording.outputs if recording else ())

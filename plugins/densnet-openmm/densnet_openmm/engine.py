@@ -73,7 +73,7 @@ class OpenMMEngine(MDEngine):
         if recording is not None and recording.outputs:
             names = ", ".join(recording.outputs)
             raise InputError(f"The engine openmm records energies and no {names}; take the engine torch or ase.")
-        bound = self.bind(potential, structures)
+        bound = self.bind(potential, structures, stage.n_steps if self.force == "python" else 0)
 
         def begin() -> _Dynamics:
             return _Dynamics(self, bound, structures, stage, start)

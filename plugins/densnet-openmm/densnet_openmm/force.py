@@ -40,6 +40,9 @@ def add_force(
     molecule is put together along the bonds of the topology, and its own images are not seen by the model. To replace
     the terms of a force field by a model take OpenMM-ML, ``MLPotential("densnet", model=...).createMixedSystem``.
 
+    With the route "python" the model is compiled at the first force: half a minute once for each molecule and machine
+    (``DENSNET_COMPILE=never`` leaves it out).
+
     Parameters
     ----------
     system : openmm.System
@@ -139,7 +142,8 @@ class SoluteForce:
         box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(LENGTH_UNIT) if self.periodic else None
         if self._bound is None:
             structure = self.solute.structure(positions, box)
-            self._bound, whole = BoundPotential(self.solute.potential, [structure]), structure.positions
+            self._bound = BoundPotential(self.solute.potential, [structure], native=True)
+            whole = structure.positions
         else:
             whole = (positions if box is None else self.solute.tree.whole(positions, box)) / BOHR_TO_NANOMETER
         energies, forces = self._bound.energy_and_forces(whole[None])
