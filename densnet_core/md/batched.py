@@ -163,8 +163,8 @@ def run_together(
     for step in range(0, stage.n_steps + 1, stage.record_every):
         if step:
             atoms.advance(stage.record_every)
-        parts = [np.split(values.copy(), ends) for values in (atoms.positions, atoms.velocities)]
-        yield Snapshot(step, *parts, atoms.found)
+        positions, moving = (np.split(values.copy(), ends) for values in (atoms.positions, atoms.velocities))
+        yield Snapshot(step, positions, moving, atoms.found)
 
 
 class _Atoms:
