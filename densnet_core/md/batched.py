@@ -1,14 +1,17 @@
-"""The core's own molecular dynamics: all replicas of a molecule in one call of the potential per step."""
+"""The core's own molecular dynamics: all molecules in one call of the potential per step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from densnet_core.errors import DenSNetError, InputError
+from densnet_core.graphs.neighbours import NeighbourList
 from densnet_core.md.base import MDEngine, Recording
-from densnet_core.md.stepping import Frame, at_step, recorded
+from densnet_core.md.stepping import Frame, at_step, check_run, recorded
 from densnet_core.md.velocities import kinetic_energy
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import ENERGY_AND_FORCES, BoundPotential
@@ -54,7 +57,7 @@ class TorchEngine(MDEngine):
 
 
 class _Dynamics:
-    """A run that has begun, see ``densnet_core.md.stepping.Dynamics``; arrays (n_replicas, n_atoms, 3)."""
+    """A run that has begun, see ``densnet_core.md.stepping.Dynamics``."""
 
     def __init__(
         self,
@@ -64,23 +67,129 @@ class _Dynamics:
         start: MDState,
         outputs: tuple[str, ...],
     ) -> None:
-        self.bound, self.stage, self.step, self.outputs = bound, stage, start.step, outputs
-        self.positions, self.velocities = start.positions.copy(), start.velocities.copy()
-        self.masses = np.array([structure.masses for structure in structures])
-        self.half_kick = 0.5 * stage.time_step / (self.masses[..., None] * DALTON_TO_ELECTRON_MASS)
-        self.kept = float(np.exp(-stage.friction * stage.time_step)) if stage.ensemble == "nvt" else 1.0
-        thermal = np.sqrt(BOLTZMANN * stage.temperature / (self.masses[..., None] * DALTON_TO_ELECTRON_MASS))
-        self.noise: Array = np.sqrt(1.0 - self.kept**2) * thermal
+        self.shape, self.every, self.outputs = bound.shape, stage.record_every, outputs
+        wanted = (*ENERGY_AND_FORCES, *outputs)
+        self.atoms = _Atoms(
+            lambda positions: bound.evaluate(positions.reshape(bound.shape), wanted),
+            np.concatenate([structure.masses for structure in structures]),
+            stage,
+            MDState(start.step, start.positions.reshape(-1, 3), start.velocities.reshape(-1, 3)),
+        )
 
     def first(self) -> Frame:
-        with at_step(self.step):
-            self._evaluate()
+        self.atoms.evaluate()
         return self._frame()
 
     def advance(self) -> Frame:
+        self.atoms.advance(self.every)
+        return self._frame()
+
+    def _frame(self) -> Frame:
+        atoms = self.atoms
+        state = MDState(
+            atoms.step, atoms.positions.reshape(self.shape).copy(), atoms.velocities.reshape(self.shape).copy()
+        )
+        kinetic = float(kinetic_energy(atoms.velocities, atoms.masses))
+        observables = {name: atoms.found[name] for name in self.outputs}
+        return Frame(state, float(atoms.found["energy"].sum()), kinetic, observables)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Different molecules at one step of a dynamics, atomic units.
+
+    Parameters
+    ----------
+    step : int
+    positions, velocities : list of (n_atoms, 3)
+        Of each molecule.
+    outputs : mapping
+        "energy", "forces" and what was asked for, as ``Potential.evaluate`` gives them, from the call of this step.
+    """
+
+    step: int
+    positions: list[Array]
+    velocities: list[Array]
+    outputs: Mapping[str, Array]
+
+
+def run_together(
+    potential: Potential,
+    structures: Sequence[Structure],
+    velocities: Sequence[Array],
+    stage: MDStage,
+    outputs: Sequence[str] = (),
+) -> Iterator[Snapshot]:
+    """Dynamics of different molecules that never interact, in one call of the potential per step.
+
+    Yields the start and every ``stage.record_every``-th step.
+
+    Parameters
+    ----------
+    potential : Potential
+    structures : sequence of Structure
+        Molecules of any composition, replicas as often as they are wanted.
+    velocities : sequence of (n_atoms, 3)
+        Bohr per atomic unit of time.
+    stage : MDStage
+    outputs : sequence of str
+        Further outputs of the potential.
+
+    Raises
+    ------
+    InputError
+        The stage cannot be run, velocities do not belong to the molecules, or the potential does not know them.
+    DenSNetError
+        Naming the step and the molecule, if energy or forces are not finite.
+    """
+    potential.check(structures)
+    if [one.shape for one in velocities] != [structure.positions.shape for structure in structures]:
+        raise InputError("There must be velocities (n_atoms, 3) for each molecule.")
+    neighbours, wanted = NeighbourList(structures, potential.cutoff), (*ENERGY_AND_FORCES, *outputs)
+    ends = np.cumsum([structure.n_atoms for structure in structures])[:-1]
+    start = MDState(0, np.concatenate([one.positions for one in structures]), np.concatenate(velocities))
+    check_run(start.positions.shape, stage, start, 1)
+
+    def evaluate(positions: Array) -> dict[str, Array]:
+        values = potential.evaluate(neighbours.graph(positions), wanted)
+        found = {name: value.numpy() for name, value in values.items()}
+        finite = [np.isfinite(one).all() for one in np.split(found["forces"], ends)] & np.isfinite(found["energy"])
+        if not finite.all():
+            raise DenSNetError(f"Energy or forces of molecule {int(np.argmin(finite))} are not finite.")
+        return found
+
+    atoms = _Atoms(evaluate, np.concatenate([structure.masses for structure in structures]), stage, start)
+    atoms.evaluate()
+    for step in range(0, stage.n_steps + 1, stage.record_every):
+        if step:
+            atoms.advance(stage.record_every)
+        positions, moving = (np.split(values.copy(), ends) for values in (atoms.positions, atoms.velocities))
+        yield Snapshot(step, positions, moving, atoms.found)
+
+
+class _Atoms:
+    """Atoms that move: arrays (n_atoms, 3) and the outputs of the potential at their present positions."""
+
+    def __init__(
+        self, outputs: Callable[[Array], dict[str, Array]], masses: Array, stage: MDStage, start: MDState
+    ) -> None:
+        self.outputs, self.masses, self.stage, self.step = outputs, masses, stage, start.step
+        self.positions, self.velocities = start.positions.copy(), start.velocities.copy()
+        inverse = 1.0 / (masses[:, None] * DALTON_TO_ELECTRON_MASS)
+        self.half_kick = 0.5 * stage.time_step * inverse
+        self.kept = float(np.exp(-stage.friction * stage.time_step))
+        self.noise = np.sqrt((1.0 - self.kept**2) * BOLTZMANN * stage.temperature * inverse)
+        self.found: dict[str, Array] = {}
+
+    def evaluate(self) -> None:
+        """Call the potential at the present positions."""
+        with at_step(self.step):
+            self.found = self.outputs(self.positions)
+
+    def advance(self, n_steps: int) -> None:
         half_step = 0.5 * self.stage.time_step
-        for _ in range(self.stage.record_every):
-            self.velocities += self.half_kick * self.forces
+        for _ in range(n_steps):
+            self.velocities += self.half_kick * self.found["forces"]
             self.positions += half_step * self.velocities
             if self.stage.ensemble == "nvt":
                 random = np.random.Generator(np.random.Philox(key=self.stage.seed % 2**63, counter=self.step << 64))
@@ -88,17 +197,5 @@ class _Dynamics:
                 self.velocities += self.noise * random.standard_normal(self.velocities.shape)
             self.positions += half_step * self.velocities
             self.step += 1
-            with at_step(self.step):
-                self._evaluate()
-            self.velocities += self.half_kick * self.forces
-        return self._frame()
-
-    def _evaluate(self) -> None:
-        self.found = self.bound.evaluate(self.positions, (*ENERGY_AND_FORCES, *self.outputs))
-        self.forces = self.found["forces"].reshape(self.bound.shape)
-
-    def _frame(self) -> Frame:
-        state = MDState(self.step, self.positions.copy(), self.velocities.copy())
-        kinetic = float(kinetic_energy(state.velocities, self.masses).sum())
-        observables = {name: self.found[name] for name in self.outputs}
-        return Frame(state, float(self.found["energy"].sum()), kinetic, observables)
+            self.evaluate()
+            self.velocities += self.half_kick * self.found["forces"]

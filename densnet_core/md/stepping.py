@@ -112,7 +112,7 @@ def at_step(step: int) -> Iterator[None]:
         raise DenSNetError(f"At step {step}: {error}") from error
 
 
-def check_run(shape: tuple[int, int, int], stage: MDStage, start: MDState, block_frames: int) -> None:
+def check_run(shape: tuple[int, ...], stage: MDStage, start: MDState, block_frames: int) -> None:
     """``InputError`` for a stage that cannot be run, or a start that does not belong to it."""
     if stage.ensemble not in ("nvt", "nve"):
         raise InputError(f'The ensemble is "nvt" or "nve", not {stage.ensemble!r}.')

@@ -53,6 +53,9 @@ class _File(nn.Module):
         self.subset, self.connected = atoms is not None, tree.n_molecules == 1
         own = range(shape[0] * shape[1]) if atoms is None else atoms
         self.last = max(own)
+        self.atoms: Tensor
+        self.parents: Tensor
+        self.paths: Tensor
         self.register_buffer("atoms", torch.tensor(list(own), dtype=torch.int64))
         self.register_buffer("parents", torch.tensor(tree.parents, dtype=torch.int64))
         self.register_buffer("paths", torch.tensor(tree.paths)[None, :, :, None])

@@ -84,6 +84,7 @@ def joined(blocks: Sequence[MDFrames]) -> MDFrames:
         np.concatenate([block.potential_energy for block in blocks]),
         np.concatenate([block.kinetic_energy for block in blocks]),
         blocks[-1].end,
+        {name: np.concatenate([block.observables[name] for block in blocks]) for name in blocks[0].observables},
     )
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from densnet_core.errors import InputError
 from densnet_core.md.base import MDEngine, Recording
-from densnet_core.md.batched import TorchEngine
+from densnet_core.md.batched import TorchEngine, run_together
 from densnet_core.md.config import TorchEngineOptions
+from densnet_core.stores.dynamics import MDStage
 from densnet_core.testing.md import NVE, NVT, MDEngineTests, at_rest, joined, replicas, shaken
-from densnet_core.testing.potentials import ValencePotential
+from densnet_core.testing.potentials import PairPotential, ValencePotential
+from densnet_core.testing.springs import ETHANOL
 
 
 class TestTorch(MDEngineTests):
@@ -43,3 +45,21 @@ def test_observables_are_those_of_the_recorded_frames() -> None:
     recording = Recording(outputs=("polarizability",))
     with pytest.raises(InputError, match="polarizability"):
         list(TorchEngine().run(potential, structures, stage, at_rest(structures), recording))
+
+
+@pytest.mark.parametrize("stage", [NVE, replace(NVT, temperature=0.0)], ids=["nve", "cold bath"])
+def test_different_molecules_move_together_as_they_do_alone(stage: MDStage) -> None:
+    stage, potential = replace(stage, n_steps=30, record_every=10), PairPotential()
+    molecules = [ValencePotential.water().structure, ValencePotential.hydrogen_fluoride().structure, ETHANOL]
+    starts = [shaken([one], 300.0) for one in molecules]
+    velocities = [start.velocities[0] for start in starts]
+    together = list(run_together(potential, molecules, velocities, stage, ("dipole",)))
+    assert [one.step for one in together] == [0, 10, 20, 30]
+    for index, (one, start) in enumerate(zip(molecules, starts, strict=True)):
+        alone = joined(list(TorchEngine().run(potential, [one], stage, start, Recording(outputs=("dipole",)))))
+        for snapshot, positions, dipole in zip(together, alone.positions, alone.observables["dipole"], strict=True):
+            np.testing.assert_allclose(snapshot.positions[index], positions[0], atol=1e-10)
+            np.testing.assert_allclose(snapshot.outputs["dipole"][index], dipole[0], atol=1e-9)
+        np.testing.assert_allclose(together[-1].velocities[index], alone.end.velocities[0], atol=1e-12)
+    with pytest.raises(InputError, match="for each molecule"):
+        next(run_together(potential, molecules, velocities[:2], stage))

@@ -12,6 +12,8 @@ import pytest
 from ase import Atoms
 from openmm import app, unit
 
+from densnet_core.md.batched import Snapshot
+
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "data" / "model_v1.zip"
 
@@ -82,3 +84,17 @@ def test_the_script_for_openmm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert title[-3:] == ["O0 (e)", "H1 (e)", "H2 (e)"]
     assert [row[0] for row in rows] == ["10", "20"]
     assert abs(sum(float(value) for value in rows[1][-3:])) < 1e-5
+
+
+def test_the_script_without_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "water.xyz").write_text("3\n\nO 0 0 0\nH 0.957 0 0\nH -0.24 0.927 0\n")
+    names = run(script(3, **{"n_steps=1000": "n_steps=20"}), tmp_path, monkeypatch)
+    frame = names["frame"]
+    assert isinstance(frame, Snapshot)
+    assert frame.step == 20
+    assert frame.outputs["energy"] == pytest.approx(np.full(4, -75.98), abs=0.1)
+    assert frame.outputs["dipole"].shape == (4, 3)
+    assert len({round(float(energy), 8) for energy in frame.outputs["energy"]}) == 4
+    assert capsys.readouterr().out.startswith("0 [-75.9")

@@ -245,10 +245,8 @@ def test_the_reporter_writes_dipole_and_charges(tmp_path: Path) -> None:
         made, system, openmm.VerletIntegrator(0.0002), openmm.Platform.getPlatformByName("Reference")
     )
     simulation.context.setPositions(at)
-    reporter = DensityReporter(tmp_path / "density.csv", 2, made, model(), [3, 4, 5])
-    simulation.reporters.append(reporter)
+    simulation.reporters.append(DensityReporter(tmp_path / "density.csv", 2, made, model(), [3, 4, 5]))
     simulation.step(4)
-    reporter.close()
     with open(tmp_path / "density.csv", encoding="utf-8") as file:
         title, *rows = list(csv.reader(file))
     assert title == ["step", "time (ps)", "dipole x (D)", "dipole y (D)", "dipole z (D)", "O3 (e)", "H4 (e)", "H5 (e)"]

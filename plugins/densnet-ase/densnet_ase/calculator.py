@@ -20,7 +20,7 @@ from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
 
-class DenSNetCalculator(Calculator):
+class DenSNetCalculator(Calculator):  # type: ignore[misc]
     """Energy, forces, dipole moment and atomic charges of a trained model.
 
     >>> from ase.build import molecule

@@ -50,9 +50,9 @@ class DensityReporter:
         self.interval, self.scheme = interval, charge_scheme(charges)
         self.solute = Solute(topology, model, atoms, charge, multiplicity)
         names = [f"{symbol(int(z))}{atom} (e)" for z, atom in zip(self.solute.numbers, self.solute.atoms, strict=True)]
-        self._file = open(file, "w", encoding="utf-8")  # noqa: SIM115 - as long as the reporter
+        self.path = Path(file).resolve()
         dipole = [f"dipole {axis} (D)" for axis in "xyz"]
-        self._write(["step", "time (ps)", *dipole, *names])
+        self._write(["step", "time (ps)", *dipole, *names], "w")
 
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:
         """When the next report is, and what it needs."""
@@ -71,9 +71,6 @@ class DensityReporter:
         time = state.getTime().value_in_unit(openmm.unit.picosecond)
         self._write([str(simulation.currentStep), f"{time:g}", *(f"{value:.6f}" for value in values)])
 
-    def _write(self, fields: Iterable[str]) -> None:
-        print(",".join(fields), file=self._file, flush=True)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def _write(self, fields: Iterable[str], mode: str = "a") -> None:
+        with open(self.path, mode, encoding="utf-8") as file:
+            print(",".join(fields), file=file)
