@@ -11,7 +11,7 @@ import numpy as np
 
 from densnet_core.config.schema import MDSection
 from densnet_core.errors import InputError
-from densnet_core.md.analysis import EnergyConservation, energy_conservation
+from densnet_core.md.analysis import EnergyConservation, energy_conservation, temperature_warning
 from densnet_core.md.base import MDEngine
 from densnet_core.md.rigid import is_linear, vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
@@ -144,6 +144,8 @@ class SpectrumResult:
     matches: list[LineMatch]
     conservation: EnergyConservation
     temperature: float
+    warning: str | None
+    """Where the temperature is far from the one asked for."""
 
 
 def spectrum_of(
@@ -171,8 +173,9 @@ def spectrum_of(
         kinetic, potential = store.kinetic_energy, store.potential_energy
         structure, n_replicas = store.structure, store.n_replicas
         dipoles = store.array(DIPOLES)
-    freedom = vibrational_degrees_of_freedom(structure.masses, harmonic.structure.positions) * n_replicas
-    measured = kinetic_temperature(kinetic, freedom)
+    freedom = vibrational_degrees_of_freedom(structure.masses, harmonic.structure.positions)
+    measured = kinetic_temperature(kinetic, freedom * n_replicas)
+    warning = temperature_warning(measured, stage["temperature"], freedom, n_replicas)
     spectrum = infrared_spectrum(
         dipoles,
         stage["time_step"] * stage["record_every"],
@@ -185,7 +188,7 @@ def spectrum_of(
     )
     lines = normal_modes(harmonic).wavenumbers
     conservation = energy_conservation(times, kinetic + potential, structure.n_atoms * n_replicas)
-    return SpectrumResult(spectrum, match_bands(spectrum, lines), conservation, measured)
+    return SpectrumResult(spectrum, match_bands(spectrum, lines), conservation, measured, warning)
 
 
 def write_spectrum(
@@ -213,6 +216,7 @@ def write_spectrum(
         "energy_drift_mev_per_atom_per_ps": result.conservation.drift,
         "energy_fluctuation_mev_per_atom": result.conservation.fluctuation,
         "length_ps": result.conservation.duration,
+        **({} if result.warning is None else {"warning": result.warning}),
     }
     write_json(record_path, {**spectrum_record(result.spectrum, **arguments), "dynamics": dynamics})
     plot_spectrum(
