@@ -48,13 +48,13 @@ def water(folder: Path, data: Path) -> tuple[DenSNet, dict[str, Frames]]:
 
 
 def odd_waters() -> dict[str, list[Structure]]:
-    """Stretched (one or both bonds 1.15 to 1.6 angstrom), bent (60 to 85, 128 to 175 degrees), hot (0.15 angstrom)."""
+    """Stretched (one or both bonds 1.15 to 1.6 angstrom), bent (32 to 48, 160 to 178 degrees), hot (0.15 angstrom)."""
     random = np.random.default_rng(7)
     found: dict[str, list[Structure]] = {"stretched": [], "bent": [], "hot": []}
     for index in range(20):
         lengths = [random.uniform(1.15, 1.6), random.uniform(1.15, 1.6) if index % 2 else 0.97]
         found["stretched"].append(bent_water(*lengths, 104.5))
-        angle = random.uniform(60.0, 85.0) if index % 2 else random.uniform(128.0, 175.0)
+        angle = random.uniform(32.0, 48.0) if index % 2 else random.uniform(160.0, 178.0)  # training: 52 to 155
         found["bent"].append(bent_water(*random.normal(0.97, 0.02, 2), angle))
         minimum = bent_water(0.97, 0.97, 104.5)
         moved = minimum.positions + random.normal(0.0, 0.15, (3, 3)) / BOHR_TO_ANGSTROM

@@ -82,6 +82,8 @@ def show_bands(record: Mapping[str, Any]) -> None:
             f"dynamics: {dynamics['length_ps']:.1f} ps at {dynamics['vibrational_temperature_kelvin']:.0f} K, energy "
             f"drift {dynamics['energy_drift_mev_per_atom_per_ps']:+.1e} meV/atom/ps"
         )
+        if "warning" in dynamics:
+            print(dynamics["warning"])
     print()
 
 

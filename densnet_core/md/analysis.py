@@ -1,8 +1,10 @@
-"""Quality of a trajectory: how well the total energy is conserved."""
+"""Quality of a trajectory: how well the total energy is conserved, and whether it has the temperature asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,9 @@ from densnet_core.errors import InputError
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, HARTREE_TO_EV
 
 Array = NDArray[np.float64]
+LARGEST_DEVIATION: Final = 0.1
+"""Relative; a temperature farther from the one asked for is told."""
+GOOD_DEVIATION: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -75,4 +80,30 @@ def energy_conservation(times: Array, total_energies: Array, n_atoms: int) -> En
         drift_error=float(np.sqrt(squares / (times.size - 2) / spread)),
         fluctuation=float(np.sqrt(squares / times.size)),
         duration=float(picoseconds[-1]),
+    )
+
+
+def temperature_warning(measured: float, asked: float, freedom: int, n_replicas: int) -> str | None:
+    """A sentence where a trajectory at constant energy is far from the temperature asked for, with what would help.
+
+    The energies that replicas start with are drawn from the canonical ensemble, in which f harmonic degrees of freedom
+    have f k_B T with a relative standard deviation of 1/sqrt(f) (McQuarrie, Statistical Mechanics, section 3-3).
+
+    Parameters
+    ----------
+    measured, asked : float
+        Kelvin.
+    freedom : int
+        Vibrational degrees of freedom of one replica.
+    n_replicas : int
+    """
+    if abs(measured / asked - 1.0) <= LARGEST_DEVIATION:
+        return None
+    usual = 1.0 / sqrt(freedom * n_replicas)
+    needed = max(ceil(1.0 / (GOOD_DEVIATION**2 * freedom)), n_replicas + 1)
+    return (
+        f"The vibrations have {measured:.0f} K where {asked:.0f} K were asked for: with {n_replicas} replicas of "
+        f"{freedom} vibrations a temperature is off by {usual:.0%} as a rule. Intensities are those of {measured:.0f} "
+        "K, and one band may stand at several places, one for each replica's energy. [md] replicas = "
+        f"{needed} brings it to {GOOD_DEVIATION:.0%} or better."
     )

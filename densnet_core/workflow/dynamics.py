@@ -14,7 +14,7 @@ from densnet_core import __version__
 from densnet_core.config.dynamics import MDSection, SpectrumSection
 from densnet_core.errors import InputError
 from densnet_core.files.records import write_json
-from densnet_core.md.analysis import EnergyConservation, energy_conservation
+from densnet_core.md.analysis import EnergyConservation, energy_conservation, temperature_warning
 from densnet_core.md.base import MDEngine
 from densnet_core.md.rigid import is_linear, vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
@@ -199,6 +199,8 @@ class SpectrumResult:
     matches: list[LineMatch]
     conservation: EnergyConservation
     temperature: float
+    warning: str | None
+    """Where the temperature is far from the one asked for."""
 
 
 def spectrum_of(
@@ -225,8 +227,10 @@ def spectrum_of(
         kinetic, potential = store.kinetic_energy, store.potential_energy
         structure, n_replicas = store.structure, store.n_replicas
         dipoles = store.array(DIPOLES)
-    freedom = vibrational_degrees_of_freedom(structure.masses, structure.positions) * n_replicas
-    measured = kinetic_temperature(kinetic, freedom)
+    minimum = structure if harmonic is None else harmonic.structure  # linear or not is decided there
+    freedom = vibrational_degrees_of_freedom(structure.masses, minimum.positions)
+    measured = kinetic_temperature(kinetic, freedom * n_replicas)
+    warning = temperature_warning(measured, stage["temperature"], freedom, n_replicas)
     spectrum = infrared_spectrum(
         dipoles,
         stage["time_step"] * stage["record_every"],
@@ -239,7 +243,7 @@ def spectrum_of(
     )
     matches = [] if harmonic is None else match_bands(spectrum, normal_modes(harmonic).wavenumbers)
     conservation = energy_conservation(times, kinetic + potential, structure.n_atoms * n_replicas)
-    return SpectrumResult(spectrum, matches, conservation, measured)
+    return SpectrumResult(spectrum, matches, conservation, measured, warning)
 
 
 def write_spectrum(
@@ -267,6 +271,7 @@ def write_spectrum(
         "energy_drift_mev_per_atom_per_ps": result.conservation.drift,
         "energy_fluctuation_mev_per_atom": result.conservation.fluctuation,
         "length_ps": result.conservation.duration,
+        **({} if result.warning is None else {"warning": result.warning}),
     }
     write_json(record_path, {**spectrum_record(result.spectrum, **arguments), "dynamics": dynamics})
     plot_spectrum(

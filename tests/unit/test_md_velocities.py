@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from densnet_core.errors import InputError
-from densnet_core.md.analysis import energy_conservation
+from densnet_core.md.analysis import energy_conservation, temperature_warning
 from densnet_core.md.rigid import is_linear, rigid_body_vectors, vibrational_degrees_of_freedom
 from densnet_core.md.velocities import (
     kinetic_energy,
@@ -193,3 +193,16 @@ def test_a_drift_needs_frames_in_order():
         energy_conservation(np.arange(2.0), np.zeros(2), 3)
     with pytest.raises(InputError, match="must ascend"):
         energy_conservation(np.array([0.0, 2.0, 1.0]), np.zeros(3), 3)
+
+
+def test_too_few_replicas_are_told_with_how_many_would_do() -> None:
+    """Ammonia from the untouched starter file: 385 K where 300 were asked, 8 replicas of 6 vibrations."""
+    assert temperature_warning(321.0, 300.0, 6, 8) is None
+    told = temperature_warning(385.0, 300.0, 6, 8)
+    assert told is not None
+    assert "385 K where 300 K were asked for" in told
+    assert "off by 14%" in told
+    assert "replicas = 67" in told
+    # harmonic energies of 48 degrees of freedom, drawn from the canonical ensemble: a Gamma distribution
+    energies = np.random.default_rng(0).gamma(48.0, 1.0 / 48.0, 100_000)
+    assert energies.std() == pytest.approx(0.144, abs=2e-3)

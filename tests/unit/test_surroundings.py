@@ -88,7 +88,8 @@ def test_ordinary_frames_pass_and_others_are_named_with_atom_and_distance() -> N
     assert "in training at most 1." in far.reasons[0]
     assert "surroundings of" in far.reasons[-1]
     close = example.WATER.with_positions(example.WATER.positions * [[1.0], [0.6], [1.0]])
-    assert any("H-O (atoms 2 and 1) 0.6" in reason for reason in known.extrapolation(close).reasons)
+    # O at 0, 0.1, 0; H at 0.48, 0.36, 0.06: 0.55 angstrom
+    assert any("H-O (atoms 2 and 1) 0.55" in reason for reason in known.extrapolation(close).reasons)
 
 
 def test_an_element_that_no_training_frame_has_is_beyond_all() -> None:
