@@ -25,7 +25,7 @@ from densnet_core.units import BOHR_TO_ANGSTROM
 Array = NDArray[np.float64]
 CUTOFF: Final = 8.0
 """Bohr; farther neighbours are no part of an atom's surroundings."""
-CENTERS: Final = np.geomspace(1.0, 6.0, 10)
+CENTERS: Final = np.geomspace(1.0, 6.0, 14)
 """Bohr; of the Gaussians in the logarithm of the distance, as wide as they are apart."""
 L_MAX: Final = 2
 FRAMES: Final = 1000
