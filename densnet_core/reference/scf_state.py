@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from densnet_core.plugins.quantity import Quantity
 
 Array = NDArray[np.float64]
-SPIN_SQUARE: Final = "scf_spin_square"
+SPIN_SQUARE: Final = "scf_s_squared"
 GAP: Final = "scf_gap"
 STABLE: Final = "scf_stable"
 SCF_QUANTITIES: Final = {
