@@ -25,7 +25,7 @@ from densnet_core.units import BOHR_TO_ANGSTROM
 Array = NDArray[np.float64]
 CUTOFF: Final = 8.0
 """Bohr; farther neighbours are no part of an atom's surroundings."""
-CENTERS: Final = np.geomspace(1.0, 6.0, 10)
+CENTERS: Final = np.geomspace(1.0, 6.0, 14)
 """Bohr; of the Gaussians in the logarithm of the distance, as wide as they are apart."""
 L_MAX: Final = 2
 FRAMES: Final = 1000
@@ -280,12 +280,12 @@ def _with_limits(kinds: Mapping[int, tuple[Array, Array]], apart: Mapping[int, A
 def _scale(values: Array) -> Array:
     """(n_descriptors,) standard deviations, with a floor that keeps what never varied from counting without end."""
     spread = values.std(axis=0)
-    return np.maximum(spread, max(0.01 * float(spread.max()), 1e-6))
+    return np.asarray(np.maximum(spread, max(0.01 * float(spread.max()), 1e-6)))
 
 
 def _distances(one: Array, other: Array) -> Array:
     squares = (one**2).sum(-1)[:, None] + (other**2).sum(-1)[None] - 2.0 * one @ other.T
-    return np.sqrt(np.maximum(squares, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
 def farthest_points(points: Array, count: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from densnet_core.plugins.quantity import Quantity
 
 Array = NDArray[np.float64]
-SPIN_SQUARE: Final = "scf_spin_square"
+SPIN_SQUARE: Final = "scf_s_squared"
 GAP: Final = "scf_gap"
 STABLE: Final = "scf_stable"
 SCF_QUANTITIES: Final = {
@@ -34,7 +34,7 @@ def spin_square(alpha: Array, beta: Array, overlap: Array) -> float:
     return float(half * (half + 1.0) + beta.shape[1] - np.sum((alpha.T @ overlap @ beta) ** 2))
 
 
-def orbital_gap(energies: Array, occupied: Array) -> float:
+def orbital_gap(energies: Array, occupied: NDArray[np.bool_]) -> float:
     """Lowest unoccupied minus highest occupied energy of (n_spins, n_orbitals), hartree; the smallest of the spins.
 
     Infinite where a spin has no electron or no empty orbital.

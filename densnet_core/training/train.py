@@ -123,9 +123,8 @@ def train_model(
         Data, networks and the model to start from do not fit each other, or there is no such device.
     """
     plan = plan or Plan()
-    domain = Domain.of_data(
-        dataset, specification, start and start.domain, start.energy.element_energies if start else ()
-    )
+    before, adopted = (None, {}) if start is None else (start.domain, start.energy.element_energies)
+    domain = Domain.of_data(dataset, specification, before, adopted)
     choices = choices or ((start.density_choice, start.energy_choice) if start else STANDARD)
     plan = replace(plan, shared=choices[1].learns_with_density(manager))
     if start is not None:

@@ -32,6 +32,7 @@ from densnet_core.stores.splits import (
     write_split,
 )
 from densnet_core.stores.twins import twins_by_hash
+from densnet_core.structures import Structure
 from densnet_core.workflow.labels import elements_of, fit_into, fit_name, fit_name_in, has_densities, n_unfitted
 from densnet_core.workflow.reporter import Reporter
 
@@ -204,7 +205,7 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
 
 def _twins(sources: Sequence[Source]) -> Twins:
     """The frames of all stores that have twins in any of them."""
-    structures = {}
+    structures: dict[str, Structure] = {}
     for source in sources:
         with ReferenceStore.open(source.path) as store:
             structures |= {content.hex(): store.structure(i) for i, content in enumerate(store.hashes)}

@@ -110,8 +110,6 @@ def import_file(
         as it was.
     """
     frames = _read(file, charge, multiplicity, keys, store, density)
-    if not trust:
-        _refuse_suspicious(file, frames, store)
     if level is None and frames.level is None:
         raise InputError(f"{file} does not say at what level of theory it was computed; name it with --level.")
     theory = frames.level if level is None else LevelOfTheory.parse(level)
@@ -126,6 +124,8 @@ def import_file(
     try:
         with open_store(store, factory, backend) as opened:
             places, not_added = _places_of_new(file, frames, opened)
+            if not trust:
+                _refuse_suspicious(file, frames, opened)
             new = [frames.records[place] for place in places]
             if any("orbitals" in labels_of(result) for _, result in new):
                 numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
@@ -146,16 +146,14 @@ def import_file(
     return len(new), len(frames.records) - len(new), [*frames.ignored, *densities.notes, *not_added]
 
 
-def _refuse_suspicious(file: Path, frames: ImportedFrames, store: Path) -> None:
+def _refuse_suspicious(file: Path, frames: ImportedFrames, store: ReferenceStore) -> None:
     """``InputError`` with figures for frames whose labels cannot be right, alone or beside those of the store."""
     found, beside = judge(frames.records), ""
-    if not found and has_store(store):
-        with ReferenceStore.open(store) as opened:
-            there = [(opened.structure(i), opened.result(i, labels=_judged(opened, i))) for i in range(len(opened))]
-        known = {structure.content_hash() for structure, _ in there}
-        new = [record for record in frames.records if record[0].content_hash() not in known]
-        found = judge([*new, *there]) if new else []
-        beside = f" beside those of {store} (its frames are counted after the {len(new)} new ones)"
+    new = [record for record in frames.records if record[0].content_hash() not in store]
+    if not found and len(store) and new:
+        there = [(store.structure(i), store.result(i, labels=_judged(store, i))) for i in range(len(store))]
+        found = judge([*new, *there])
+        beside = f" beside those of {store.path} (its frames are counted after the {len(new)} new ones)"
     if found:
         listed = "\n".join(f"  {sentence}" for sentence in found)
         raise InputError(

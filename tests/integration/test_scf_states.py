@@ -13,9 +13,11 @@ from densnet_pyscf.config import PySCFOptions
 
 from densnet_core.cli.app import run
 from densnet_core.reference.level import LevelOfTheory
+from densnet_core.stores.extxyz import read_extxyz, write_extxyz
+from densnet_core.stores.labels import announced_quantities
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.scf_states import state_notes
-from densnet_core.structures import Structure
+from densnet_core.structures import Structure, read_xyz
 from densnet_core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
 LEVEL = LevelOfTheory.parse("HF/STO-3G")
@@ -32,7 +34,7 @@ def backend(stability: str | None) -> PySCFBackend:
 def test_spin_and_stability_of_cyanide_are_kept_with_each_frame() -> None:
     """Values of shared/cases/silent.md, case 6, tried with PySCF alone."""
     contaminated = backend(None).compute(cyanide(1.2)).more
-    assert float(contaminated["scf_spin_square"]) == pytest.approx(1.40, abs=0.01)
+    assert float(contaminated["scf_s_squared"]) == pytest.approx(1.40, abs=0.01)
     assert float(contaminated["scf_stable"]) == 1.0
     unstable = backend(None).compute(cyanide(1.3))
     assert float(unstable.more["scf_stable"]) == 0.0
@@ -50,7 +52,7 @@ def test_psi4_keeps_the_same_spin_and_gap() -> None:
     hydroxyl = Structure(np.array([8, 1]), np.array([[0.0, 0, 0], [0, 0, 1.83]]), 0, 2)
     one = backend(None).compute(hydroxyl).more
     other = Psi4Backend(LEVEL, Psi4Options(density_fitting=False)).compute(hydroxyl).more
-    assert set(other) == {"scf_spin_square", "scf_gap"}
+    assert set(other) == {"scf_s_squared", "scf_gap"}
     for name, value in other.items():
         assert float(value) == pytest.approx(float(one[name]), abs=1e-5)
 
@@ -61,15 +63,27 @@ def test_a_closed_shell_is_looked_at_where_asked() -> None:
         hydrogen = Structure(np.array([1, 1]), np.array([[0.0, 0, 0], [0, 0, angstrom / BOHR_TO_ANGSTROM]]))
         found = backend("check").compute(hydrogen).more
         assert float(found["scf_stable"]) == stable
-        assert float(found["scf_spin_square"]) == pytest.approx(0.0, abs=1e-10)
+        assert float(found["scf_s_squared"]) == pytest.approx(0.0, abs=1e-10)
         assert "scf_stable" not in backend(None).compute(hydrogen).more
 
 
 def test_a_single_electron_has_no_beta_and_no_gap_of_it() -> None:
     atom = Structure(np.array([1]), np.zeros((1, 3)), 0, 2)
     found = backend(None).compute(atom).more
-    assert float(found["scf_spin_square"]) == pytest.approx(0.75, abs=1e-12)
+    assert float(found["scf_s_squared"]) == pytest.approx(0.75, abs=1e-12)
     assert "scf_stable" not in found
+
+
+def test_the_labels_survive_an_exchange_and_the_file_is_a_geometry(tmp_path: Path) -> None:
+    file = tmp_path / "cn.xyz"
+    result = backend(None).compute(cyanide(1.2))
+    with file.open("w", encoding="utf-8") as out:
+        write_extxyz(out, [(cyanide(1.2), result)], announced_quantities(), level_of_theory=str(LEVEL))
+    ((_, again),) = read_extxyz(file).records
+    assert {name: float(value) for name, value in again.more.items()} == {
+        name: float(value) for name, value in result.more.items()
+    }
+    assert read_xyz(file)[0].multiplicity == 2
 
 
 def test_a_store_says_which_of_its_frames_sit_on_different_states(
