@@ -280,7 +280,7 @@ class EnergyModelTests(ConformanceSuite):
         for name, entry, step in read:
 
             def function(values: Tensor, name: str = name, entry: str = entry) -> Tensor:
-                changed = replace(held[name], **{entry: values})  # type: ignore[arg-type]
+                changed = replace(held[name], **{entry: values})
                 return total_energy(energy, graph, {**held, name: changed})
 
             value = getattr(held[name], entry)

@@ -58,7 +58,7 @@ def check_networks(
     ConfigError
     """
     source = config.source.name
-    built = []
+    built: list[Any] = []
     for section, choice in zip(("density", "energy"), choices, strict=True):
         try:
             with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not touched
