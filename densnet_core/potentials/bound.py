@@ -22,8 +22,8 @@ from densnet_core.potentials.whole import BondTree, bonds_of
 from densnet_core.structures import Array, Structure
 
 ENERGY_AND_FORCES: Final = ("energy", "forces")
-WORTH_COMPILING: Final = 800_000
-"""Calls times (30 + atoms of all replicas), what they cost in 0.1 ms: a minute and a half without compiling."""
+WORTH_COMPILING: Final = 500_000
+"""Calls times (30 + atoms of all replicas), what they cost in 0.1 ms: a minute without compiling."""
 
 
 class BoundPotential:
