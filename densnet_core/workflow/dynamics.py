@@ -23,6 +23,7 @@ from densnet_core.md.watch import Watch
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.base import Potential
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.threads import torch_threads
 from densnet_core.spectra.bands import LineMatch, bands, match_bands
@@ -182,12 +183,13 @@ def add_dipoles(path: Path, model: DenSNet, reporter: Reporter) -> None:
             return
         advance = reporter.task("dipoles of the predicted densities", n_frames)
         dipoles = np.concatenate([known, np.empty((n_frames - len(known), n_replicas, 3))])
-        block = max(1, 4096 // n_replicas)
-        for first in range(len(known), n_frames, block):
-            part = store.positions(slice(first, first + block))
-            flat = model.along(store.structure, part.reshape(-1, *part.shape[2:]), "dipole")
-            dipoles[first : first + block] = flat.reshape(len(part), n_replicas, 3)
-            advance(min(first + block, n_frames), "frames")
+        bound = BoundPotential(model, [store.structure] * n_replicas)
+        bound.compile_for(n_frames - len(known))
+        for first in range(len(known), n_frames, BLOCK_STEPS):
+            part = store.positions(slice(first, first + BLOCK_STEPS))
+            for place, positions in enumerate(part, first):
+                dipoles[place] = bound.evaluate(positions, ("dipole",))["dipole"]
+            advance(first + len(part), "frames")
         store.set_array(DIPOLES, dipoles, "e bohr", "(n_frames, n_replicas, 3) dipole moment of each replica")
 
 
