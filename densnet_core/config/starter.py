@@ -80,6 +80,8 @@ def _section(
     """A table: plain keys first, then the tables inside it, as TOML wants it."""
     tables = []
     for key, field in _fields(model):
+        if key in ("backbone", "backbone_options") and ".".join((*path, "backbone_options")) not in components:
+            continue  # the model takes none
         if _is_table(field):
             tables.append((key, field))
         else:

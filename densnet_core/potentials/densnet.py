@@ -251,6 +251,8 @@ class DenSNet(Potential):
             check_distances(structure)
 
     def extrapolation(self, structures: Sequence[Structure]) -> list[Extrapolation]:
+        for structure in structures:
+            check_distances(structure)
         return [self.domain.extrapolation(structure) for structure in structures]
 
     def _needs_energy(self, outputs: Collection[str]) -> bool:

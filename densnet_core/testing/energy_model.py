@@ -1,7 +1,6 @@
 """Conformance suite for energy models: invariance, size consistency, forces through both models, statistics, export.
 
-A plugin's test subclasses ``EnergyModelTests`` and says how to make the model; the densities come from the plain
-density model of the suites unless it reads others::
+A plugin's test subclasses ``EnergyModelTests``; densities come from the plain model of the suites unless it says others::
 
     class TestMyModel(EnergyModelTests):
         def make_model(self, specification: DensitySpecification) -> EnergyModel:
@@ -270,21 +269,19 @@ class EnergyModelTests(ConformanceSuite):
                 assert_close(found, expected, 1e-6 * scale, "Minus the force, a slope of the energy,", relative=False)
 
     def test_the_energy_depends_on_the_density_and_is_differentiable_in_it(self) -> None:
-        density, energy = self.models()
-        graph = graph_of([FORMALDEHYDE])
-        held = densities_of(density, graph)
-        # Spreads of amplitudes, in which models measure them, are as small as 1e-4.
-        read = [] if energy.l_max == -1 else [(name, "coefficients", 1e-5) for name in sorted(energy.densities)]
+        (density, energy), graph = self.models(), graph_of([FORMALDEHYDE])
+        held = densities_of(density, graph)  # the steps: spreads of amplitudes are as small as 1e-4
+        read = [(name, "coefficients", 1e-5) for name in sorted(energy.densities) if energy.l_max != -1]
         read += [("density", "invariants", 1e-3)] if energy.reads_invariants else []
-        assert_that(bool(read), "The energy reads nothing of the density: neither coefficients nor invariants.")
+        assert_that(bool(read), "The energy reads neither coefficients nor invariants.")
         for name, entry, step in read:
 
             def function(values: Tensor, name: str = name, entry: str = entry) -> Tensor:
                 changed = replace(held[name], **{entry: values})
                 return total_energy(energy, graph, {**held, name: changed})
 
-            value = getattr(held[name], entry)
-            assert_slope(function, value, f"The gradient of the energy in the {entry} of the {name}", step)
+            what = f"The gradient of the energy in the {entry} of the {name}"
+            assert_slope(function, getattr(held[name], entry), what, step)
 
     def test_forces_can_be_learned(self) -> None:
         """The gradient in the parameters of a loss of forces, against differences."""
@@ -390,10 +387,9 @@ class EnergyModelTests(ConformanceSuite):
 
     def test_training_lowers_the_loss(self) -> None:
         density, energy, data = self.untrained()
-        indices = range(len(data))
+        indices, unit = range(len(data)), energy_unit(data)
         graph = data.graph(indices, common_cutoff(density, energy))
         energies, forces = data.tensor("energy", indices), data.tensor("forces", indices, concatenated=True)
-        unit = energy_unit(data)
 
         def loss() -> Tensor:
             found, _ = energy_outputs(density, energy, graph, training=True)

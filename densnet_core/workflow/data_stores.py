@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,9 @@ def split_source(source: Source, training: TrainingSection, reporter: Reporter) 
     with ReferenceStore.open(source.path) as store:
         split = read_split(store)
         if split is None:
-            split = split_frames(list(source.frames), _counts(source, training), training.seed, None, twins_in(store))
+            twins = twins_in(store)
+            own = _distinct(source.frames, twins)
+            split = split_frames(own, _counts(source, len(own), training), training.seed, None, twins)
     used = {content for part in PARTS for content in split[part]}
     if left := len(set(source.frames) - used - set(split[HELD_OUT])):
         reporter.note(
@@ -159,8 +161,18 @@ def split_source(source: Source, training: TrainingSection, reporter: Reporter) 
     return split
 
 
-def _counts(source: Source, training: TrainingSection) -> dict[str, int]:
-    n_frames = len(source.frames)
+def _distinct(hashes: Iterable[str], twins: Twins) -> list[str]:
+    """One frame of each group of twins."""
+    found: list[str] = []
+    known: set[str] = set()
+    for content in sorted(hashes):
+        if content not in known:
+            found.append(content)
+            known |= {content, *twins.get(content, ())}
+    return found
+
+
+def _counts(source: Source, n_frames: int, training: TrainingSection) -> dict[str, int]:
     if n_frames < SMALLEST:
         raise InputError(
             f"{source.path} has {n_frames} frames and no split; at least {SMALLEST} are needed to draw one for "
@@ -174,13 +186,12 @@ def _counts(source: Source, training: TrainingSection) -> dict[str, int]:
     return {"train": n_frames - sum(held.values()), **held}
 
 
-def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter: Reporter) -> list[Split]:
+def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter: Reporter, twins: Twins) -> list[Split]:
     """Which frames of each store are used for what: as their splits have it, but no frame twice.
 
     A frame that any store holds out is trained and validated on in none, nor is a twin of it (the same geometry turned,
     mirrored or with like atoms exchanged), and a frame of several stores counts in the first.
     """
-    twins = _twins(sources)
     held_out = {content for split in splits for content in (*split[HELD_OUT], *split["test"])}
     taken: set[str] = set()
     parts: list[Split] = []
@@ -203,7 +214,7 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
     return parts
 
 
-def _twins(sources: Sequence[Source]) -> Twins:
+def twins_of(sources: Sequence[Source]) -> Twins:
     """The frames of all stores that have twins in any of them."""
     structures: dict[str, Structure] = {}
     for source in sources:

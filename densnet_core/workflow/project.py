@@ -176,9 +176,11 @@ class Project:
     @cached_property
     def parts(self) -> list[Split]:
         """Content hashes of the frames of each store to train on, validate on and test on."""
-        from densnet_core.workflow.data_stores import parts_together
+        from densnet_core.workflow.data_stores import parts_together, twins_of
 
-        return self._splits if self.data is None else parts_together(self.sources, self._splits, self.reporter)
+        if self.data is None:
+            return self._splits
+        return parts_together(self.sources, self._splits, self.reporter, twins_of(self.sources))
 
     def keep_splits(self) -> None:
         """Write down in the stores for what each frame is."""

@@ -84,7 +84,13 @@ def test_evaluate_prints_the_contract_and_nothing_else_on_stdout(finished_run: F
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     check_errors(record, 6)
-    assert record == json.loads((finished_run.output / "evaluation.json").read_text())
+    # the run has errors by store and formula, too, in batches of its own: the last digits of float32 differ
+    known = json.loads((finished_run.output / "evaluation.json").read_text())
+    assert set(known) == {*record, "stores", "formulas"}
+    for group in ("density", "dipole", "energy", "forces"):
+        worst = record[group].pop("worst"), known[group].pop("worst")
+        assert worst[0]["frame"] == worst[1]["frame"]
+        assert record[group] == pytest.approx(known[group], rel=1e-5)
 
 
 def test_evaluate_leaves_training_frames_out(finished_run: FinishedRun) -> None:
@@ -176,7 +182,7 @@ def test_predicted_forces_are_the_slope_of_predicted_energies(finished_run: Fini
     record = predict(finished_run.model, np.array(frames), tmp_path)
     assert record["level_of_theory"] == "HF/6-31G"
     units = {"energy_hartree", "energy_ev", "forces_ev_per_angstrom", "dipole_debye", "electron_count", "formula"}
-    assert set(record["frames"][0]) == units
+    assert set(record["frames"][0]) == units | {"extrapolation"}
     energies = [frame["energy_ev"] for frame in record["frames"]]
     slopes = np.array([(up - down) / (2 * step) for up, down in zip(energies[1::2], energies[2::2], strict=True)])
     forces = np.array(record["frames"][0]["forces_ev_per_angstrom"])

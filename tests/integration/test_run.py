@@ -173,7 +173,7 @@ def test_killed_in_every_stage_it_goes_on_and_computes_nothing_twice(tmp_path: P
     assert 0 < energy_step < 60
     calculations = len(seen())
     kill(lambda: steps_in(heating) > 0)
-    assert f"Training of the energy network goes on from step {energy_step}." in (tmp_path / "killed.err").read_text()
+    assert f"Training of both networks goes on from step {energy_step}." in (tmp_path / "killed.err").read_text()
     assert 0 < steps_in(heating) < HEATING_STEPS
     with TrajectoryStore.open(heating) as trajectory:
         heated = trajectory.positions()
@@ -228,7 +228,7 @@ def test_a_changed_word_redoes_only_what_depends_on_it(finished_run: FinishedRun
     done = densnet("train", "water.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert stages_redone(done.stderr) == {"train"}
-    assert "training the energy network: 30/30" in done.stderr
+    assert "training both networks: 30/30" in done.stderr
     assert "training the density network" not in done.stderr
     assert (out / "training" / "density.csv").read_bytes() == density_log
     (old_model,) = out.glob("model-*")

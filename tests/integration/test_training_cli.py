@@ -73,7 +73,7 @@ def test_a_run_starts_from_the_model_of_another(trained: Path, tmp_path: Path) -
     assert new.energy == pytest.approx(old.energy, abs=1e-5)
 
     (tmp_path / "other").mkdir()
-    other = prepare(tmp_path / "other", again.replace("layers = 1", "layers = 2")).parent
+    other = prepare(tmp_path / "other", again.replace("product_channels = 8", "product_channels = 6")).parent
     refused = densnet("train", "water.toml", cwd=other)
     assert refused.returncode == 2
     assert "has another energy network" in refused.stderr

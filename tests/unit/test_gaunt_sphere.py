@@ -50,7 +50,9 @@ def test_products_are_the_integrals_of_harmonics(l_in: int, l_out: int) -> None:
     random = np.random.default_rng(0)
     first, second, third = random.normal(size=(3, (l_in + 1) ** 2))
     product = SphereProduct(l_in, l_out)
-    found = product(*(torch.tensor(one)[:, None, None] for one in (first, second, third)))[:, 0].numpy()
+    given = [torch.tensor(one)[:, None, None] for one in (first, second, third)]
+    found = product(*given, (l_out + 1) ** 2)[:, 0].numpy()
+    np.testing.assert_allclose(product(*given, 1)[:, 0].numpy(), found[:1], atol=1e-14)  # the first of them alone
     two = coupled(first, second, 2 * l_in)
     expected = np.stack([np.pad(two, (0, (l_out + 1) ** 2))[: (l_out + 1) ** 2], coupled(two, third, l_out)], axis=1)
     for l_ in range(l_out + 1):
@@ -67,7 +69,7 @@ def test_products_are_the_integrals_of_harmonics(l_in: int, l_out: int) -> None:
 def test_products_have_unit_variance() -> None:
     product = SphereProduct(2, 5)
     factors = torch.randn(3, 9, 4000, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    squares = product(*factors).square().mean(1)
+    squares = product(*factors, 36).square().mean(1)
     two, three = squares[:, :5].mean(1), squares[:, 5:].mean(1)
     np.testing.assert_allclose(two[:25], 1.0, atol=0.1)  # the error of 20 000 samples, of heavy tails
     assert not two[25:].any()  # two functions of l = 2 have no part of l = 5

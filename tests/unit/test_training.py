@@ -187,6 +187,7 @@ def test_a_loss_of_one_is_a_model_that_knows_what_is_usual_for_each_element() ->
 
     class Usual(nn.Module):
         specification, cutoff, densities = objective.model.specification, None, frozenset({"density"})
+        truncates = False
 
         def forward(self, graph: Graph) -> dict[str, Expansion]:
             assert graph.n_molecules == len(atoms)
