@@ -1,6 +1,6 @@
 """Conformance suite for energy models: invariance, size consistency, forces through both models, statistics, export.
 
-A plugin's test subclasses ``EnergyModelTests``; densities come from the plain model of the suites unless it says others::
+A plugin's test subclasses ``EnergyModelTests``; densities come from the plain model of the suites, or one it names::
 
     class TestMyModel(EnergyModelTests):
         def make_model(self, specification: DensitySpecification) -> EnergyModel:

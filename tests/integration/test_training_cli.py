@@ -76,4 +76,4 @@ def test_a_run_starts_from_the_model_of_another(trained: Path, tmp_path: Path) -
     other = prepare(tmp_path / "other", again.replace("product_channels = 8", "product_channels = 6")).parent
     refused = densnet("train", "water.toml", cwd=other)
     assert refused.returncode == 2
-    assert "has another energy network" in refused.stderr
+    assert "has another density network" in refused.stderr
