@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.neighbours import NeighbourList
-from densnet_core.md.base import MDEngine, Recording
-from densnet_core.md.stepping import Frame, at_step, check_run, recorded
+from densnet_core.md.stepping import Dynamics, Frame, SteppingEngine, at_step, check_run
 from densnet_core.md.velocities import kinetic_energy
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import ENERGY_AND_FORCES, BoundPotential
-from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
+from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOLTZMANN, DALTON_TO_ELECTRON_MASS
 
 
-class TorchEngine(MDEngine):
+class TorchEngine(SteppingEngine):
     """Integrates replicas of a molecule, of which isotopes may differ, in vacuum and without constraints.
 
     NVE is velocity Verlet, NVT its Langevin extension BAOAB (Leimkuhler and Matthews, Appl. Math. Res. Express 2013,
@@ -34,26 +32,16 @@ class TorchEngine(MDEngine):
         Attribute ``threads`` (of torch), default 1.
     """
 
-    def __init__(self, options: Any = None) -> None:
-        super().__init__(options)
-        self.threads: int = getattr(options, "threads", 1)
-
-    def run(
+    def begin(
         self,
-        potential: Potential,
+        bound: BoundPotential,
         structures: Sequence[Structure],
         stage: MDStage,
         start: MDState,
-        recording: Recording | None = None,
-    ) -> Iterator[MDFrames]:
-        """See ``MDEngine.run``."""
-        bound = self.bind(potential, structures, stage.n_steps)
-
-        def begin() -> _Dynamics:
-            return _Dynamics(bound, structures, stage, start, recording.outputs if recording else ())
-
-        # A generator of its own, so that it holds the potential while it runs.
-        yield from recorded(begin, bound.shape, stage, start, recording, self.threads)
+        outputs: tuple[str, ...],
+    ) -> Dynamics:
+        """See ``SteppingEngine.begin``."""
+        return _Dynamics(bound, structures, stage, start, outputs)
 
 
 class _Dynamics:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.errors import DenSNetError, InputError
-from densnet_core.md.base import Recording
+from densnet_core.md.base import MDEngine, Recording
+from densnet_core.potentials.base import Potential
+from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.threads import torch_threads
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
-from densnet_core.structures import Array
+from densnet_core.structures import Array, Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,57 @@ class Dynamics(Protocol):
 
     def advance(self) -> Frame:
         """The next recorded frame; ``DenSNetError`` naming step and replica if anything is not finite before it."""
+
+
+class SteppingEngine(MDEngine):
+    """An engine that goes from one recorded frame to the next; subclasses say how a run begins.
+
+    Parameters
+    ----------
+    options : object or None
+        Attribute ``threads`` (of torch), default 1.
+    """
+
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
+        self.threads: int = getattr(options, "threads", 1)
+
+    def run(
+        self,
+        potential: Potential,
+        structures: Sequence[Structure],
+        stage: MDStage,
+        start: MDState,
+        recording: Recording | None = None,
+    ) -> Iterator[MDFrames]:
+        """See ``MDEngine.run``."""
+        outputs = recording.outputs if recording else ()
+        self.check_outputs(outputs)
+        bound = self.bind(potential, structures, self.calls(stage))
+
+        def begin() -> Dynamics:
+            return self.begin(bound, structures, stage, start, outputs)
+
+        # A generator of its own, so that it holds the potential while it runs.
+        yield from recorded(begin, bound.shape, stage, start, recording, self.threads)
+
+    def check_outputs(self, outputs: tuple[str, ...]) -> None:
+        """``InputError`` if the engine cannot record these."""
+
+    def calls(self, stage: MDStage) -> int:
+        """How often a stage calls the bound potential at least; many are worth compiling it."""
+        return stage.n_steps
+
+    @abstractmethod
+    def begin(
+        self,
+        bound: BoundPotential,
+        structures: Sequence[Structure],
+        stage: MDStage,
+        start: MDState,
+        outputs: tuple[str, ...],
+    ) -> Dynamics:
+        """The dynamics of a run that has been checked."""
 
 
 def recorded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,12 +10,10 @@ from ase import Atoms
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
-from densnet_core.md.base import MDEngine, Recording
-from densnet_core.md.stepping import Frame, at_step, noise_seed, not_finite, recorded
+from densnet_core.md.stepping import Dynamics, Frame, SteppingEngine, at_step, noise_seed, not_finite
 from densnet_core.md.velocities import kinetic_energy
-from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import ENERGY_AND_FORCES, BoundPotential
-from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
+from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_ANGSTROM, DALTON_TO_ELECTRON_MASS, EV_PER_ANGSTROM, HARTREE_TO_EV
 
@@ -24,7 +22,7 @@ TIME: Final = float(np.sqrt(DALTON_TO_ELECTRON_MASS / BOHR_TO_ANGSTROM**2 * HART
 """ASE's unit of time in atomic units of time."""
 
 
-class ASEEngine(MDEngine):
+class ASEEngine(SteppingEngine):
     """Integrates replicas of a molecule, of which isotopes may differ, with ASE, in vacuum and without constraints.
 
     NVT is ``ase.md.langevin.Langevin`` with a free centre of mass, NVE ``VelocityVerlet``. All replicas are in one call
@@ -37,26 +35,16 @@ class ASEEngine(MDEngine):
         Attribute ``threads`` (of torch), default 1.
     """
 
-    def __init__(self, options: Any = None) -> None:
-        super().__init__(options)
-        self.threads: int = getattr(options, "threads", 1)
-
-    def run(
+    def begin(
         self,
-        potential: Potential,
+        bound: BoundPotential,
         structures: Sequence[Structure],
         stage: MDStage,
         start: MDState,
-        recording: Recording | None = None,
-    ) -> Iterator[MDFrames]:
-        """See ``MDEngine.run``."""
-        bound = self.bind(potential, structures, stage.n_steps)
-
-        def begin() -> _Dynamics:
-            return _Dynamics(bound, structures, stage, start, recording.outputs if recording else ())
-
-        # A generator of its own, so that it holds the potential while it runs.
-        yield from recorded(begin, bound.shape, stage, start, recording, self.threads)
+        outputs: tuple[str, ...],
+    ) -> Dynamics:
+        """See ``SteppingEngine.begin``."""
+        return _Dynamics(bound, structures, stage, start, outputs)
 
 
 class _Replicas:

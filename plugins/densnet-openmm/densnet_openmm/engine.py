@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,9 @@ import numpy as np
 import openmm
 
 from densnet_core.errors import DenSNetError, InputError, PluginError
-from densnet_core.md.base import MDEngine, Recording
-from densnet_core.md.stepping import Frame, noise_seed, not_finite, recorded
-from densnet_core.potentials.base import Potential
+from densnet_core.md.stepping import Dynamics, Frame, SteppingEngine, noise_seed, not_finite
 from densnet_core.potentials.bound import BoundPotential
-from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
+from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
 from densnet_openmm.system import (
@@ -36,7 +34,7 @@ from densnet_openmm.system import (
 )
 
 
-class OpenMMEngine(MDEngine):
+class OpenMMEngine(SteppingEngine):
     """Integrates replicas of a molecule, of which isotopes may differ, with OpenMM, in vacuum and without constraints.
 
     NVT is OpenMM's Langevin middle integrator, NVE velocity Verlet. Positions and velocities are double precision on
@@ -54,32 +52,32 @@ class OpenMMEngine(MDEngine):
         super().__init__(options)
         self.force: str = getattr(options, "force", "torchforce")
         self.platform: str = getattr(options, "platform", "CPU")
-        self.threads: int = getattr(options, "threads", 1)
         self.precision: str = getattr(options, "precision", "mixed")
         if self.force not in ("torchforce", "python"):
             raise InputError(f'force is "torchforce" or "python", not {self.force!r}.')
         self._files: weakref.WeakKeyDictionary[BoundPotential, tempfile.TemporaryDirectory[str]]
         self._files = weakref.WeakKeyDictionary()
 
-    def run(
+    def check_outputs(self, outputs: tuple[str, ...]) -> None:
+        """It records none."""
+        if outputs:
+            names = ", ".join(outputs)
+            raise InputError(f"The engine openmm records energies and no {names}; take the engine torch or ase.")
+
+    def calls(self, stage: MDStage) -> int:
+        """The route "torchforce" calls what it has written, not the bound potential."""
+        return stage.n_steps if self.force == "python" else 0
+
+    def begin(
         self,
-        potential: Potential,
+        bound: BoundPotential,
         structures: Sequence[Structure],
         stage: MDStage,
         start: MDState,
-        recording: Recording | None = None,
-    ) -> Iterator[MDFrames]:
-        """See ``MDEngine.run``."""
-        if recording is not None and recording.outputs:
-            names = ", ".join(recording.outputs)
-            raise InputError(f"The engine openmm records energies and no {names}; take the engine torch or ase.")
-        bound = self.bind(potential, structures, stage.n_steps if self.force == "python" else 0)
-
-        def begin() -> _Dynamics:
-            return _Dynamics(self, bound, structures, stage, start)
-
-        # A generator of its own, so that it holds the potential while it runs.
-        yield from recorded(begin, bound.shape, stage, start, recording, self.threads)
+        outputs: tuple[str, ...],
+    ) -> Dynamics:
+        """See ``SteppingEngine.begin``."""
+        return _Dynamics(self, bound, structures, stage, start)
 
     def context(
         self,
