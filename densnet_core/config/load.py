@@ -156,10 +156,7 @@ def select(config: Config, manager: Manager | None = None) -> Selection:
         section = getattr(config, name)
         if _takes_none(manager, Kind(f"{name}_model"), section.model):
             slots.pop(f"{name}_backbone")
-            problems += [
-                f"{config.source.name}: {name}.{key}: the model {section.model!r} takes no backbone; leave it out."
-                for key in sorted(section.model_fields_set & {"backbone", "backbone_options"})
-            ]
+            problems += backbones_in_vain(config, name)
         elif section.backbone is None and not _is_there(manager, Kind.BACKBONE, DEFAULT_BACKBONE):
             slots.pop(f"{name}_backbone")  # an error only where the model asks for one
     for slot, place in slots.items():
@@ -220,6 +217,15 @@ def _choose(
         also_known=() if options_key else tuple(type(table).model_fields),
     )
     return Chosen(component, options)
+
+
+def backbones_in_vain(config: Config, name: str) -> list[str]:
+    """What is wrong with the backbone keys of a section whose model takes no backbone; one line for each key."""
+    section = getattr(config, name)
+    return [
+        f"{config.source.name}: {name}.{key}: the model {section.model!r} takes no backbone; leave it out."
+        for key in sorted(section.model_fields_set & {"backbone", "backbone_options"})
+    ]
 
 
 def _takes_none(manager: Manager, kind: str, name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from densnet_core.config import Chosen, Config, Selection
+from densnet_core.config.load import backbones_in_vain
 from densnet_core.config.schema import TrainingSection
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.datasets.stored import dataset_of
@@ -69,11 +70,8 @@ def check_networks(
                 backbone.check()
         except InputError as error:
             raise ConfigError(f"{source}: {section}: {error}") from error
-        given = getattr(config, section).model_fields_set & {"backbone", "backbone_options"}
-        if backbone is None and given:
-            raise ConfigError(
-                f"{source}: {section}.{min(given)}: the model {choice.model!r} takes no backbone; leave it out."
-            )
+        if backbone is None and (problems := backbones_in_vain(config, section)):
+            raise ConfigError(problems[0])
         built.append(network)
     try:
         plan = plan_of(config.training, choices[1].learns_with_density(manager))

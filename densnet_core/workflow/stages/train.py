@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densnet_core.config.inputs import check_counts
-from densnet_core.config.schema import DEFAULT_BACKBONE
+from densnet_core.config.schema import DEFAULT_BACKBONE, DensitySection, EnergySection
 from densnet_core.plugins.component import Kind
 from densnet_core.workflow.folder import key_of
 from densnet_core.workflow.keys import CODE, code_of, identity, weights_digest
@@ -140,7 +140,11 @@ def _objectives(run: Project) -> dict[str, Any]:
     return found
 
 
-_STANDARD = {(Kind.DENSITY_MODEL, "equivariant"), (Kind.ENERGY_MODEL, "shared"), (Kind.BACKBONE, DEFAULT_BACKBONE)}
+_STANDARD = {
+    (Kind.DENSITY_MODEL, DensitySection().model),
+    (Kind.ENERGY_MODEL, EnergySection().model),
+    (Kind.BACKBONE, DEFAULT_BACKBONE),
+}
 
 
 def _known_to_fit(run: Project) -> bool:
