@@ -136,7 +136,7 @@ def compiler() -> Iterator[Check]:
         yield Check("compiled potentials", "warning", str(error), "without a cache potentials are not compiled")
         return
     if found is None:
-        advice = "apt-get install g++; a force call is then four times as fast"
+        advice = "apt-get install g++; a force call is then three times as fast"
         yield Check("compiled potentials", "info", "no C++ compiler", advice)
     else:
         yield Check("compiled potentials", "ok", f"{found}; kept in {folder}")

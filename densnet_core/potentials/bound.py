@@ -42,7 +42,7 @@ class BoundPotential:
         Whether small molecules are traced: some seconds once for calls that are up to twice as fast.
     native : bool
         Whether the trace is compiled too (``densnet_core.potentials.compiled``): half a minute once for each molecule,
-        number of replicas and machine, for calls that are five times as fast.
+        number of replicas and machine, for calls that are three times as fast.
 
     Raises
     ------

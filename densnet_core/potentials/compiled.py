@@ -63,7 +63,7 @@ def fastest(graph: fx.GraphModule, example: Tensor) -> Function:
         return graph
     found = compiled(graph, example)
     if not found.native:
-        log.warning("The potential is not compiled, calls take about four times as long. %s", found.why)
+        log.warning("The potential is not compiled, calls take about three times as long. %s", found.why)
     return found.function
 
 

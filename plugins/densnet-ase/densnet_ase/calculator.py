@@ -41,7 +41,7 @@ class DenSNetCalculator(Calculator):  # type: ignore[misc]
         Scheme of the atomic charges: "hirshfeld", or "coefficients" (by the atom that carries each basis function).
     native : bool
         Compile the model for these atoms: half a minute once for each molecule and machine, for calls that are about
-        six times as fast. For dynamics.
+        five times as fast. For dynamics.
 
     Raises
     ------
