@@ -106,6 +106,19 @@ class BackboneTests(ConformanceSuite):
                     backbone.cutoff > 0 and np.isfinite(backbone.cutoff), f"The cutoff is {backbone.cutoff} bohr."
                 )
 
+    def test_a_limit_of_degree_leaves_the_components_below_as_they_are(self) -> None:
+        graph = graph_of([WATER, FORMALDEHYDE])
+        for shape in self.shapes:
+            backbone = self.backbone(shape)
+            species, entry = species_of(graph), input_features(backbone, graph, 6)
+            whole = backbone(graph, species, entry)
+            for l_max in range(shape.l_out + 1):
+                found = backbone.up_to(l_max, graph, species, entry)
+                n_components = (l_max + 1) ** 2
+                assert_that(len(found) == n_components, f"{len(found)} components up to l = {l_max} for {shape}.")
+                what = f"Features of l <= {l_max} alone for {shape}"
+                assert_close(found, whole[:n_components], self.tolerance, what)
+
     def test_single_and_double_precision_agree(self) -> None:
         for shape in self.shapes:
             single, double = (features_of(self.backbone(shape, dtype), graph_of([FORMALDEHYDE]))

@@ -16,15 +16,17 @@ import network_examples as example
 from test_training import SMALL, energies_of, teacher_frames
 from training_parallel import CHOICE, PRIOR, frames, short, train
 
-from densnet_core.config.schema import TrainingSection
+from densnet_core.config.schema import DEFAULT_BACKBONE, DensitySection, EnergySection, TrainingSection
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import ground_multiplicity
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import concatenated, graph_of
+from densnet_core.models.density import densities_up_to
 from densnet_core.models.statistics import energy_unit, reference_energies, undetermined
-from densnet_core.potentials.choice import NetworkChoice
+from densnet_core.potentials.choice import STANDARD, NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.testing.networks import degrees_of
 from densnet_core.training import Plan, Stage, train_model
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.joint import JointObjective
@@ -294,6 +296,30 @@ def test_energy_and_dipole_of_a_shared_network_are_those_with_all_coefficients()
         found = model.evaluate(graph, names)
         for name in names:
             torch.testing.assert_close(found[name], whole[name], rtol=0, atol=1e-12)
+
+
+def test_coefficients_above_a_degree_are_left_out_and_those_below_stay() -> None:
+    """As the model says of itself (``truncates``): none of the highest l, which the dipole does not need."""
+    density = train(None, plan(density=[short(2)], energy=[short(2)]), energy=SHARED).density
+    graph = graph_of([example.WATER, example.HYDROXIDE])
+    degrees = degrees_of(example.BASIS, graph.numbers.tolist())
+    assert density.truncates
+    assert int(degrees.max()) >= 2
+    with torch.no_grad():
+        whole = densities_up_to(density, graph, None)["density"]
+        assert bool((whole.coefficients != 0).all())
+        for l_max in (-1, 0, 1):
+            found = densities_up_to(density, graph, l_max)["density"]
+            below = degrees <= l_max
+            torch.testing.assert_close(found.coefficients[below], whole.coefficients[below], rtol=0, atol=1e-12)
+            assert not found.coefficients[~below].any()
+            torch.testing.assert_close(found.invariants, whole.invariants, rtol=0, atol=1e-12)
+
+
+def test_the_standard_networks_are_those_of_a_configuration_that_names_none() -> None:
+    density, energy = STANDARD
+    assert (density.model, density.backbone) == (DensitySection().model, DEFAULT_BACKBONE)
+    assert (energy.model, energy.backbone) == (EnergySection().model, None)
 
 
 def test_what_shares_the_density_network_is_refused_where_it_cannot_learn() -> None:

@@ -73,6 +73,17 @@ class Unlimited(NeighbourBackbone):
         return found
 
 
+class LimitedOtherwise(NeighbourBackbone):
+    """With a limit of degree the features are measured by the components that are left."""
+
+    truncates = True
+
+    def forward(self, graph: Graph, species: Tensor, features: Features, l_max: int | None = None) -> Tensor:
+        found = super().forward(graph, species, features)
+        found = found if l_max is None else found[: (l_max + 1) ** 2]
+        return found / (1.0 + found.square().mean())
+
+
 class NormalisedOverBatch(NeighbourBackbone):
     """The mean over all atoms of the batch is taken away."""
 
@@ -173,6 +184,7 @@ BACKBONES: Final[dict[type[Backbone], str]] = {
     JumpAtCutoff: "test_pairs_part_smoothly_at_the_cutoff",
     KinkAtCutoff: "test_pairs_part_smoothly_at_the_cutoff",
     Unlimited: "test_pairs_beyond_the_cutoff_do_not_matter",
+    LimitedOtherwise: "test_a_limit_of_degree_leaves_the_components_below_as_they_are",
     NormalisedOverBatch: "test_a_batch_equals_its_molecules",
     RoundedPositions: "test_nothing_depends_on_where_a_molecule_stands",
     AbsolutePositions: "test_nothing_depends_on_where_a_molecule_stands",
