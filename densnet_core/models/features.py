@@ -29,12 +29,24 @@ def species_of(numbers: Tensor, elements: tuple[int, ...]) -> Tensor:
     InputError
         Naming the elements that are not covered. Not checked where a compiler hands in numbers without values.
     """
-    if type(numbers) is Tensor and not torch.compiler.is_compiling():
-        refuse_unknown("The model", numbers.tolist(), elements)
-    table = torch.full((128,), -1, dtype=torch.long, device=numbers.device)
+    if type(numbers) is not Tensor or torch.compiler.is_compiling():
+        return _places(elements, numbers.device)[numbers]
+    refuse_unknown("The model", numbers.tolist(), elements)
+    return _kept_places(elements, numbers.device)[numbers]
+
+
+def _places(elements: tuple[int, ...], device: torch.device) -> Tensor:
+    """(128,) place of every atomic number among ``elements``, -1 for those that are not."""
+    table = torch.full((128,), -1, dtype=torch.long, device=device)
     for index, z in enumerate(elements):
         table[z] = index
-    return table[numbers]
+    return table
+
+
+@cache
+def _kept_places(elements: tuple[int, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return _places(elements, device)
 
 
 def own_element(values: Tensor, species: Tensor, n_elements: int) -> Tensor:

@@ -75,7 +75,9 @@ class ChargeFlow(nn.Module):
         radial = torch.sin(x * self.frequencies.to(x.dtype)) * envelope(x) @ self.radial
         potentials, gates = torch.split(scalars @ self.ends + self.element_ends[species], self.width, dim=1)
         gates = torch.tanh(gates)
-        coupling = radial * (1.0 + gates[graph.receivers] * gates[graph.senders])
-        flows = (coupling * (potentials[graph.senders] - potentials[graph.receivers])).sum(1)
+        both = torch.cat([gates, potentials], dim=1)
+        ends = (both.index_select(0, atoms) for atoms in (graph.receivers, graph.senders))
+        (own_gate, own), (other_gate, other) = (torch.split(end, self.width, dim=1) for end in ends)
+        flows = (radial * (1.0 + own_gate * other_gate) * (other - own)).sum(1)
         flows = self.scale * flows.to(torch.float64)
         return flows.new_zeros(graph.n_atoms).index_add(0, graph.receivers, flows)
