@@ -215,6 +215,20 @@ class EnergyTrainingSection(_StageSection):
         return atoms
 
 
+class PretrainingSection(_StageSection):
+    """What the networks learn first: energies and forces of a cheaper level of theory, of any number of geometries.
+
+    Of the cheap level nothing stays but what the features learned: energies begin anew with the frames of the run.
+    """
+
+    stores: list[FilePath] = Field(
+        min_length=1,
+        description="Stores of frames of the same elements with energies and forces, all at one level, which may be "
+        "another than that of the run. Geometries that the run holds out are left out here too.",
+        examples=[["xtb.zarr"]],
+    )
+
+
 class JointTrainingSection(_StageSection):
     """Fine-tuning of both networks together, on the terms of both."""
 
@@ -251,6 +265,7 @@ class TrainingSection(Options):
         "lack elements.",
         examples=["runs/ethanol/model"],
     )
+    pretraining: PretrainingSection | None = None
     density: DensityTrainingSection = Field(default_factory=DensityTrainingSection)
     energy: EnergyTrainingSection = Field(default_factory=EnergyTrainingSection)
     joint: JointTrainingSection | None = None

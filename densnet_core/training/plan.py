@@ -39,6 +39,8 @@ class Plan:
 
     Parameters
     ----------
+    pretraining : sequence of Stage
+        Both networks on frames of another level of theory, before everything else; none is usual.
     density, energy : sequence of Stage
         One after the other, each starting from the best model of the one before.
     joint : sequence of Stage
@@ -63,11 +65,12 @@ class Plan:
     precision: str = "float32"
     threads: int = 1
     shared: bool = False
+    pretraining: Sequence[Stage] = ()
 
     @property
     def stages(self) -> dict[str, tuple[Stage, ...]]:
-        """The stages of "density", "energy" and "joint"."""
-        return {"density": tuple(self.density), "energy": tuple(self.energy), "joint": tuple(self.joint)}
+        """The stages of "pretraining", "density", "energy" and "joint"."""
+        return {name: tuple(getattr(self, name)) for name in ("pretraining", "density", "energy", "joint")}
 
     @property
     def stage_names(self) -> list[tuple[str, str]]:
@@ -76,13 +79,18 @@ class Plan:
 
     def wanted(self, name: str, stage: Stage, manager: Manager | None = None) -> list[Wanted]:
         """The terms of a stage; those of one that trains both networks come from both."""
-        if name == "joint" or (name == "energy" and self.shared):
+        if self.trains_both(name):
             return joint_objectives(stage.weights, manager)
         return wanted_objectives(name, stage.weights, manager)
 
+    def trains_both(self, name: str) -> bool:
+        """Whether the stages of a name train both networks."""
+        return name in ("pretraining", "joint") or (name == "energy" and self.shared)
+
     def all_wanted(self, manager: Manager | None = None) -> list[Wanted]:
-        """The terms of all stages, one stage after the other."""
-        return [one for name, own in self.stages.items() for stage in own for one in self.wanted(name, stage, manager)]
+        """The terms of all stages that learn from the frames of the run, one stage after the other."""
+        stages = {name: own for name, own in self.stages.items() if name != "pretraining"}
+        return [one for name, own in stages.items() for stage in own for one in self.wanted(name, stage, manager)]
 
 
 def joint_objectives(weights: Mapping[str, float], manager: Manager | None = None) -> list[Wanted]:

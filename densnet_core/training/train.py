@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from densnet_core.training.joint import JointObjective
 from densnet_core.training.loop import TrainingLoop
 from densnet_core.training.plan import PRECISIONS, Plan, device_of, stage_name
 from densnet_core.training.terms import Wanted
+
+VALIDATED: Final = 20
+"""One of so many frames to pretrain on is validated on."""
 
 
 class Listener(Protocol):
@@ -81,6 +84,7 @@ def train_model(
     plan: Plan | None = None,
     choices: tuple[NetworkChoice, NetworkChoice] | None = None,
     *,
+    pretraining: Dataset | None = None,
     start: DenSNet | None = None,
     folder: str | Path | None = None,
     keys: Mapping[str, str] | None = None,
@@ -106,6 +110,9 @@ def train_model(
     plan : Plan or None
     choices : pair of NetworkChoice or None
         The density and the energy network; None: those of ``start``, or the standard ones.
+    pretraining : Dataset or None
+        Frames with energies and forces of another level of theory, for the stages of ``plan.pretraining``; every
+        twentieth is validated on.
     start : DenSNet or None
         A finished model of the same architecture to start from; it may lack elements.
     folder : path or None
@@ -133,10 +140,10 @@ def train_model(
         dataset = replace(dataset, atomic_energies=known)
     with parallel.process_group(), torch_threads(plan.threads), _kept(folder) as kept:
         device = device_of(plan.device)
-        keys = keys or _keys(dataset, validation, specification, plan, choices, start)
+        keys = keys or _keys(dataset, validation, pretraining, specification, plan, choices, start)
         run = _Training(dataset, validation, plan, kept, keys, device)
         run.listener, run.manager = listener or _Silent(), manager
-        density = run.density(choices[0], specification, start)
+        density = run.density(choices, specification, start, pretraining)
         energy = run.energy(choices[1], density, start)
         if plan.joint:
             joint = JointObjective(
@@ -177,16 +184,21 @@ class _Training:
         self.listener: Listener = _Silent()
         self.manager: Manager | None = None
         self.unknown: str | None = None
+        self.pretrained: dict[str, Tensor] = {}
 
     def first(self, name: str) -> list[Wanted]:
         return self.plan.wanted(name, self.plan.stages[name][0], self.manager)
 
     def density(
-        self, choice: NetworkChoice, specification: DensitySpecification, start: DenSNet | None
+        self,
+        choices: tuple[NetworkChoice, NetworkChoice],
+        specification: DensitySpecification,
+        start: DenSNet | None,
+        pretraining: Dataset | None,
     ) -> DensityModel:
         plan = self.plan
         torch.manual_seed(plan.seed)
-        model: DensityModel = choice.build(Kind.DENSITY_MODEL, specification, self.manager)[0]
+        model: DensityModel = choices[0].build(Kind.DENSITY_MODEL, specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
         check_data(model, self.validation)
         objective = DensityObjective(
@@ -195,15 +207,45 @@ class _Training:
         objective.prepare()
         if start is not None:
             model.adopt(start.density)
+        if pretraining is not None and plan.pretraining:
+            self.pretrain(choices[1], model, start, pretraining)
         self.stages("density", objective)
         return model
 
-    def energy(self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None) -> EnergyModel:
-        plan = self.plan
-        torch.manual_seed(plan.seed + 1)
+    def pretrain(self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None, frames: Dataset) -> None:
+        """Both networks on energies and forces of another level, beside the densities of the frames of the run."""
+        plan, n_frames = self.plan, len(frames)
+        energy = self.new_energy(choice, density)
+        held = list(range(0, n_frames, VALIDATED))
+        rest = sorted(set(range(n_frames)) - set(held))
+        known = {name: values for name, values in self.train.labels.items() if name not in frames.labels}
+        parts = [replace(self.train, labels=known, shares=None, atomic_energies={}), frames.subset(rest)]
+        learned = Dataset.joined(parts, [1.0, 1.0])
+        objective = JointObjective(
+            density,
+            energy,
+            learned,
+            self.first("pretraining"),
+            2 * plan.batch_size,
+            plan.seed,
+            self.manager,
+            self.device,
+        )
+        objective.prepare()
+        if start is not None:
+            energy.adopt(start.energy)
+        self.stages("pretraining", objective, frames.subset(held))
+        self.pretrained = {name: value.detach().clone() for name, value in energy.named_parameters()}
+
+    def new_energy(self, choice: NetworkChoice, density: DensityModel) -> EnergyModel:
+        torch.manual_seed(self.plan.seed + 1)
         model: EnergyModel = choice.build(Kind.ENERGY_MODEL, density.specification, self.manager, density)[0]
-        cast_parameters(model, PRECISIONS[plan.precision])
-        specification = density.specification
+        cast_parameters(model, PRECISIONS[self.plan.precision])
+        return model
+
+    def energy(self, choice: NetworkChoice, density: DensityModel, start: DenSNet | None) -> EnergyModel:
+        plan, specification = self.plan, density.specification
+        model = self.new_energy(choice, density)
         self.unknown = undetermined(self.train, specification.elements, specification.states)
         if self.unknown:
             self.listener.note(self.unknown)
@@ -219,11 +261,13 @@ class _Training:
         objective.prepare()
         if start is not None:
             model.adopt(start.energy)
+        model.load_state_dict(self.pretrained, strict=False)  # parameters; the energies of atoms are those of the run
         self.stages("energy", objective)
         return model
 
-    def stages(self, name: str, objective: _Objective) -> None:
-        """All stages of one kind, one after the other."""
+    def stages(self, name: str, objective: _Objective, validation: Dataset | None = None) -> None:
+        """All stages of one kind, one after the other; validated on the frames of the run unless others are given."""
+        validation = validation or self.validation
         objective.start()
         for number, stage in enumerate(self.plan.stages[name]):
             if number:
@@ -233,17 +277,17 @@ class _Training:
                 own,
                 objective.module,
                 objective.step,
-                lambda: objective.metrics(self.validation),
+                lambda: objective.metrics(validation),
                 stage.options,
                 self.folder,
                 self.keys[name],
             )
-            both = name == "joint" or (name == "energy" and self.plan.shared)
-            what = "both networks" if both else f"the {name} network"
+            what = "both networks" if self.plan.trains_both(name) else f"the {name} network"
             resumed = loop.resume()
             if resumed > 0 and not loop.finished:
                 self.listener.note(f"Training of {what} goes on from step {resumed}.")
-            advance = self.listener.task(f"training {what}" + (", next stage" if number else ""), stage.options.steps)
+            verb = "pretraining" if name == "pretraining" else "training"
+            advance = self.listener.task(f"{verb} {what}" + (", next stage" if number else ""), stage.options.steps)
             loop.run(lambda step, metrics, tell=advance: tell(step, _short(metrics)))  # type: ignore[misc]
 
 
@@ -281,6 +325,7 @@ def _kept(folder: str | Path | None) -> Iterator[Path]:
 def _keys(
     train: Dataset,
     validation: Dataset,
+    pretraining: Dataset | None,
     specification: DensitySpecification,
     plan: Plan,
     choices: Sequence[NetworkChoice],
@@ -295,7 +340,7 @@ def _keys(
         (known.basis.content_hash(), known.metric, known.elements, known.largest_factor, known.states, known.levels),
     )
     digest = hashlib.sha256(repr(what).encode())
-    for dataset in (train, validation):
+    for dataset in (train, validation, *([] if pretraining is None else [pretraining])):
         for structure in dataset.structures:
             digest.update(structure.content_hash() + repr(structure.fragments).encode())
         if dataset.shares is not None:
@@ -308,7 +353,7 @@ def _keys(
         for network in (start.density, start.energy):
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return dict.fromkeys(("density", "energy", "joint"), digest.hexdigest()[:16])
+    return dict.fromkeys(plan.stages, digest.hexdigest()[:16])
 
 
 def _short(metrics: Mapping[str, Any]) -> str:

@@ -214,6 +214,20 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
     return parts
 
 
+def not_held_out(
+    sources: Sequence[Source], splits: Sequence[Split], reporter: Reporter, twins: Twins
+) -> list[list[str]]:
+    """Of every store the frames, sorted, that are no test frame of the splits, nor a twin of one."""
+    held_out = {content for split in splits for content in (*split[HELD_OUT], *split["test"])}
+    found = []
+    for source in sources:
+        split = {HELD_OUT: [], "test": [], "validation": [], "train": sorted(set(source.frames) - held_out)}
+        found.append(kept_apart(split, held_out, twins)["train"])
+        if left := len(source.frames) - len(found[-1]):
+            reporter.note(f"{left} frames of {source.path} are left out: they are geometries that the run holds out.")
+    return found
+
+
 def twins_of(sources: Sequence[Source]) -> Twins:
     """The frames of all stores that have twins in any of them."""
     structures: dict[str, Structure] = {}

@@ -86,7 +86,7 @@ def check_networks(
 
 def plan_of(section: TrainingSection, shared: bool = False) -> Plan:
     """The plan of a ``[training]`` table; ``shared``: of an energy model that learns with the density model."""
-    joint = [] if section.joint is None else _stages(section.joint)
+    joint, before = ([] if own is None else _stages(own) for own in (section.joint, section.pretraining))
     return Plan(
         _stages(section.density),
         _stages(section.energy),
@@ -97,6 +97,7 @@ def plan_of(section: TrainingSection, shared: bool = False) -> Plan:
         section.precision,
         section.threads,
         shared,
+        before,
     )
 
 
@@ -147,6 +148,7 @@ def train(run: Project, keys: Mapping[str, str]) -> DenSNet:
             "prior": prior,
             "plan": plan,
             "choices": network_choices(run.selection),
+            "pretraining": _cheap_frames(run),
             "start": None if start is None else DenSNet.load(start, run.manager),
             "folder": run.folder.training,
             "keys": keys,
@@ -199,6 +201,19 @@ def _dataset(run: Project, part: str, labels: Sequence[str], fits: Sequence[Mapp
     return Dataset.joined(found, weights if part == "train" and given else None)
 
 
+def _cheap_frames(run: Project) -> Dataset | None:
+    """The frames to pretrain on."""
+    found = []
+    for source, own in zip(run.cheap_sources, run.cheap_frames, strict=True):
+        if not own:
+            raise InputError(f"[training.pretraining]: the run holds out every geometry of {source.path}.")
+        with ReferenceStore.open(source.path) as store:
+            found.append(dataset_of(store, own, ["energy", "forces"], {}))
+    if sum(map(len, found)) == 1:
+        raise InputError("[training.pretraining]: one frame is too few; one is validated on, the others are learned.")
+    return Dataset.joined(found) if found else None
+
+
 def _document(run: Project, key: str) -> dict[str, Any]:
     """What the model says about its data, and about the code that made it."""
     first = run.sources[0]
@@ -223,6 +238,10 @@ def _document(run: Project, key: str) -> dict[str, Any]:
         "level_of_theory": str(first.level),
         "backend": first.backend,
         "stores": stores,
+        "pretraining": [
+            {"path": str(source.path), "level_of_theory": str(source.level), "frames": len(own)}
+            for source, own in zip(run.cheap_sources, run.cheap_frames, strict=True)
+        ],
         "training_frames": [content for own in run.parts for content in (*own["train"], *own["validation"])],
         "provenance": {"reference": dict(first.versions), "training_key": key, "made_by": made_by},
     }

@@ -12,6 +12,7 @@ from densnet_core.config import Chosen, Config, select
 from densnet_core.config.data import DataSection
 from densnet_core.config.inputs import basis_for, molecule_of
 from densnet_core.density.specification import DensitySpecification, states_of
+from densnet_core.elements import refuse_unknown
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.runner import BackendFactory
@@ -182,6 +183,28 @@ class Project:
             return self._splits
         return parts_together(self.sources, self._splits, self.reporter, twins_of(self.sources))
 
+    @cached_property
+    def cheap_sources(self) -> list[Source]:
+        """The stores of another level of theory to pretrain on; usually none."""
+        from densnet_core.workflow.data_stores import check_levels, source_of
+
+        section = self.config.training.pretraining
+        sources = [] if section is None else [source_of(path) for path in section.stores]
+        check_levels(sources)
+        for source in sources:
+            refuse_unknown(f"Pretraining on {source.path}: a model of this run", source.elements, self.elements)
+        return sources
+
+    @cached_property
+    def cheap_frames(self) -> list[list[str]]:
+        """Content hashes of the frames of each of them, without what the run holds out."""
+        from densnet_core.workflow.data_stores import not_held_out, twins_of
+
+        if not self.cheap_sources:
+            return []
+        twins = twins_of([*self.sources, *self.cheap_sources])
+        return not_held_out(self.cheap_sources, self._splits, self.reporter, twins)
+
     def keep_splits(self) -> None:
         """Write down in the stores for what each frame is."""
         from densnet_core.workflow.data_stores import keep_split
@@ -195,6 +218,12 @@ class Project:
 
         pairs = zip(self.sources, self.parts, strict=True)
         return [[digest_of(source, own[part]) for part in parts] for source, own in pairs]
+
+    def cheap_digests(self) -> list[str]:
+        """Identity of the frames to pretrain on, with their labels."""
+        from densnet_core.workflow.data_stores import digest_of
+
+        return [digest_of(source, own) for source, own in zip(self.cheap_sources, self.cheap_frames, strict=True)]
 
     # What the networks predict
 

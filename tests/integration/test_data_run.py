@@ -253,6 +253,33 @@ def test_stores_of_two_levels_are_refused_with_the_reason(folder: Path, tmp_path
         Run(load_config(tmp_path / "run.toml")).check("train")
 
 
+def test_frames_of_another_level_are_learned_first_but_those_that_are_held_out(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cheap store has the geometries of the run too: its test frames, and a turned copy of one, are left out."""
+    with ReferenceStore.open(folder / "hydroxide.zarr") as store:
+        held_out = read_split(store)["test"]
+        own = [store.structure(index) for index in range(len(store))]
+        tested = store.structure(store.index_of(bytes.fromhex(held_out[0])))
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turned = tested.with_positions(tested.positions @ turn.T + 1.0)
+    make_store(tmp_path / "cheap.zarr", [*own, turned], LevelOfTheory("SVWN", "STO-3G"))
+    text = CONFIG[: CONFIG.index("density = {")].replace('files = ["forces.xyz"]\n', "")
+    text = text.replace('"water.zarr", "hydroxide.zarr"', f'"{folder}/hydroxide.zarr"').replace("HF/STO-3G", "")
+    text = text.replace('level = ""\n', "")
+    stages = 'pretraining = { stores = ["cheap.zarr"], steps = 4 }\ndensity = { steps = 2 }\nenergy = { steps = 2 }\n'
+    (tmp_path / "run.toml").write_text(text + stages)
+    assert run(["train", str(tmp_path / "run.toml")]) == 0
+    assert "3 frames of" in capsys.readouterr().err
+    record = json.loads((tmp_path / "out" / "model" / "model.json").read_text())
+    [cheap] = record.get("document", record)["pretraining"]
+    assert (cheap["level_of_theory"], cheap["frames"]) == ("SVWN/STO-3G", 6)
+    atoms = DenSNet.load(tmp_path / "out" / "model").energy.element_energies
+    assert sum(atoms[z] for z in (1, 8)) == pytest.approx(-74.1, abs=0.6)  # of HF, not of SVWN
+    (tmp_path / "run.toml").write_text((text + stages).replace("cheap.zarr", "none.zarr"))
+    assert run(["train", str(tmp_path / "run.toml")]) == 2
+
+
 def test_stages_that_need_a_molecule_say_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["md", str(folder / "run.toml")]) == 2
     assert "this needs a molecule" in capsys.readouterr().err

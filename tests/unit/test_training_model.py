@@ -121,6 +121,36 @@ def test_a_table_of_the_configuration_is_a_plan_with_its_stages_and_weights() ->
     assert {one.objective.name: one.weight for one in made.wanted("density", made.density[0])}["dipole"] == 0.5
 
 
+def cheaper(data: Dataset) -> Dataset:
+    """Energies and forces of another level: other atoms, softer bonds."""
+    energies = [0.7 * float(energy) - 3.0 for energy in data.labels["energy"]]
+    return Dataset(data.structures, {"energy": energies, "forces": [0.7 * force for force in data.labels["forces"]]})
+
+
+def test_pretraining_leaves_features_and_no_energy_of_the_other_level(tmp_path: Path) -> None:
+    """Against a training without it, and one that was killed on the way."""
+    data, shared = frames(), {"energy": NetworkChoice("shared", None)}
+    own = plan(shared=True, pretraining=[short(6)])
+    plain = train(tmp_path / "plain", plan(shared=True), **shared)
+    model = train(tmp_path / "own", own, pretraining=cheaper(data), **shared)
+    assert {path.stem for path in (tmp_path / "own").glob("*.csv")} == {"pretraining", "density", "energy"}
+    assert model.energy.element_energies == plain.energy.element_energies
+    assert torch.equal(model.energy.energy_scale, plain.energy.energy_scale)
+    assert not torch.equal(model.energy.hidden.weight, plain.energy.hidden.weight)
+    with (tmp_path / "own" / "pretraining.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert any("force" in name for name in last)
+    assert any("density" in name for name in last)
+    assert not any(name.startswith("validation_density") for name in last)  # cheap frames have none
+    train(tmp_path / "killed", plan(shared=True, pretraining=[short(6)], density=[short(2)], energy=[short(1)]),
+          pretraining=cheaper(data), keys=dict.fromkeys(own.stages, "same"), **shared)  # fmt: skip
+    for name in ("density", "energy"):
+        (tmp_path / "killed" / f"{name}.checkpoint").unlink()
+    again = train(tmp_path / "killed", own, pretraining=cheaper(data), keys=dict.fromkeys(own.stages, "same"), **shared)
+    for name, value in model.energy.state_dict().items():
+        assert torch.equal(value, again.energy.state_dict()[name]), name
+
+
 def save(model: DenSNet, path: Path) -> Path:
     model.save(path)
     return path

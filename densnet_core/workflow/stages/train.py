@@ -63,6 +63,7 @@ class Train(Stage):
             "objectives": _objectives(run),
             **{name: getattr(training, name) for name in ("seed", "batch_size", "precision")},
             "from": weights_digest(training.start),
+            "pretraining": _pretraining(run),
             **{name: _of(networks, name, training) for name in ("density", "energy")},
             "joint": None if training.joint is None else training.joint.model_dump(mode="json"),
         }
@@ -112,10 +113,11 @@ class Train(Stage):
 
 
 def network_keys(key: dict[str, Any]) -> dict[str, str]:
-    """What the trainings of the density network, the energy network and both together each depend on."""
-    known = {name: part for name, part in key.items() if name not in ("density", "energy", "joint")}
+    """What the pretraining, the trainings of both networks, and that of both together each depend on."""
+    stages = ("pretraining", "density", "energy", "joint")
+    known = {name: part for name, part in key.items() if name not in stages}
     found = {}
-    for name in ("density", "energy", "joint"):
+    for name in stages:
         known[name] = key[name]
         found[name] = key_of(name, known)
     return found
@@ -125,6 +127,13 @@ def _of(networks: Mapping[str, Any], name: str, training: Any) -> dict[str, Any]
     """A network and its training."""
     own = {slot: networks.get(f"{name}_{slot}") for slot in ("model", "backbone")}
     return {**own, "training": getattr(training, name).model_dump(mode="json")}
+
+
+def _pretraining(run: Project) -> dict[str, Any] | None:
+    section = run.config.training.pretraining
+    if section is None:
+        return None
+    return {"training": section.model_dump(mode="json", exclude={"stores"}), "frames": run.cheap_digests()}
 
 
 def _objectives(run: Project) -> dict[str, Any]:
@@ -157,4 +166,4 @@ def _known_to_fit(run: Project) -> bool:
     named = basis.name is not None and basis.name.startswith("densnet-")
     stages = [stage for stage in (training.density, training.energy, training.joint) if stage is not None]
     plain = not any(stage.weights or stage.then for stage in stages) and training.device != "cuda"
-    return standard and named and plain and training.start is None
+    return standard and named and plain and training.start is None and training.pretraining is None
