@@ -2,8 +2,8 @@
 
     python science/silent_cases.py MODEL [FOLDER]
 
-MODEL is a water model, as ``make demo`` makes it (runs/water/model). Each case is typed as a user would type it, in FOLDER
-(a temporary one if none is given); the table has the command, its exit code and what decided it. A few minutes.
+MODEL is a water model, as ``make demo`` makes it (runs/water/model). Each case is typed as a user would type it, in
+FOLDER (a temporary one if none is given); the table has the command, its exit code and what decided it. A few minutes.
 """
 
 from __future__ import annotations
