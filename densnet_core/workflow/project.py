@@ -189,7 +189,9 @@ class Project:
         from densnet_core.workflow.data_stores import check_levels, source_of
 
         section = self.config.training.pretraining
-        sources = [] if section is None else [source_of(path) for path in section.stores]
+        if section is None:
+            return []
+        sources = [source_of(path) for path in section.stores]
         check_levels(sources)
         for source in sources:
             refuse_unknown(f"Pretraining on {source.path}: a model of this run", source.elements, self.elements)
