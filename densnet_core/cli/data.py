@@ -101,7 +101,11 @@ def import_file(
         str | None, typer.Option(help="Level of theory of the file, METHOD/BASIS; QCSchema files say it themselves.")
     ] = None,
     backend: Annotated[
-        str, typer.Option(help="Reference backend whose orbital basis and order the store's orbitals have.")
+        str,
+        typer.Option(
+            help="Reference backend whose orbital basis and order the store's orbitals have; 'none': energies and "
+            "forces of any other program, to pretrain on."
+        ),
     ] = "pyscf",
     density: Annotated[
         Path | None, typer.Option(help="The densities that belong to an .npy file, themselves an .npy file.")

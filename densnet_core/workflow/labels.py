@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from densnet_core.plugins.manager import Manager
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.reference.base import ReferenceResult
 from densnet_core.reference.executors import Executor
+from densnet_core.reference.level import LevelOfTheory
 from densnet_core.reference.runner import BackendFactory, atomic_densities, label, project_many
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
@@ -32,15 +33,30 @@ from densnet_core.workflow.whole_densities import projection_from, whole_fit
 
 def open_store(path: Path, factory: BackendFactory, backend: str) -> ReferenceStore:
     """The store of a backend and level of theory, opened for writing; made if it is not there."""
+    return _opened(path, factory.level, backend, lambda: factory.make().versions())
+
+
+NO_BACKEND: Final = "none"
+"""In place of a backend's name in stores of programs that are none: energies and forces without densities."""
+
+
+def open_foreign_store(path: Path, level: LevelOfTheory) -> ReferenceStore:
+    """The same of frames that no backend here can compute; nothing is known of the level but its name."""
+    return _opened(path, level, NO_BACKEND, dict)
+
+
+def _opened(
+    path: Path, level: LevelOfTheory, backend: str, versions: Callable[[], Mapping[str, str]]
+) -> ReferenceStore:
     if has_store(path):
         store = ReferenceStore.open(path, writable=True)
-        if store.level != factory.level or store.backend != backend:
-            level, found = store.level, store.backend
+        if store.level != level or store.backend != backend:
+            there, found = store.level, store.backend
             store.close()
-            raise InputError(f"{path} holds {level} from {found!r}, not {factory.level} from {backend!r}.")
+            raise InputError(f"{path} holds {there} from {found!r}, not {level} from {backend!r}.")
         return store
     path.parent.mkdir(parents=True, exist_ok=True)
-    return ReferenceStore.create(path, factory.level, backend, factory.make().versions())
+    return ReferenceStore.create(path, level, backend, versions())
 
 
 PluginLabel = tuple[str, Callable[[Structure, ReferenceResult, OrbitalDensity], Any]]

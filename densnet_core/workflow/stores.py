@@ -39,7 +39,16 @@ from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.stores.trajectory_export import export_trajectory
 from densnet_core.stores.verify import open_store as open_any
 from densnet_core.workflow.folder import has_store
-from densnet_core.workflow.labels import elements_of, fit_into, fit_name_in, has_densities, n_unfitted, open_store
+from densnet_core.workflow.labels import (
+    NO_BACKEND,
+    elements_of,
+    fit_into,
+    fit_name_in,
+    has_densities,
+    n_unfitted,
+    open_foreign_store,
+    open_store,
+)
 from densnet_core.workflow.property_fits import fit_property_into
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.whole_densities import WholeDensities, is_whole, whole_fit
@@ -87,7 +96,8 @@ def import_file(
     level : str or None
         ``METHOD/BASIS``; QCSchema files say it themselves.
     backend : str
-        Reference backend of the store; orbitals are kept in its basis and order.
+        Reference backend of the store; orbitals are kept in its basis and order. "none": the level may be any, such as
+        GFN2-xTB/minimal, and there are no densities.
     charge, multiplicity : int or None
         Of frames for which the file does not say; None means 0 and 1.
     keys : Keys or None
@@ -118,16 +128,18 @@ def import_file(
     named = frames.orbital_basis_name
     if named is not None and compact_name(named) != compact_name(theory.basis):
         raise InputError(f"The orbitals of {density} are in the basis {named!r}, not in {theory.basis!r} of --level.")
-    factory = backend_factory(backend, theory)
-    densities = WholeDensities(file, frames)
-    made_here = not has_store(store)
+    made_here, densities = not has_store(store), WholeDensities(file, frames)
+    has_orbitals = any("orbitals" in labels_of(result) for _, result in frames.records)
+    factory = None if backend == NO_BACKEND else backend_factory(backend, theory)
+    if factory is None and (has_orbitals or frames.coefficients):
+        raise InputError(f"{file} has densities, and --backend {NO_BACKEND} is for energies and forces alone.")
     try:
-        with open_store(store, factory, backend) as opened:
+        with open_foreign_store(store, theory) if factory is None else open_store(store, factory, backend) as opened:
             places, not_added = _places_of_new(file, frames, opened)
             if not trust:
                 _refuse_suspicious(file, frames, opened)
             new = [frames.records[place] for place in places]
-            if any("orbitals" in labels_of(result) for _, result in new):
+            if factory is not None and any("orbitals" in labels_of(result) for _, result in new):
                 numbers = np.unique(np.concatenate([structure.numbers for structure, _ in new]))
                 basis = factory.make().orbital_basis(numbers)
                 if frames.orbital_basis is not None:
