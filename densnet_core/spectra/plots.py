@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 from typing import Final
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from densnet_core.errors import InputError
 from densnet_core.spectra.experiment import ExperimentalBands
-from densnet_core.spectra.harmonic import NormalModes
+from densnet_core.spectra.harmonic import NormalModes, broadened
 from densnet_core.spectra.infrared import Spectrum, SpectrumSettings
 
 Array = NDArray[np.float64]
@@ -63,9 +64,63 @@ def plot_spectrum(
         Range, cm^-1.
     dpi : int
     """
+    notes = _settings_text(spectrum.settings)
+    curve = _Curve("Molecular dynamics", spectrum.wavenumbers, spectrum.absorption)
+    _plot(path, curve, notes, title, harmonic, harmonic_label, experiment, (lower, upper), dpi)
+
+
+def plot_modes(
+    path: str | Path, modes: NormalModes, *, width: float = 20.0, title: str = "", label: str = "", dpi: int = 200
+) -> None:
+    """PNG of a harmonic spectrum: its lines, and what they look like at a resolution.
+
+    Parameters
+    ----------
+    path : str or Path
+        The PNG file.
+    modes : NormalModes
+        Imaginary frequencies are left out.
+    width : float
+        Full width at half maximum of the Gaussians that lines are broadened with, cm^-1.
+    title : str
+        Molecule and where the modes are from.
+    label : str
+        Level of theory of the lines.
+    dpi : int
+    """
+    real = modes.wavenumbers[modes.wavenumbers > 0]
+    lower = 400.0 if not real.size or real.min() >= 400.0 else 0.0
+    upper = max(4000.0, 100.0 * np.ceil(real.max() / 100.0 + 1.0)) if real.size else 4000.0
+    grid = np.arange(lower, upper + 0.5, min(1.0, width / 10.0))
+    curve = _Curve(f"Gaussians of {width:g} cm\u207b\u00b9", grid, broadened(modes, grid, width))
+    notes = f"Harmonic wavenumbers and intensities, Gaussians of {width:g} cm\u207b\u00b9 FWHM, not scaled"
+    _plot(path, curve, notes, title, modes, label, None, (lower, upper), dpi)
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """Absorption (n,) in km/mol per cm^-1 at wavenumbers (n,), and what it is."""
+
+    label: str
+    wavenumbers: Array
+    absorption: Array
+
+
+def _plot(
+    path: str | Path,
+    curve: _Curve,
+    small_print: str,
+    title: str,
+    harmonic: NormalModes | None,
+    harmonic_label: str,
+    experiment: ExperimentalBands | None,
+    limits: tuple[float, float],
+    dpi: int,
+) -> None:
+    lower, upper = limits
     if not lower < upper:
         raise InputError(f"The range to plot is empty: {lower} to {upper} cm^-1.")
-    notes = wrap(_settings_text(spectrum.settings), _NOTE_LENGTH)
+    notes = wrap(small_print, _NOTE_LENGTH)
     if experiment is not None:
         notes += wrap(f"Experiment: {experiment.source}", _NOTE_LENGTH)
     # Heights in inches, from below: notes, legend and axis title, axes, experimental labels, title.
@@ -74,7 +129,7 @@ def plot_spectrum(
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.085, below / height, 0.835, 2.95 / height))
-    _draw_curve(axes, spectrum, lower, upper)
+    _draw_curve(axes, curve, lower, upper)
     _style(axes, lower, upper)
     handles: list[Artist] = list(axes.get_lines())
     if harmonic is not None:
@@ -102,11 +157,11 @@ def plot_spectrum(
         raise InputError(f"Cannot write the picture {path}: {error.strerror}.") from error
 
 
-def _draw_curve(axes: Axes, spectrum: Spectrum, lower: float, upper: float) -> None:
-    inside = (spectrum.wavenumbers >= lower) & (spectrum.wavenumbers <= upper)
-    x, y = spectrum.wavenumbers[inside], spectrum.absorption[inside]
+def _draw_curve(axes: Axes, curve: _Curve, lower: float, upper: float) -> None:
+    inside = (curve.wavenumbers >= lower) & (curve.wavenumbers <= upper)
+    x, y = curve.wavenumbers[inside], curve.absorption[inside]
     axes.fill_between(x, y, color=_BLUE, alpha=0.15, linewidth=0)
-    axes.plot(x, y, color=_BLUE, linewidth=1.3, label="Molecular dynamics", zorder=3)
+    axes.plot(x, y, color=_BLUE, linewidth=1.3, label=curve.label, zorder=3)
     highest = float(y.max()) if y.size else 0.0
     axes.set_ylim(0.0, 1.08 * highest if highest > 0 else 1.0)
 
