@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -66,11 +67,20 @@ def plot_spectrum(
     """
     notes = _settings_text(spectrum.settings)
     curve = _Curve("Molecular dynamics", spectrum.wavenumbers, spectrum.absorption)
-    _plot(path, curve, notes, title, harmonic, harmonic_label, experiment, (lower, upper), dpi)
+    lines = [] if harmonic is None else [_Lines(harmonic_label, harmonic)]
+    _plot(path, curve, notes, title, lines, experiment, (lower, upper), dpi)
 
 
 def plot_modes(
-    path: str | Path, modes: NormalModes, *, width: float = 20.0, title: str = "", label: str = "", dpi: int = 200
+    path: str | Path,
+    modes: NormalModes,
+    *,
+    width: float = 20.0,
+    title: str = "",
+    label: str = "",
+    other: NormalModes | None = None,
+    other_label: str = "",
+    dpi: int = 200,
 ) -> None:
     """PNG of a harmonic spectrum: its lines, and what they look like at a resolution.
 
@@ -86,15 +96,19 @@ def plot_modes(
         Molecule and where the modes are from.
     label : str
         Level of theory of the lines.
+    other, other_label : NormalModes or None, str
+        Lines of another source to stand beside, and what they are called.
     dpi : int
     """
-    real = modes.wavenumbers[modes.wavenumbers > 0]
-    lower = 400.0 if not real.size or real.min() >= 400.0 else 0.0
-    upper = max(4000.0, 100.0 * np.ceil(real.max() / 100.0 + 1.0)) if real.size else 4000.0
+    drawn = np.concatenate([modes.wavenumbers, [] if other is None else other.wavenumbers])
+    real = drawn[drawn > 0]
+    lower = 0.0 if real.min(initial=400.0) < 400.0 else 400.0
+    upper = 100.0 * np.ceil(max(4000.0, real.max(initial=0.0) + 100.0) / 100.0)
     grid = np.arange(lower, upper + 0.5, min(1.0, width / 10.0))
     curve = _Curve(f"Gaussians of {width:g} cm\u207b\u00b9", grid, broadened(modes, grid, width))
     notes = f"Harmonic wavenumbers and intensities, Gaussians of {width:g} cm\u207b\u00b9 FWHM, not scaled"
-    _plot(path, curve, notes, title, modes, label, None, (lower, upper), dpi)
+    lines = [_Lines(label, modes), *([] if other is None else [_Lines(other_label, other)])]
+    _plot(path, curve, notes, title, lines, None, (lower, upper), dpi)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +120,20 @@ class _Curve:
     absorption: Array
 
 
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Harmonic lines, and their level of theory."""
+
+    label: str
+    modes: NormalModes
+
+
 def _plot(
     path: str | Path,
     curve: _Curve,
     small_print: str,
     title: str,
-    harmonic: NormalModes | None,
-    harmonic_label: str,
+    lines: Sequence[_Lines],
     experiment: ExperimentalBands | None,
     limits: tuple[float, float],
     dpi: int,
@@ -132,8 +153,7 @@ def _plot(
     _draw_curve(axes, curve, lower, upper)
     _style(axes, lower, upper)
     handles: list[Artist] = list(axes.get_lines())
-    if harmonic is not None:
-        handles.append(_draw_sticks(axes, harmonic, harmonic_label, lower, upper))
+    handles += _draw_sticks(axes, lines, lower, upper)
     if experiment is not None:
         handles.append(_draw_experiment(axes, experiment, lower, upper))
     axes.legend(
@@ -178,27 +198,24 @@ def _style(axes: Axes, lower: float, upper: float) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_sticks(axes: Axes, harmonic: NormalModes, label: str, lower: float, upper: float) -> LineCollection:
-    sticks = axes.twinx()
-    inside = (harmonic.wavenumbers >= lower) & (harmonic.wavenumbers <= upper)
-    positions, intensities = harmonic.wavenumbers[inside], harmonic.intensities[inside]
-    lines = sticks.vlines(
-        positions,
-        0.0,
-        intensities,
-        color=_VERMILION,
-        linewidth=1.6,
-        label=f"Harmonic{', ' + label if label else ''} (right axis)",
-        zorder=4,
-    )
-    # A dot keeps the place of a line too weak to be seen.
-    sticks.plot(positions, intensities, "o", color=_VERMILION, markersize=3.2, zorder=4, clip_on=False)
-    highest = float(intensities.max()) if intensities.size else 0.0
+def _draw_sticks(axes: Axes, sources: Sequence[_Lines], lower: float, upper: float) -> list[LineCollection]:
+    """Harmonic lines of one source or two, on an axis of their own."""
+    if not sources:
+        return []
+    sticks, drawn, highest = axes.twinx(), [], 0.0
+    for one, color, order in zip(sources, (_VERMILION, _GREEN), (5, 4), strict=False):
+        inside = (one.modes.wavenumbers >= lower) & (one.modes.wavenumbers <= upper)
+        positions, intensities = one.modes.wavenumbers[inside], one.modes.intensities[inside]
+        label = f"Harmonic{', ' + one.label if one.label else ''} (right axis)" if len(sources) == 1 else one.label
+        drawn.append(sticks.vlines(positions, 0.0, intensities, color=color, linewidth=1.6, label=label, zorder=order))
+        # A dot keeps the place of a line too weak to be seen.
+        sticks.plot(positions, intensities, "o", color=color, markersize=3.2, zorder=order, clip_on=False)
+        highest = max(highest, float(intensities.max(initial=0.0)))
     sticks.set_ylim(0.0, 1.35 * highest if highest > 0 else 1.0)
     sticks.set_ylabel("Harmonic intensity (km mol$^{-1}$)", fontsize=10, color=_VERMILION)
     sticks.tick_params(labelsize=9)
     sticks.spines[["top", "left"]].set_visible(False)
-    return lines
+    return drawn
 
 
 def _draw_experiment(axes: Axes, experiment: ExperimentalBands, lower: float, upper: float) -> Line2D:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from matplotlib.image import imread
 from scipy.spatial.transform import Rotation
 
 from densnet_core.errors import InputError
@@ -10,6 +11,7 @@ from densnet_core.spectra.animation import AMPLITUDE, animation
 from densnet_core.spectra.comparison import deviations, match_modes
 from densnet_core.spectra.harmonic import HarmonicReference, NormalModes, broadened, normal_modes
 from densnet_core.spectra.model_hessian import model_hessian
+from densnet_core.spectra.plots import plot_modes
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
@@ -52,6 +54,19 @@ def test_broadened_lines_keep_their_intensity():
     assert absorption[np.searchsorted(grid, 1610.0)] == pytest.approx(0.5 * absorption.max(), rel=1e-6)
     with pytest.raises(InputError, match="must be positive"):
         broadened(lines, grid, 0.0)
+
+
+def test_the_picture_shows_one_source_or_two(tmp_path):
+    modes = modes_of("H2O")
+    lines = NormalModes(modes.structure, np.array([-90.0, 1600.0, 4200.0]), modes.eigenvectors, np.ones(3), np.ones(3))
+    plot_modes(tmp_path / "one.png", lines, label="HF/STO-3G", title="H2O")
+    plot_modes(tmp_path / "two.png", lines, label="HF/STO-3G", title="H2O", other=lines, other_label="model")
+    green = np.array([0x00, 0x9E, 0x73]) / 255.0
+    seen = [
+        bool((np.abs(imread(tmp_path / name)[..., :3] - green).max(axis=-1) < 0.01).any())
+        for name in ("one.png", "two.png")
+    ]
+    assert seen == [False, True]
 
 
 def test_modes_find_each_other_however_the_molecule_is_turned():
