@@ -14,12 +14,24 @@ from scipy.spatial.transform import Rotation
 from densnet_core.errors import InputError
 from densnet_core.md.rigid import is_linear
 from densnet_core.spectra.harmonic import NormalModes
+from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 
 FARTHEST: Final = 0.5 / BOHR_TO_ANGSTROM
 """Bohr; root mean square distance of the atoms beyond which two geometries are no longer one minimum."""
+
+
+def check_same_molecule(one: Structure, two: Structure) -> None:
+    """``InputError`` unless two structures have the same atoms, isotopes among them, in the same order."""
+    if not np.array_equal(one.numbers, two.numbers):
+        raise InputError(
+            f"The modes are of {one.formula} and of {two.formula}, or their atoms come in another order; compare modes "
+            "of one molecule with its atoms in one order."
+        )
+    if not np.array_equal(one.masses, two.masses):
+        raise InputError(f"The two molecules of {one.formula} have other isotopes; compare modes of the same.")
 
 
 @dataclass(frozen=True)
@@ -58,13 +70,7 @@ def match_modes(modes: NormalModes, other: NormalModes) -> tuple[list[MatchedMod
         The atoms or the numbers of modes differ, or the geometries are those of two conformers.
     """
     one, two = modes.structure, other.structure
-    if not np.array_equal(one.numbers, two.numbers):
-        raise InputError(
-            f"The modes are of {one.formula} and of {two.formula}, or their atoms come in another order; compare modes "
-            "of one molecule with its atoms in one order."
-        )
-    if not np.array_equal(one.masses, two.masses):
-        raise InputError(f"The two molecules of {one.formula} have other isotopes; compare modes of the same.")
+    check_same_molecule(one, two)
     if modes.n_modes != other.n_modes:
         raise InputError(
             f"{modes.n_modes} modes are to be compared with {other.n_modes}: one geometry is linear, the other is not."

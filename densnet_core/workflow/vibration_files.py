@@ -11,7 +11,7 @@ import numpy as np
 from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.spectra.animation import animation, displacements
-from densnet_core.spectra.comparison import deviations, match_modes
+from densnet_core.spectra.comparison import check_same_molecule, deviations, match_modes
 from densnet_core.spectra.export import line_record
 from densnet_core.spectra.harmonic import normal_modes
 from densnet_core.spectra.plots import plot_modes
@@ -20,6 +20,7 @@ from densnet_core.spectra.vibrations import Vibrations
 from densnet_core.stores.exporting import writing
 from densnet_core.stores.extxyz import write_extxyz
 from densnet_core.stores.labels import partial_result
+from densnet_core.structures import Structure
 from densnet_core.units import (
     BOHR_TO_ANGSTROM,
     HARTREE_TO_KJ_PER_MOL,
@@ -172,20 +173,20 @@ def _labels(found: Vibrations, mode: int) -> dict[str, str]:
     }
 
 
-def read_modes(path: Path) -> Record:
-    """What ``write_vibrations`` wrote into ``modes.json``.
+def read_modes(path: Path, structure: Structure) -> Record:
+    """What ``write_vibrations`` wrote into ``modes.json`` for the molecule of a structure.
 
     Raises
     ------
     InputError, DataError
-        There is no such file, or it is none of this format.
+        There is no such file, it is none of this format, or of another molecule.
     """
     if not path.is_file():
         raise InputError(f"There is no file {path} to compare with; name the modes.json that another call wrote.")
     record = read_json(path)
     if record.get("format") != FORMAT:
         raise DataError(f"{path} is no modes.json of densnet vibrations; its format is {record.get('format')!r}.")
-    harmonic_from(record)
+    check_same_molecule(structure, harmonic_from(record).structure)
     try:
         _described(record["source"])
     except (KeyError, TypeError) as error:

@@ -69,7 +69,7 @@ def vibrations_of_model(
     model = DenSNet.load(path)
     model.check([structure])
     source = {"kind": "model", "path": str(path.absolute()), **model.metadata()}
-    other = None if compare is None else read_modes(compare)
+    other = None if compare is None else read_modes(compare, structure)
     folder, key = RunFolder(output), _key(structure, options, weights_digest(path))
 
     def unlike(geometry: Structure) -> Record:
@@ -110,7 +110,7 @@ def vibrations_of_backend(
     component = manager.find(Kind.REFERENCE, backend)
     factory = backend_factory(backend, level)
     check_structure(structure, factory.make().orbital_basis(np.unique(structure.numbers)))
-    other = None if compare is None else read_modes(compare)
+    other = None if compare is None else read_modes(compare, structure)
     folder = RunFolder(output)
     key = _key(structure, options, backend, str(level), code_of(component, manager))
     store_path = output / f"{slug(backend, level)}.zarr"

@@ -195,6 +195,21 @@ def test_a_symmetric_start_ends_on_a_saddle_point_that_is_called_so(
     assert "are kept as" in shown.err
 
 
+def test_modes_are_compared_with_modes_of_the_same_molecule_only(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    neon = vibrations(capsys, "pyscf", "neon.xyz", "--level", "HF/STO-3G")
+    for path, message in (
+        (neon["files"]["modes"], "of H2O and of Ne"),
+        ("neon.xyz", "Cannot read neon.xyz"),
+        ("list.json", "is no modes.json of densnet vibrations"),
+    ):
+        Path("list.json").write_text('{"format": "other"}')
+        assert run(["vibrations", str(MODEL), "water.xyz", "--compare", path]) == 2
+        assert message in capsys.readouterr().err
+    assert not Path("water-vibrations").exists()  # found before anything is computed
+
+
 def test_linear_molecules_and_atoms(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     level = ("--level", "HF/STO-3G")
     record = vibrations(capsys, "pyscf", "hydrogen-cyanide.xyz", *level, "--keep-geometry")
