@@ -65,7 +65,7 @@ def plot_spectrum(
         Range, cm^-1.
     dpi : int
     """
-    notes = _settings_text(spectrum.settings)
+    notes = [_settings_text(spectrum.settings)]
     curve = _Curve("Molecular dynamics", spectrum.wavenumbers, spectrum.absorption)
     lines = [] if harmonic is None else [_Lines(harmonic_label, harmonic)]
     _plot(path, curve, notes, title, lines, experiment, (lower, upper), dpi)
@@ -106,7 +106,7 @@ def plot_modes(
     upper = 100.0 * np.ceil(max(4000.0, real.max(initial=0.0) + 100.0) / 100.0)
     grid = np.arange(lower, upper + 0.5, min(1.0, width / 10.0))
     curve = _Curve(f"Gaussians of {width:g} cm\u207b\u00b9", grid, broadened(modes, grid, width))
-    notes = f"Harmonic wavenumbers and intensities, Gaussians of {width:g} cm\u207b\u00b9 FWHM, not scaled"
+    notes = [f"Harmonic wavenumbers and intensities, Gaussians of {width:g} cm\u207b\u00b9 FWHM, not scaled"]
     lines = [_Lines(label, modes), *([] if other is None else [_Lines(other_label, other)])]
     _plot(path, curve, notes, title, lines, None, (lower, upper), dpi)
 
@@ -131,7 +131,7 @@ class _Lines:
 def _plot(
     path: str | Path,
     curve: _Curve,
-    small_print: str,
+    paragraphs: list[str],
     title: str,
     lines: Sequence[_Lines],
     experiment: ExperimentalBands | None,
@@ -141,9 +141,9 @@ def _plot(
     lower, upper = limits
     if not lower < upper:
         raise InputError(f"The range to plot is empty: {lower} to {upper} cm^-1.")
-    notes = wrap(small_print, _NOTE_LENGTH)
     if experiment is not None:
-        notes += wrap(f"Experiment: {experiment.source}", _NOTE_LENGTH)
+        paragraphs = [*paragraphs, f"Experiment: {experiment.source}"]
+    notes = [line for paragraph in paragraphs for line in wrap(paragraph, _NOTE_LENGTH)]
     # Heights in inches, from below: notes, legend and axis title, axes, experimental labels, title.
     below, above = 0.12 + 0.17 * len(notes) + 0.68, (0.58 if experiment else 0.12) + (0.38 if title else 0.0)
     width, height = 8.4, below + 2.95 + above

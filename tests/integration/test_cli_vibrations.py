@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from ase import units
 from ase.io import read
 from ase.thermochemistry import IdealGasThermo
 from matplotlib.image import imread
-from tiny_run import environment
+from tiny_run import FinishedRun, environment
 
 from densnet_core.cli.app import run
 from densnet_core.potentials.densnet import DenSNet
@@ -108,6 +107,28 @@ def test_animations_play_in_ase_and_are_read_here(folder: Path, capsys: pytest.C
         np.testing.assert_allclose(read_xyz(file)[0].positions, minimum.positions, atol=1e-9)
     vectors = read(record["files"]["vectors"], index=":")
     assert [np.linalg.norm(one.arrays["displacement"], axis=1).max() for one in vectors] == pytest.approx([0.25] * 3)
+
+
+def test_a_model_is_asked_for_what_it_was_trained_on(
+    finished_run: FinishedRun, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "hydrogen.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.74\n")
+    assert run(["vibrations", str(finished_run.model), "hydrogen.xyz"]) == 2
+    assert "The energy of H2 has no meaning in this model" in capsys.readouterr().err
+    record = vibrations(capsys, finished_run.model, "water.xyz", "--max-force", "1e-4")
+    assert len(record["modes"]) == 3
+    (here,) = DenSNet.load(finished_run.model).extrapolation([read_geometry(record["files"]["geometry"])])
+    assert record["extrapolation"]["score"] == pytest.approx(here.score, rel=1e-3)
+    assert record["extrapolation"]["reasons"] == list(here.reasons)
+    # Stretched to what no training frame is like, and kept so.
+    (folder / "far.xyz").write_text("3\n\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -1.3 -0.8\n")
+    command = ["vibrations", str(finished_run.model), "far.xyz", "--keep-geometry"]
+    assert run([*command, "--strict"]) == 2
+    assert "unlike those the model was trained on" in capsys.readouterr().err
+    assert run(command) == 0
+    shown = capsys.readouterr().out
+    assert "unlike the training data: " in shown
+    assert "This is no stationary point" in shown
 
 
 @pytest.mark.parametrize(
@@ -254,4 +275,3 @@ def test_killed_calculations_are_not_made_again(folder: Path) -> None:
     after = seconds()
     assert before.items() <= after.items()
     assert len(json.loads(done.stdout)["modes"]) == 3
-    shutil.rmtree("out")
