@@ -17,6 +17,7 @@ EV_PER_ANGSTROM: Final = HARTREE_TO_EV / BOHR_TO_ANGSTROM
 """Hartree per bohr to electronvolt per angstrom."""
 KJ_PER_MOL_NANOMETER: Final = HARTREE_TO_KJ_PER_MOL / BOHR_TO_NANOMETER
 """Hartree per bohr to kJ/mol per nanometer."""
+HARTREE_PER_CUBIC_BOHR_TO_BAR: Final = 2.94210156965e8
 AU_TO_DEBYE: Final = 2.541746473
 """Electric dipole moment, e bohr to debye."""
 ATOMIC_TIME_TO_FEMTOSECOND: Final = 0.024188843265857

@@ -28,6 +28,7 @@ VERBS: Final[tuple[tuple[str, str, str], ...]] = (
     ("train", "densnet_core.cli.stages:train_app", "Fit the densities and train the networks."),
     ("evaluate", "densnet_core.cli.evaluate:app", "Errors of a trained model on labelled frames."),
     ("predict", "densnet_core.cli.predict:app", "Energy, forces and density properties of geometries."),
+    ("vibrations", "densnet_core.cli.vibrations:app", "Minimum, normal modes and thermochemistry of a molecule."),
     ("md", "densnet_core.cli.dynamics:md_app", "Molecular dynamics with the trained model."),
     ("spectrum", "densnet_core.cli.dynamics:spectrum_app", "Infrared spectrum of the dynamics."),
     ("export", "densnet_core.cli.export:app", "Write a trained model as TorchScript for OpenMM."),

@@ -60,12 +60,7 @@ def spectrum_record(
         if matches and len(matches) != harmonic.n_modes:
             raise InputError(f"{harmonic.n_modes} harmonic lines have {len(matches)} matches; expected one for each.")
         record["harmonic"] = [
-            {
-                "wavenumber_per_cm": float(harmonic.wavenumbers[mode]),
-                "intensity_km_per_mol": float(harmonic.intensities[mode]),
-                "reduced_mass_dalton": float(harmonic.reduced_masses[mode]),
-                **(_match(matches[mode]) if matches else {}),
-            }
+            {**line_record(harmonic, mode), **(_match(matches[mode]) if matches else {})}
             for mode in range(harmonic.n_modes)
         ]
     if experiment is not None:
@@ -78,6 +73,15 @@ def spectrum_record(
         record["wavenumbers_per_cm"] = [round(float(x), 4) for x in spectrum.wavenumbers]
         record["absorption_km_cm_per_mol"] = [float(f"{y:.7g}") for y in spectrum.absorption]
     return record
+
+
+def line_record(harmonic: NormalModes, mode: int) -> dict[str, float]:
+    """Plain data of one harmonic line; an imaginary frequency is a negative wavenumber."""
+    return {
+        "wavenumber_per_cm": float(harmonic.wavenumbers[mode]),
+        "intensity_km_per_mol": float(harmonic.intensities[mode]),
+        "reduced_mass_dalton": float(harmonic.reduced_masses[mode]),
+    }
 
 
 def _band(band: Band) -> dict[str, float]:

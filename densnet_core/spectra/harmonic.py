@@ -184,6 +184,26 @@ def normal_modes(harmonic: HarmonicReference) -> NormalModes:
     )
 
 
+def broadened(modes: NormalModes, grid: Array, width: float) -> Array:
+    """Absorption (n,) in km/mol per cm^-1 at wavenumbers ``grid`` (n,), every line a Gaussian of its intensity.
+
+    Parameters
+    ----------
+    modes : NormalModes
+        Imaginary frequencies absorb nothing.
+    grid : (n,)
+        cm^-1.
+    width : float
+        Full width at half maximum, cm^-1.
+    """
+    if not width > 0:
+        raise InputError(f"The width of a line must be positive, not {width} cm^-1.")
+    real = modes.wavenumbers > 0
+    sigma = width / (2.0 * np.sqrt(2.0 * np.log(2.0)))
+    distances = (grid[:, None] - modes.wavenumbers[real]) / sigma
+    return np.asarray(np.exp(-0.5 * distances**2) @ modes.intensities[real] / (sigma * np.sqrt(2.0 * np.pi)))
+
+
 def _root_masses(structure: Structure) -> Array:
     """(n_atoms, 1) square roots of the masses in electron masses."""
     return np.asarray(np.sqrt(structure.masses * DALTON_TO_ELECTRON_MASS)[:, None])

@@ -20,7 +20,7 @@ from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
 
-_STRETCH, _BEND, _TORSION = 0.35, 0.15, 0.005
+STRETCH, BEND, TORSION = 0.35, 0.15, 0.005
 _MIN_SCREENING = 0.3  # pairs farther apart take part in no angle: about 2.2 times the sum of the radii
 _LINEAR_SINE = 0.1
 _FLOOR = 0.005  # hartree/bohr^2, for directions that no term reaches
@@ -32,7 +32,7 @@ def model_hessian(structure: Structure) -> Array:
     Translations and rotations get 1 hartree/bohr^2: gradients have no component along them.
     """
     positions = structure.positions
-    screening = _screening(structure)
+    screening = screening_of(structure)
     hessian = _FLOOR * np.eye(positions.size)
     for atoms, gradient, constant in _terms(positions, screening):
         rows = (3 * np.array(atoms)[:, None] + np.arange(3)).ravel()
@@ -42,7 +42,8 @@ def model_hessian(structure: Structure) -> Array:
     return np.asarray(vibrational @ hessian @ vibrational + rigid.T @ rigid)
 
 
-def _screening(structure: Structure) -> Array:
+def screening_of(structure: Structure) -> Array:
+    """(n_atoms, n_atoms) rho_ij; zero on the diagonal."""
     radii = np.array([covalent_radius(int(z)) for z in structure.numbers])
     distances = np.linalg.norm(structure.positions[:, None] - structure.positions[None], axis=-1)
     screening = np.exp(1.0 - distances / (radii[:, None] + radii[None]))
@@ -56,12 +57,12 @@ def _terms(positions: Array, screening: Array) -> Iterator[tuple[tuple[int, ...]
     for i, j in combinations(range(n), 2):
         direction = positions[i] - positions[j]
         direction = direction / np.linalg.norm(direction)
-        yield (i, j), np.concatenate([direction, -direction]), _STRETCH * screening[i, j]
+        yield (i, j), np.concatenate([direction, -direction]), STRETCH * screening[i, j]
     neighbours = [[int(i) for i in np.flatnonzero(screening[j] > _MIN_SCREENING)] for j in range(n)]
     for j in range(n):
         for i, k in combinations(neighbours[j], 2):
-            constant = _BEND * screening[i, j] * screening[j, k]
-            for gradient in _bend_gradients(positions[i], positions[j], positions[k]):
+            constant = BEND * screening[i, j] * screening[j, k]
+            for gradient in bend_gradients(positions[i], positions[j], positions[k]):
                 yield (i, j, k), gradient, constant
     for j, k in combinations(range(n), 2):
         if screening[j, k] <= _MIN_SCREENING:
@@ -69,13 +70,13 @@ def _terms(positions: Array, screening: Array) -> Iterator[tuple[tuple[int, ...]
         for i in neighbours[j]:
             for m in neighbours[k]:
                 if len({i, j, k, m}) == 4:
-                    torsion = _torsion_gradient(*positions[[i, j, k, m]])
+                    torsion = torsion_gradient(*positions[[i, j, k, m]])
                     if torsion is not None:
                         weight = screening[i, j] * screening[j, k] * screening[k, m]
-                        yield (i, j, k, m), torsion, _TORSION * weight
+                        yield (i, j, k, m), torsion, TORSION * weight
 
 
-def _bend_gradients(i: Array, j: Array, k: Array) -> list[Array]:
+def bend_gradients(i: Array, j: Array, k: Array) -> list[Array]:
     """Gradient of the angle i-j-k; of the two perpendicular bends if it is straight."""
     u, v = i - j, k - j
     length_u, length_v = float(np.linalg.norm(u)), float(np.linalg.norm(v))
@@ -97,7 +98,7 @@ def _bend_gradients(i: Array, j: Array, k: Array) -> list[Array]:
     return gradients
 
 
-def _torsion_gradient(i: Array, j: Array, k: Array, m: Array) -> Array | None:
+def torsion_gradient(i: Array, j: Array, k: Array, m: Array) -> Array | None:
     """Gradient of the dihedral angle i-j-k-m, None if three of the atoms are on a line."""
     first, axis, last = i - j, k - j, m - k
     normal_a, normal_b = np.cross(first, axis), np.cross(last, axis)

@@ -57,7 +57,7 @@ def optimise(
         If the forces of the start are not finite or have a wrong shape.
     """
     current = structure
-    energy, gradient = _energy_and_gradient(calculate, current)
+    energy, gradient = energy_and_gradient(calculate, current)
     if current.n_atoms == 1:
         return current
     hessian = model_hessian(current)
@@ -69,7 +69,7 @@ def optimise(
             return current
         step = _newton_step(hessian, gradient, max_step)
         trial = current.with_positions(current.positions + step.reshape(-1, 3))
-        trial_energy, trial_gradient = _energy_and_gradient(calculate, trial)
+        trial_energy, trial_gradient = energy_and_gradient(calculate, trial)
         hessian = _updated(hessian, step, trial_gradient - gradient)
         if trial_energy > energy + _ENERGY_NOISE:
             max_step = 0.3 * float(np.linalg.norm(step.reshape(-1, 3), axis=1).max())
@@ -101,8 +101,14 @@ def _updated(hessian: Array, step: Array, change: Array) -> Array:
     return np.asarray(hessian - np.outer(expected, expected) / curvature + np.outer(change, change) / overlap)
 
 
-def _energy_and_gradient(calculate: Calculate, structure: Structure) -> tuple[float, Array]:
-    """Energy and gradient without the net force and torque that a quadrature grid leaves."""
+def energy_and_gradient(calculate: Calculate, structure: Structure) -> tuple[float, Array]:
+    """Energy in hartree and gradient (3 n_atoms,) without the net force and torque that a quadrature grid leaves.
+
+    Raises
+    ------
+    InputError
+        They are not finite or have a wrong shape.
+    """
     energy, forces, _ = calculate([structure])[0]
     forces = np.asarray(forces, dtype=np.float64)
     if forces.shape != structure.positions.shape or not np.isfinite(forces).all() or not np.isfinite(energy):

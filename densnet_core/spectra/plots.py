@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 from typing import Final
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from densnet_core.errors import InputError
 from densnet_core.spectra.experiment import ExperimentalBands
-from densnet_core.spectra.harmonic import NormalModes
+from densnet_core.spectra.harmonic import NormalModes, broadened
 from densnet_core.spectra.infrared import Spectrum, SpectrumSettings
 
 Array = NDArray[np.float64]
@@ -63,22 +65,95 @@ def plot_spectrum(
         Range, cm^-1.
     dpi : int
     """
+    notes = [_settings_text(spectrum.settings)]
+    curve = _Curve("Molecular dynamics", spectrum.wavenumbers, spectrum.absorption)
+    lines = [] if harmonic is None else [_Lines(harmonic_label, harmonic)]
+    _plot(path, curve, notes, title, lines, experiment, (lower, upper), dpi)
+
+
+def plot_modes(
+    path: str | Path,
+    modes: NormalModes,
+    *,
+    width: float = 20.0,
+    title: str = "",
+    label: str = "",
+    other: NormalModes | None = None,
+    other_label: str = "",
+    dpi: int = 200,
+) -> None:
+    """PNG of a harmonic spectrum: its lines, and what they look like at a resolution.
+
+    Parameters
+    ----------
+    path : str or Path
+        The PNG file.
+    modes : NormalModes
+        Imaginary frequencies are left out.
+    width : float
+        Full width at half maximum of the Gaussians that lines are broadened with, cm^-1.
+    title : str
+        Molecule and where the modes are from.
+    label : str
+        Level of theory of the lines.
+    other, other_label : NormalModes or None, str
+        Lines of another source to stand beside, and what they are called.
+    dpi : int
+    """
+    drawn = np.concatenate([modes.wavenumbers, [] if other is None else other.wavenumbers])
+    real = drawn[drawn > 0]
+    lower = 0.0 if real.min(initial=400.0) < 400.0 else 400.0
+    upper = 100.0 * np.ceil(max(4000.0, real.max(initial=0.0) + 100.0) / 100.0)
+    grid = np.arange(lower, upper + 0.5, min(1.0, width / 10.0))
+    curve = _Curve(f"Gaussians of {width:g} cm\u207b\u00b9", grid, broadened(modes, grid, width))
+    notes = [f"Harmonic wavenumbers and intensities, Gaussians of {width:g} cm\u207b\u00b9 FWHM, not scaled"]
+    lines = [_Lines(label, modes), *([] if other is None else [_Lines(other_label, other)])]
+    _plot(path, curve, notes, title, lines, None, (lower, upper), dpi)
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """Absorption (n,) in km/mol per cm^-1 at wavenumbers (n,), and what it is."""
+
+    label: str
+    wavenumbers: Array
+    absorption: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Harmonic lines, and their level of theory."""
+
+    label: str
+    modes: NormalModes
+
+
+def _plot(
+    path: str | Path,
+    curve: _Curve,
+    paragraphs: list[str],
+    title: str,
+    lines: Sequence[_Lines],
+    experiment: ExperimentalBands | None,
+    limits: tuple[float, float],
+    dpi: int,
+) -> None:
+    lower, upper = limits
     if not lower < upper:
         raise InputError(f"The range to plot is empty: {lower} to {upper} cm^-1.")
-    notes = wrap(_settings_text(spectrum.settings), _NOTE_LENGTH)
     if experiment is not None:
-        notes += wrap(f"Experiment: {experiment.source}", _NOTE_LENGTH)
+        paragraphs = [*paragraphs, f"Experiment: {experiment.source}"]
+    notes = [line for paragraph in paragraphs for line in wrap(paragraph, _NOTE_LENGTH)]
     # Heights in inches, from below: notes, legend and axis title, axes, experimental labels, title.
     below, above = 0.12 + 0.17 * len(notes) + 0.68, (0.58 if experiment else 0.12) + (0.38 if title else 0.0)
     width, height = 8.4, below + 2.95 + above
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.085, below / height, 0.835, 2.95 / height))
-    _draw_curve(axes, spectrum, lower, upper)
+    _draw_curve(axes, curve, lower, upper)
     _style(axes, lower, upper)
     handles: list[Artist] = list(axes.get_lines())
-    if harmonic is not None:
-        handles.append(_draw_sticks(axes, harmonic, harmonic_label, lower, upper))
+    handles += _draw_sticks(axes, lines, lower, upper)
     if experiment is not None:
         handles.append(_draw_experiment(axes, experiment, lower, upper))
     axes.legend(
@@ -102,11 +177,11 @@ def plot_spectrum(
         raise InputError(f"Cannot write the picture {path}: {error.strerror}.") from error
 
 
-def _draw_curve(axes: Axes, spectrum: Spectrum, lower: float, upper: float) -> None:
-    inside = (spectrum.wavenumbers >= lower) & (spectrum.wavenumbers <= upper)
-    x, y = spectrum.wavenumbers[inside], spectrum.absorption[inside]
+def _draw_curve(axes: Axes, curve: _Curve, lower: float, upper: float) -> None:
+    inside = (curve.wavenumbers >= lower) & (curve.wavenumbers <= upper)
+    x, y = curve.wavenumbers[inside], curve.absorption[inside]
     axes.fill_between(x, y, color=_BLUE, alpha=0.15, linewidth=0)
-    axes.plot(x, y, color=_BLUE, linewidth=1.3, label="Molecular dynamics", zorder=3)
+    axes.plot(x, y, color=_BLUE, linewidth=1.3, label=curve.label, zorder=3)
     highest = float(y.max()) if y.size else 0.0
     axes.set_ylim(0.0, 1.08 * highest if highest > 0 else 1.0)
 
@@ -123,27 +198,24 @@ def _style(axes: Axes, lower: float, upper: float) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_sticks(axes: Axes, harmonic: NormalModes, label: str, lower: float, upper: float) -> LineCollection:
-    sticks = axes.twinx()
-    inside = (harmonic.wavenumbers >= lower) & (harmonic.wavenumbers <= upper)
-    positions, intensities = harmonic.wavenumbers[inside], harmonic.intensities[inside]
-    lines = sticks.vlines(
-        positions,
-        0.0,
-        intensities,
-        color=_VERMILION,
-        linewidth=1.6,
-        label=f"Harmonic{', ' + label if label else ''} (right axis)",
-        zorder=4,
-    )
-    # A dot keeps the place of a line too weak to be seen.
-    sticks.plot(positions, intensities, "o", color=_VERMILION, markersize=3.2, zorder=4, clip_on=False)
-    highest = float(intensities.max()) if intensities.size else 0.0
+def _draw_sticks(axes: Axes, sources: Sequence[_Lines], lower: float, upper: float) -> list[LineCollection]:
+    """Harmonic lines of one source or two, on an axis of their own."""
+    if not sources:
+        return []
+    sticks, drawn, highest = axes.twinx(), [], 0.0
+    for one, color, order in zip(sources, (_VERMILION, _GREEN), (5, 4), strict=False):
+        inside = (one.modes.wavenumbers >= lower) & (one.modes.wavenumbers <= upper)
+        positions, intensities = one.modes.wavenumbers[inside], one.modes.intensities[inside]
+        label = f"Harmonic{', ' + one.label if one.label else ''} (right axis)" if len(sources) == 1 else one.label
+        drawn.append(sticks.vlines(positions, 0.0, intensities, color=color, linewidth=1.6, label=label, zorder=order))
+        # A dot keeps the place of a line too weak to be seen.
+        sticks.plot(positions, intensities, "o", color=color, markersize=3.2, zorder=order, clip_on=False)
+        highest = max(highest, float(intensities.max(initial=0.0)))
     sticks.set_ylim(0.0, 1.35 * highest if highest > 0 else 1.0)
     sticks.set_ylabel("Harmonic intensity (km mol$^{-1}$)", fontsize=10, color=_VERMILION)
     sticks.tick_params(labelsize=9)
     sticks.spines[["top", "left"]].set_visible(False)
-    return lines
+    return drawn
 
 
 def _draw_experiment(axes: Axes, experiment: ExperimentalBands, lower: float, upper: float) -> Line2D:

@@ -12,7 +12,7 @@ from densnet_core.md.velocities import kinetic_energy, kinetic_temperature
 from densnet_core.spectra.bands import match_bands
 from densnet_core.spectra.harmonic import HarmonicReference, finite_differences, harmonic_reference, normal_modes
 from densnet_core.spectra.infrared import infrared_spectrum
-from densnet_core.spectra.model_hessian import _torsion_gradient, model_hessian
+from densnet_core.spectra.model_hessian import model_hessian, torsion_gradient
 from densnet_core.spectra.optimise import optimise
 from densnet_core.structures import Structure
 from densnet_core.units import (
@@ -204,7 +204,7 @@ def test_model_torsion_is_the_gradient_of_the_dihedral_angle():
         return np.arctan2(np.cross(first, second) @ (k - j) / np.linalg.norm(k - j), first @ second)
 
     expected = approx_fprime(positions.ravel(), dihedral, 1e-7)
-    assert _torsion_gradient(*positions) == pytest.approx(expected, abs=1e-5)
+    assert torsion_gradient(*positions) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_reference_with_wrong_shapes_is_refused():
