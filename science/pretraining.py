@@ -1,0 +1,111 @@
+"""What learning GFN2-xTB first gains: energies and forces of thousands of geometries that cost milliseconds each.
+
+    python science/pretraining.py FOLDER [--frames 95 340] [--seeds 0 1 2] [--cheap 3000] [--data ../shared/data]
+
+alone : ethanol, so many frames of PBE/aug-cc-pVDZ; 1000 steps of densities, then 2500 (6000 from 200 frames on) of all.
+longer : the same with the steps of the pretraining added, so that both see as many batches.
+pretrained : 4000 steps on GFN2-xTB energies and forces beside the densities of those frames, then all labels as above.
+
+The cheap frames are Langevin dynamics with GFN2-xTB at 400, 600 and 900 K from four training geometries. Errors on
+the same held-out frames, mean and standard deviation over the seeds. What is finished is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from data_sets import figures, imported, table, train
+from densnet_xtb.config import XTBLangevinOptions
+from densnet_xtb.method import GFN2
+from densnet_xtb.sampler import XTBLangevinSampler
+
+from densnet_core.stores.reference import ReferenceStore
+from densnet_core.stores.splits import write_split
+from densnet_core.structures import Structure
+from densnet_core.units import BOHR_TO_ANGSTROM
+from densnet_core.workflow.labels import NO_BACKEND
+from densnet_core.workflow.stores import import_file
+
+PRETRAINING = 4000
+TEMPERATURES = (400.0, 600.0, 900.0)
+STARTS = 4
+
+
+def store_of(folder: Path, data: Path, frames: int) -> Path:
+    """Ethanol with so many training frames; the held-out and validation frames are those of all sizes."""
+    name = f"ethanol-{frames}"
+    path = imported(folder, name, [data / "ethanol" / "train.npz"], lambda n: (n - 60, 20, 40))
+    with ReferenceStore.open(path, writable=True) as store:
+        split = store.read_document("split")
+        if len(split["train"]) != frames:
+            write_split(store, {**split, "train": split["train"][:frames]})
+    return path
+
+
+def geometries(store: Path, number: int) -> list[Structure]:
+    """Frames of dynamics from training geometries."""
+    with ReferenceStore.open(store) as opened:
+        first = opened.read_document("split")["train"][:STARTS]
+        starts = [opened.structure(opened.index_of(bytes.fromhex(content))) for content in first]
+    found = []
+    each = -(-number // (len(TEMPERATURES) * len(starts)))
+    for temperature in TEMPERATURES:
+        for seed, start in enumerate(starts):
+            options = XTBLangevinOptions(
+                temperature=temperature, count=each, walkers=5, time_step_fs=1.0, interval_fs=10.0, seed=seed
+            )
+            found += XTBLangevinSampler(options).sample(start)
+    return found[:number]
+
+
+def cheap_store(folder: Path, store: Path, number: int) -> Path:
+    """Energies and forces of GFN2-xTB."""
+    path, file = folder / f"xtb-{number}.zarr", folder / f"xtb-{number}.npz"
+    if path.exists():
+        return path
+    structures, method = geometries(store, number), GFN2()
+    labels = [method.energy_and_forces(structure) for structure in structures]
+    np.savez(
+        file,
+        numbers=np.array([structure.numbers for structure in structures]),
+        positions_angstrom=np.array([structure.positions for structure in structures]) * BOHR_TO_ANGSTROM,
+        energy_hartree=np.array([energy for energy, _ in labels]),
+        forces_hartree_per_angstrom=np.array([forces for _, forces in labels]) / BOHR_TO_ANGSTROM,
+    )
+    # Energies of valence electrons alone are no total energies, which an import would refuse.
+    import_file(file, path, "GFN2-xTB/minimal", NO_BACKEND, trust=True)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--frames", type=int, nargs="+", default=[95, 340])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--cheap", type=int, default=3000)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    for frames in chosen.frames:
+        store = store_of(chosen.folder, chosen.data, frames)
+        cheap = cheap_store(chosen.folder, store, chosen.cheap)
+        both = 2500 if frames < 200 else 6000
+        first = f'pretraining = {{ stores = ["{cheap.resolve()}"], steps = {PRETRAINING} }}'
+        variants = {
+            "alone": ({"density": 1000, "energy": both}, ""),
+            "longer": ({"density": 1000, "energy": both + PRETRAINING}, ""),
+            "pretrained": ({"density": 1, "energy": both}, first),
+        }
+        rows: dict[str, list[dict[str, float]]] = {}
+        for seed in chosen.seeds:
+            for name, (steps, more) in variants.items():
+                errors = train(chosen.folder, f"{store.stem}-{name}", [store], seed, more, steps=steps)
+                rows.setdefault(name, []).append(figures(errors[str(store.resolve())]))
+                table(f"ethanol, {frames} frames, after seed {seed}", {name: rows[name]})
+        table(f"ethanol, {frames} frames, {len(chosen.seeds)} seeds", rows)
+
+
+if __name__ == "__main__":
+    main()
