@@ -13,6 +13,7 @@ import pytest
 from densnet_core.errors import InputError
 from densnet_core.stores.judging import judge, statistical_energy
 from densnet_core.stores.labels import partial_result
+from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from densnet_core.workflow.stores import import_file
@@ -159,3 +160,23 @@ def test_frames_without_labels_and_single_atoms_pass() -> None:
     assert judge([(atom, partial_result({"energy": -75.0, "forces": np.zeros((1, 3))}))]) == []
     waters = [Structure(NUMBERS, MINIMUM * factor) for factor in (1.0, 1.05)]
     assert judge([(water, partial_result({"dipole": np.zeros(3)})) for water in waters]) == []
+
+
+def test_frames_of_programs_that_are_no_backend_have_levels_of_any_name_and_no_densities(tmp_path: Path) -> None:
+    """As the frames of a semi-empirical method, whose energies are of valence electrons alone."""
+    frames = sound()
+    frames["energy_hartree"] += 71.0
+    np.savez(tmp_path / "cheap.npz", **frames)
+    given = (tmp_path / "cheap.npz", tmp_path / "cheap.zarr", "GFN2-xTB/minimal")
+    with pytest.raises(InputError, match="PySCF has no functional 'GFN2-xTB'"):
+        import_file(*given, "pyscf", trust=True)
+    with pytest.raises(InputError, match="no total energy"):
+        import_file(*given, "none")
+    assert import_file(*given, "none", trust=True)[0] == 60
+    with ReferenceStore.open(tmp_path / "cheap.zarr") as store:
+        assert (store.backend, str(store.level), store.versions) == ("none", "GFN2-xTB/minimal", {})
+        assert store.result(7, labels=["energy"]).energy == pytest.approx(frames["energy_hartree"][7])
+    np.savez(tmp_path / "dense.npz", **frames, mo_coeff_occupied=np.ones((60, 12, 5)))
+    with pytest.raises(InputError, match="has densities, and --backend none is for energies and forces alone"):
+        import_file(tmp_path / "dense.npz", tmp_path / "dense.zarr", "GFN2-xTB/minimal", "none", trust=True)
+    assert not (tmp_path / "dense.zarr").exists()
