@@ -4,7 +4,7 @@
 
 alone : ethanol, so many frames of PBE/aug-cc-pVDZ; 1000 steps of densities, then 2500 (6000 from 200 frames on) of all.
 longer : the same with the steps of the pretraining added, so that both see as many batches.
-pretrained : 4000 steps on GFN2-xTB energies and forces beside the densities of those frames, then all labels as above.
+pretrained : 4000 steps on GFN2-xTB energies and forces beside the densities of those frames, then as alone.
 
 The cheap frames are Langevin dynamics with GFN2-xTB at 400, 600 and 900 K from four training geometries. Errors on
 the same held-out frames, mean and standard deviation over the seeds. What is finished is not done again.
@@ -96,7 +96,7 @@ def main() -> None:
         variants = {
             "alone": ({"density": 1000, "energy": both}, ""),
             "longer": ({"density": 1000, "energy": both + PRETRAINING}, ""),
-            "pretrained": ({"density": 1, "energy": both}, first),
+            "pretrained": ({"density": 1000, "energy": both}, first),
         }
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in chosen.seeds:
