@@ -34,7 +34,7 @@ class Spectrum(Stage):
         return "infrared spectrum"
 
     def work(self, run: Project) -> None:
-        from densnet_core.workflow.dynamics import spectrum_of, write_spectrum
+        from densnet_core.workflow.spectra import spectrum_of, write_spectrum
 
         section, harmonic = run.config.spectrum, run.harmonic()
         result = spectrum_of(
