@@ -36,10 +36,12 @@ def plot_spectrum(
     path: str | Path,
     spectrum: Spectrum,
     *,
+    errors: Array | None = None,
     title: str = "",
     harmonic: NormalModes | None = None,
     harmonic_label: str = "",
     experiment: ExperimentalBands | None = None,
+    warning: str | None = None,
     lower: float = 400.0,
     upper: float = 4000.0,
     dpi: int = 200,
@@ -51,6 +53,8 @@ def plot_spectrum(
     path : str or Path
         The PNG file.
     spectrum : Spectrum
+    errors : (n,) or None
+        Standard error of the absorption, drawn as a band about it.
     title : str
         Molecule and model.
     harmonic : NormalModes or None
@@ -59,6 +63,8 @@ def plot_spectrum(
         Level of theory of the harmonic lines.
     experiment : ExperimentalBands or None
         Drawn as ticks at the top, with the source.
+    warning : str or None
+        Printed with the settings: why the spectrum is not to be trusted everywhere.
     lower, upper : float
         Range, cm^-1.
     dpi : int
@@ -68,15 +74,17 @@ def plot_spectrum(
     notes = wrap(_settings_text(spectrum.settings), _NOTE_LENGTH)
     if experiment is not None:
         notes += wrap(f"Experiment: {experiment.source}", _NOTE_LENGTH)
+    if warning is not None:
+        notes += wrap(warning, _NOTE_LENGTH)
     # Heights in inches, from below: notes, legend and axis title, axes, experimental labels, title.
     below, above = 0.12 + 0.17 * len(notes) + 0.68, (0.58 if experiment else 0.12) + (0.38 if title else 0.0)
     width, height = 8.4, below + 2.95 + above
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.085, below / height, 0.835, 2.95 / height))
-    _draw_curve(axes, spectrum, lower, upper)
+    _draw_curve(axes, spectrum, errors, lower, upper)
     _style(axes, lower, upper)
-    handles: list[Artist] = list(axes.get_lines())
+    handles: list[Artist] = list(axes.get_legend_handles_labels()[0])
     if harmonic is not None:
         handles.append(_draw_sticks(axes, harmonic, harmonic_label, lower, upper))
     if experiment is not None:
@@ -102,12 +110,18 @@ def plot_spectrum(
         raise InputError(f"Cannot write the picture {path}: {error.strerror}.") from error
 
 
-def _draw_curve(axes: Axes, spectrum: Spectrum, lower: float, upper: float) -> None:
+def _draw_curve(axes: Axes, spectrum: Spectrum, errors: Array | None, lower: float, upper: float) -> None:
     inside = (spectrum.wavenumbers >= lower) & (spectrum.wavenumbers <= upper)
     x, y = spectrum.wavenumbers[inside], spectrum.absorption[inside]
-    axes.fill_between(x, y, color=_BLUE, alpha=0.15, linewidth=0)
+    if errors is None:
+        axes.fill_between(x, y, color=_BLUE, alpha=0.15, linewidth=0)
     axes.plot(x, y, color=_BLUE, linewidth=1.3, label="Molecular dynamics", zorder=3)
     highest = float(y.max()) if y.size else 0.0
+    if errors is not None and y.size:
+        above = y + errors[inside]
+        label = "\u00b1 standard error over replicas"
+        axes.fill_between(x, y - errors[inside], above, color=_BLUE, alpha=0.35, linewidth=0, label=label, zorder=2)
+        highest = max(highest, float(above.max()))
     axes.set_ylim(0.0, 1.08 * highest if highest > 0 else 1.0)
 
 

@@ -39,6 +39,7 @@ class Spectrum(Stage):
         section, harmonic = run.config.spectrum, run.harmonic()
         result = spectrum_of(
             run.folder.production,
+            lower=section.minimum,
             upper=section.maximum,
             window=section.window,
             width=section.resolution,
@@ -53,7 +54,6 @@ class Spectrum(Stage):
             lower=section.minimum,
             upper=section.maximum,
             experiment=_experiment(section.experiment),
-            harmonic=harmonic,
             level=str(run.level),
         )
 
