@@ -6,7 +6,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
@@ -41,6 +41,9 @@ class MDEngine(ABC):
     options : object or None
         Validated options of the component (platform, route of the force).
     """
+
+    records_outputs: ClassVar[bool] = False
+    """Whether it can record outputs of the potential by the call that gives the forces (``Recording.outputs``)."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = options

@@ -63,7 +63,7 @@ def _stage(md: MDSection, ensemble: str, picoseconds: float, record_every: int) 
 def heat_and_run(
     md: MDSection,
     engine: MDEngine,
-    model: DenSNet,
+    potential: Potential,
     minimum: Structure,
     paths: tuple[Path, Path],
     provenance: Mapping[str, Any],
@@ -83,7 +83,7 @@ def heat_and_run(
     _set_longer_aside(production, production_stage(md), reporter)
     with torch_threads(1):
         run = partial(
-            integrate, engine=engine, potential=model, structures=molecules, provenance=provenance, strict=md.strict
+            integrate, engine=engine, potential=potential, structures=molecules, provenance=provenance, strict=md.strict
         )
         state, stage = thermal_start(molecules, md.temperature, md.seed), heating_stage(md)
         if stage.n_steps:
@@ -91,9 +91,10 @@ def heat_and_run(
         stage = production_stage(md)
         documents: dict[str, Any] = {}
         if not _begun(production):
-            state, documents = even_start(md, engine, model, minimum, state, stage, reporter)
-        run(production, stage=stage, start=state, description="production", reporter=reporter, documents=documents)
-        add_dipoles(production, model, reporter)
+            state, documents = even_start(md, engine, potential, minimum, state, stage, reporter)
+        run = partial(run, description="production", documents=documents, outputs=("dipole",))
+        run(production, stage=stage, start=state, reporter=reporter)
+        add_dipoles(production, potential, reporter)
 
 
 def _begun(path: Path) -> bool:
@@ -129,12 +130,14 @@ def integrate(
     reporter: Reporter,
     strict: bool = False,
     documents: Mapping[str, Mapping[str, Any]] | None = None,
+    outputs: tuple[str, ...] = (),
 ) -> MDState:
     """Run a stage into a trajectory store, or continue the one that is there; returns the end.
 
     Frames unlike those that the potential was made from are told, or with ``strict`` end it.
 
-    ``structures`` are replicas of one molecule: the store keeps one set of masses. ``documents`` are kept with it.
+    ``structures`` are replicas of one molecule: the store keeps one set of masses. ``documents`` are kept with it,
+    and so are ``outputs`` of the potential if the engine can record them.
     """
     molecule = structures[0]
     if not all(np.array_equal(other.masses, molecule.masses) for other in structures):
@@ -160,27 +163,27 @@ def integrate(
             store.restart(),
             lambda done: advance(done, "steps"),
             max(1, BLOCK_STEPS // stage.record_every),
+            outputs if engine.records_outputs else (),
         )
         watch.end()
         return end
 
 
-def add_dipoles(path: Path, model: DenSNet, reporter: Reporter) -> None:
-    """Dipoles of all frames of a trajectory from the predicted density, kept with it."""
+def add_dipoles(path: Path, potential: Potential, reporter: Reporter) -> None:
+    """Dipoles of the frames that were recorded without, from the predicted density, kept with the trajectory."""
     with TrajectoryStore.open(path, writable=True) as store:
-        known = store.array(DIPOLES) if DIPOLES in store.array_names() else np.empty((0, store.n_replicas, 3))
-        n_frames, n_replicas = len(store), store.n_replicas
-        if len(known) == n_frames:
+        dipoles = store.dipoles()
+        missing = np.flatnonzero(~np.isfinite(dipoles).all(axis=(1, 2)))
+        if not missing.size:
             return
-        advance = reporter.task("dipoles of the predicted densities", n_frames)
-        dipoles = np.concatenate([known, np.empty((n_frames - len(known), n_replicas, 3))])
-        bound = BoundPotential(model, [store.structure] * n_replicas)
-        bound.compile_for(n_frames - len(known))
-        for first in range(len(known), n_frames, BLOCK_STEPS):
+        advance = reporter.task("dipoles of the predicted densities", missing.size)
+        bound = BoundPotential(potential, [store.structure] * store.n_replicas)
+        bound.compile_for(missing.size)
+        for first in range(missing[0], len(store), BLOCK_STEPS):
             part = store.positions(slice(first, first + BLOCK_STEPS))
-            for place, positions in enumerate(part, first):
-                dipoles[place] = bound.evaluate(positions, ("dipole",))["dipole"]
-            advance(first + len(part), "frames")
+            for place in missing[(missing >= first) & (missing < first + len(part))]:
+                dipoles[place] = bound.evaluate(part[place - first], ("dipole",))["dipole"]
+            advance(int((missing < first + len(part)).sum()), "frames")
         store.set_array(DIPOLES, dipoles, "e bohr", "(n_frames, n_replicas, 3) dipole moment of each replica")
 
 

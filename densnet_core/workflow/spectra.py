@@ -22,7 +22,7 @@ from densnet_core.spectra.export import spectrum_record
 from densnet_core.spectra.harmonic import HarmonicReference, NormalModes, normal_modes
 from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
 from densnet_core.spectra.plots import plot_spectrum
-from densnet_core.stores.trajectory import DIPOLES, TrajectoryStore
+from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.workflow.dynamics import add_dipoles
 from densnet_core.workflow.harmonic import harmonic_from
 from densnet_core.workflow.reporter import Reporter
@@ -70,7 +70,7 @@ def spectrum_of(
         times = store.steps * stage["time_step"]
         kinetic, potential = store.kinetic_energy, store.potential_energy
         structure, n_replicas = store.structure, store.n_replicas
-        dipoles = store.array(DIPOLES)
+        dipoles = store.dipoles()
         documents = {name: store.read_document(name) for name in (START, HARMONIC) if name in store.document_names()}
     of_model = None if HARMONIC not in documents else harmonic_from(documents[HARMONIC])
     known = harmonic or of_model
@@ -169,7 +169,7 @@ def spectrum_of_store(
         There are no dipoles and there is no model, or the trajectory is too short for the resolution.
     """
     with TrajectoryStore.open(path) as store:
-        known = DIPOLES in store.array_names() and len(store.array(DIPOLES)) == len(store)
+        known = bool(np.isfinite(store.dipoles()).all())
         made_with, formula = store.provenance.get("model"), store.structure.formula
     if not known:
         source = model or (Path(made_with) if isinstance(made_with, str) else None)
