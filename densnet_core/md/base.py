@@ -69,6 +69,9 @@ class MDEngine(ABC):
         known[key].compile_for(calls)
         return known[key]
 
+    def prepare(self, potential: Potential, structures: Sequence[Structure], stage: MDStage) -> None:  # noqa: B027
+        """Told of a long stage to come, so that short ones before it share what is compiled for it."""
+
     @abstractmethod
     def run(
         self,

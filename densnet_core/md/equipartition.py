@@ -15,7 +15,7 @@ them that is no overall motion of the replica is right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -132,6 +132,8 @@ def thermal_replicas(
     start: MDState,
     piece: MDStage,
     directions: Directions,
+    outputs: tuple[str, ...] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> ThermalStart:
     """Bring the mean kinetic energy of the replicas along every direction to that of a temperature.
 
@@ -146,6 +148,11 @@ def thermal_replicas(
     piece : MDStage
         A piece at constant energy, and the temperature. A period of the slowest motion is long enough.
     directions : Directions
+    outputs : tuple of str
+        Outputs of the potential that its calls give too, if what follows records them: the same compiled call then
+        serves both.
+    progress : callable or None
+        Called with the number of steps done; there are at most ``PIECES`` pieces of them.
 
     Returns
     -------
@@ -153,9 +160,11 @@ def thermal_replicas(
         After the last change there is one more piece, so that what it says was measured, not hoped for.
     """
     state, half = MDState(0, start.positions, start.velocities), 0.5 * BOLTZMANN * piece.temperature
-    pieces = 0
+    pieces, recording = 0, Recording(block_frames=1, outputs=outputs)
     while True:
-        frames = [block.end for block in engine.run(potential, structures, piece, state, Recording(block_frames=1))]
+        frames = [block.end for block in engine.run(potential, structures, piece, state, recording)]
+        if progress is not None:
+            progress((pieces + 1) * piece.n_steps)
         speeds = np.array([directions.speeds(frame.positions, frame.velocities) for frame in frames])
         shares = np.mean([directions.internal(frame.positions) for frame in frames], axis=0)
         energies = 0.5 * np.mean(speeds**2, axis=0)

@@ -55,6 +55,10 @@ class SteppingEngine(MDEngine):
         super().__init__(options)
         self.threads: int = getattr(options, "threads", 1)
 
+    def prepare(self, potential: Potential, structures: Sequence[Structure], stage: MDStage) -> None:
+        """See ``MDEngine.prepare``."""
+        self.bind(potential, structures, self.calls(stage))
+
     def run(
         self,
         potential: Potential,

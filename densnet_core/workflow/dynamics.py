@@ -32,6 +32,8 @@ from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.thermal import even_start, thermal_start
 
 HEATING_RECORD_STEPS = 100
+OUTPUTS = ("dipole",)
+"""What production records with its frames, for the spectrum."""
 BLOCK_STEPS = 400
 """Steps between commits: what a killed run does again at most."""
 
@@ -91,8 +93,8 @@ def heat_and_run(
         stage = production_stage(md)
         documents: dict[str, Any] = {}
         if not _begun(production):
-            state, documents = even_start(md, engine, potential, minimum, state, stage, reporter)
-        run = partial(run, description="production", documents=documents, outputs=("dipole",))
+            state, documents = even_start(md, engine, potential, minimum, state, stage, OUTPUTS, reporter)
+        run = partial(run, description="production", documents=documents, outputs=OUTPUTS)
         run(production, stage=stage, start=state, reporter=reporter)
         add_dipoles(production, potential, reporter)
 

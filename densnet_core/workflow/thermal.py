@@ -10,7 +10,7 @@ import numpy as np
 from densnet_core.config.dynamics import MDSection
 from densnet_core.errors import ConvergenceError
 from densnet_core.md.base import MDEngine
-from densnet_core.md.equipartition import Directions, thermal_replicas
+from densnet_core.md.equipartition import PIECES, Directions, thermal_replicas
 from densnet_core.md.rigid import is_linear
 from densnet_core.md.velocities import remove_overall_motion, thermal_velocities
 from densnet_core.potentials.base import Potential
@@ -78,6 +78,7 @@ def even_start(
     minimum: Structure,
     heated: MDState,
     stage: MDStage,
+    outputs: tuple[str, ...],
     reporter: Reporter,
 ) -> tuple[MDState, dict[str, Any]]:
     """Where production starts, from the end of the heating, and documents that say it.
@@ -90,6 +91,8 @@ def even_start(
         Near the minimum of the potential.
     stage : MDStage
         Production.
+    outputs : tuple of str
+        What production records, if the engine can.
     """
     start = without_rotation(heated, minimum)
     piece = _piece(md, stage)
@@ -105,7 +108,19 @@ def even_start(
     modes = normal_modes(harmonic)
     linear = is_linear(minimum.masses, minimum.positions)
     directions = Directions(harmonic.structure, modes.eigenvectors, linear)
-    found = thermal_replicas(engine, potential, [minimum] * md.replicas, start, piece, directions)
+    advance = reporter.task("energies of the modes", PIECES * piece.n_steps)
+    molecules = [minimum] * md.replicas
+    engine.prepare(potential, molecules, stage)
+    found = thermal_replicas(
+        engine,
+        potential,
+        molecules,
+        start,
+        piece,
+        directions,
+        outputs if engine.records_outputs else (),
+        lambda done: advance(done, "steps at most"),
+    )
     record = {
         "method": "velocities along each normal mode multiplied by one factor for all replicas",
         "pieces": found.pieces,

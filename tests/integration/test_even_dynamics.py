@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -109,6 +110,13 @@ def test_an_engine_that_records_none_is_followed_by_the_computation(tmp_path: Pa
     stage = MDStage("nve", 2, 10.0, 200.0, 0.0, 1, 0)
     with pytest.raises(InputError, match="OpenMMEngine records energies and no dipole; take the engine torch or ase"):
         list(engine.run(potential, [potential.structure], stage, at_rest([potential.structure]), DIPOLE))
+
+
+def test_the_script_of_the_page(recorded: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[-1]
+    assert "runs/water/md/nve.zarr" in program
+    exec(compile(program.replace("runs/water/md/nve.zarr", str(recorded)), "docs/engines.md", "exec"), {})
 
 
 def test_without_heating_nothing_is_made_even(tmp_path: Path) -> None:
