@@ -102,7 +102,7 @@ def spectrum(
     from densnet_core.cli.progress import RichReporter
     from densnet_core.cli.report import show_bands
     from densnet_core.options import validate
-    from densnet_core.workflow.dynamics import spectrum_of_store
+    from densnet_core.workflow.spectra import spectrum_of_store
 
     table = {
         "minimum": minimum, "maximum": maximum, "window": window, "resolution": resolution, "temperature": temperature

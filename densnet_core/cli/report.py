@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from densnet_core.cli.output import print_table
@@ -62,13 +62,9 @@ _ROWS: Final[Mapping[str, Callable[[Mapping[str, Any]], list[list[str]]]]] = {
 
 
 def show_bands(record: Mapping[str, Any]) -> None:
-    """Band positions of a spectrum, beside harmonic and experimental ones if any, from its record."""
-    rows = []
-    for mode in record.get("harmonic", []):
-        line = f"{mode['wavenumber_per_cm']:.0f} ({mode['intensity_km_per_mol']:.1f})"
-        rows.append([line, *_band(mode)])
-    if rows:
-        print_table(["harmonic cm-1 (km/mol)", "dynamics cm-1 (km/mol)", "shift cm-1"], rows)
+    """Bands of a spectrum, beside harmonic lines and experimental bands if any, from its record."""
+    if "assignment" in record:
+        _show_assignment(record)
     else:
         found = [[f"{b['position_per_cm']:.0f}", f"{b['intensity_km_per_mol']:.1f}"] for b in record["bands"]]
         print_table(["band cm-1", "intensity km/mol"], found)
@@ -82,14 +78,44 @@ def show_bands(record: Mapping[str, Any]) -> None:
             f"dynamics: {dynamics['length_ps']:.1f} ps at {dynamics['vibrational_temperature_kelvin']:.0f} K, energy "
             f"drift {dynamics['energy_drift_mev_per_atom_per_ps']:+.1e} meV/atom/ps"
         )
-        if "warning" in dynamics:
-            print(dynamics["warning"])
+        for warning in dynamics["warnings"]:
+            print(warning)
     print()
 
 
-def _band(mode: Mapping[str, Any]) -> list[str]:
-    position = mode.get("band_position_per_cm")
-    if position is None:
-        return ["not found", ""]
-    text = f"{position:.0f} ({mode['band_intensity_km_per_mol']:.1f})"
-    return [text, f"{position - mode['wavenumber_per_cm']:+.1f}"]
+def _show_assignment(record: Mapping[str, Any]) -> None:
+    """A row for each harmonic line with all that belongs to it, and the rest."""
+    assignment = record["assignment"]
+    own = assignment["lines_of"] == "harmonic"
+    reference: Sequence[Mapping[str, float]] = [] if own else record.get("harmonic", [])
+    both = bool(reference) and len(reference) == len(record["model_harmonic"])
+    rows = []
+    for row in assignment["rows"]:
+        line = f"{row['line_per_cm']:.0f} ({row['harmonic_intensity_km_per_mol']:.1f})"
+        rows.append([*([_lines(reference, row["modes"])] if both else []), line, *_found(row)])
+    rest = assignment["rest"]
+    elsewhere = ", ".join(f"{band['position_per_cm']:.0f}" for band in rest["bands"])
+    intensity = _with_error(rest)
+    rows.append([*([""] if both else []), "rest", elsewhere, intensity, "", ""])
+    head = ["harmonic cm-1 (km/mol)"] if own else [*(["harmonic cm-1 (km/mol)"] if both else []), "model's harmonic"]
+    print_table([*head, "dynamics cm-1", "km/mol", "of harmonic", "shift cm-1"], rows)
+
+
+def _lines(lines: Sequence[Mapping[str, float]], modes: Sequence[int]) -> str:
+    """The lines of one row: their places and the sum of their intensities."""
+    places = ", ".join(dict.fromkeys(f"{lines[mode]['wavenumber_per_cm']:.0f}" for mode in modes))
+    return f"{places} ({sum(lines[mode]['intensity_km_per_mol'] for mode in modes):.1f})"
+
+
+def _found(row: Mapping[str, Any]) -> list[str]:
+    if not row["bands"]:
+        return ["not found", "", "", ""]
+    positions = ", ".join(f"{band['position_per_cm']:.0f}" for band in row["bands"])
+    ratio = "" if row["intensity_ratio"] is None else f"{row['intensity_ratio']:.2f}"
+    shift = "" if row["shift_per_cm"] is None else f"{row['shift_per_cm']:+.1f}"
+    return [positions, _with_error(row), ratio, shift]
+
+
+def _with_error(part: Mapping[str, Any]) -> str:
+    error = part["standard_error_km_per_mol"]
+    return f"{part['intensity_km_per_mol']:.1f}" + ("" if error is None else f" \u00b1 {error:.1f}")

@@ -6,7 +6,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
@@ -42,6 +42,9 @@ class MDEngine(ABC):
         Validated options of the component (platform, route of the force).
     """
 
+    records_outputs: ClassVar[bool] = False
+    """Whether it can record outputs of the potential by the call that gives the forces (``Recording.outputs``)."""
+
     def __init__(self, options: Any = None) -> None:
         self.options = options
         self._bound: weakref.WeakKeyDictionary[Potential, dict[tuple[Any, ...], BoundPotential]]
@@ -65,6 +68,9 @@ class MDEngine(ABC):
             known[key] = BoundPotential(weakref.proxy(potential), structures)
         known[key].compile_for(calls)
         return known[key]
+
+    def prepare(self, potential: Potential, structures: Sequence[Structure], stage: MDStage) -> None:  # noqa: B027
+        """Told of a long stage to come, so that short ones before it share what is compiled for it."""
 
     @abstractmethod
     def run(

@@ -25,6 +25,7 @@ def run_stage(
     restart: MDState | None = None,
     progress: Callable[[int], None] | None = None,
     block_frames: int = BLOCK_FRAMES,
+    outputs: tuple[str, ...] = (),
 ) -> MDState:
     """Integrate a stage to its end and hand every block of frames to ``append``.
 
@@ -46,6 +47,8 @@ def run_stage(
         Called with the number of steps done.
     block_frames : int
         Frames per block.
+    outputs : tuple of str
+        Outputs of the potential to record with every frame; the engine ``records_outputs``.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def run_stage(
             f"The trajectory is {state.step} steps long, the stage only {stage.n_steps}: it belongs to another run. "
             "Give another path, or remove it."
         )
-    for block in engine.run(potential, structures, stage, state, Recording(block_frames, progress)):
+    for block in engine.run(potential, structures, stage, state, Recording(block_frames, progress, outputs)):
         append(block)
         state = block.end
     return state

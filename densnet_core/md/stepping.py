@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +49,15 @@ class SteppingEngine(MDEngine):
         Attribute ``threads`` (of torch), default 1.
     """
 
+    records_outputs: ClassVar[bool] = True
+
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
         self.threads: int = getattr(options, "threads", 1)
+
+    def prepare(self, potential: Potential, structures: Sequence[Structure], stage: MDStage) -> None:
+        """See ``MDEngine.prepare``."""
+        self.bind(potential, structures, self.calls(stage))
 
     def run(
         self,
@@ -63,7 +69,10 @@ class SteppingEngine(MDEngine):
     ) -> Iterator[MDFrames]:
         """See ``MDEngine.run``."""
         outputs = recording.outputs if recording else ()
-        self.check_outputs(outputs)
+        if outputs and not self.records_outputs:
+            raise InputError(
+                f"{type(self).__name__} records energies and no {', '.join(outputs)}; take the engine torch or ase."
+            )
         bound = self.bind(potential, structures, self.calls(stage))
 
         def begin() -> Dynamics:
@@ -71,9 +80,6 @@ class SteppingEngine(MDEngine):
 
         # A generator of its own, so that it holds the potential while it runs.
         yield from recorded(begin, bound.shape, stage, start, recording, self.threads)
-
-    def check_outputs(self, outputs: tuple[str, ...]) -> None:
-        """``InputError`` if the engine cannot record these."""
 
     def calls(self, stage: MDStage) -> int:
         """How often a stage calls the bound potential at least; many are worth compiling it."""

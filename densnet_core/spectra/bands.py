@@ -161,28 +161,37 @@ def match_bands(
     wanted = np.asarray(lines, dtype=np.float64)
     if wanted.size == 0:
         return []
-    order = np.argsort(wanted)
     # Beyond the outermost lines the range reaches twice the window, so that a band is not cut at its own flank.
     lowest, highest = float(wanted.min()) - 2.0 * window, float(wanted.max()) + 2.0 * window
     found = bands(spectrum, lower=lowest, upper=highest, resolution=resolution, min_intensity=min_intensity)
     resolved = float(np.hypot(resolution, spectrum.settings.width))
-    chosen = _assign(wanted[order], found, window, resolved)
-    matches: list[LineMatch] = [LineMatch(float(line), None) for line in wanted]
-    for index, band in zip(order, chosen, strict=True):
-        matches[index] = LineMatch(float(wanted[index]), None if band is None else found[band])
-    return matches
+    chosen = in_order(wanted, found, window, resolved)
+    return [
+        LineMatch(float(line), None if place is None else found[place])
+        for line, place in zip(wanted, chosen, strict=True)
+    ]
 
 
-def _assign(lines: Array, found: list[Band], window: float, resolved: float) -> list[int | None]:
-    """Best order-preserving assignment of ascending lines to ascending bands, by dynamic programming.
+def in_order(lines: Array, found: Sequence[Band], window: float, resolved: float) -> list[int | None]:
+    """For each line the index of its band, see ``match_bands``: by dynamic programming, ascending to ascending.
 
-    ``best[b]`` is the score of the lines so far if the last band used is b (-1 for none); ``path[b]`` is its choice.
+    Parameters
+    ----------
+    lines : (n,)
+        cm^-1, in any order.
+    found : sequence of Band
+        Ascending.
+    window, resolved : float
+        Largest distance of a band from its line, and of lines that may share one, cm^-1.
     """
+    order = np.argsort(lines)
+    ascending = lines[order]
     none_score = -20.0  # below any real band: a line goes without one only if there is none left for it
+    # ``best[b]`` is the score of the lines so far if the last band used is b (-1 for none); ``paths[b]`` is its choice.
     best: dict[int, float] = {-1: 0.0}
     paths: dict[int, list[int | None]] = {-1: []}
-    for index, line in enumerate(lines):
-        close = index > 0 and line - lines[index - 1] <= resolved
+    for index, line in enumerate(ascending):
+        close = index > 0 and line - ascending[index - 1] <= resolved
         new_best: dict[int, float] = {}
         new_paths: dict[int, list[int | None]] = {}
         for last, score in best.items():
@@ -199,7 +208,10 @@ def _assign(lines: Array, found: list[Band], window: float, resolved: float) -> 
                     new_best[state] = score + gain
                     new_paths[state] = [*path, choice]
         best, paths = new_best, new_paths
-    return paths[max(best, key=lambda state: best[state])]
+    chosen: list[int | None] = [None] * len(lines)
+    for place, choice in zip(order, paths[max(best, key=lambda state: best[state])], strict=True):
+        chosen[place] = choice
+    return chosen
 
 
 def _uniform(spectrum: Spectrum, lower: float, upper: float) -> tuple[Array, Array]:

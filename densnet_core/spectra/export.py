@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from densnet_core.errors import InputError
-from densnet_core.spectra.bands import Band, LineMatch
+from densnet_core.spectra.assignment import Assignment, Row, error_curve
+from densnet_core.spectra.bands import Band
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.harmonic import NormalModes
 from densnet_core.spectra.infrared import Spectrum
 
 FORMAT = "densnet-infrared-spectrum"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def spectrum_record(
@@ -21,7 +21,8 @@ def spectrum_record(
     *,
     bands: Sequence[Band] = (),
     harmonic: NormalModes | None = None,
-    matches: Sequence[LineMatch] = (),
+    model_harmonic: NormalModes | None = None,
+    assignment: Assignment | None = None,
     experiment: ExperimentalBands | None = None,
     curve: bool = True,
 ) -> dict[str, Any]:
@@ -32,10 +33,14 @@ def spectrum_record(
     spectrum : Spectrum
     bands : sequence of Band
     harmonic : NormalModes or None
-        Its lines, and with ``matches`` (one for each mode, in the same order) the band found for each.
+        Lines of the reference calculation.
+    model_harmonic : NormalModes or None
+        Lines of the model that moved the molecule.
+    assignment : Assignment or None
+        To the lines of the model if these are given, otherwise to those of the reference.
     experiment : ExperimentalBands or None
     curve : bool
-        Whether to include the two long arrays of the spectrum itself.
+        Whether to include the long arrays of the spectrum itself.
     """
     settings = spectrum.settings
     record: dict[str, Any] = {
@@ -56,13 +61,22 @@ def spectrum_record(
         "integrated_intensity_km_per_mol": spectrum.intensity(),
         "bands": [_band(band) for band in bands],
     }
-    if harmonic is not None:
-        if matches and len(matches) != harmonic.n_modes:
-            raise InputError(f"{harmonic.n_modes} harmonic lines have {len(matches)} matches; expected one for each.")
-        record["harmonic"] = [
-            {**line_record(harmonic, mode), **(_match(matches[mode]) if matches else {})}
-            for mode in range(harmonic.n_modes)
-        ]
+    for name, modes in (("harmonic", harmonic), ("model_harmonic", model_harmonic)):
+        if modes is not None:
+            record[name] = [line_record(modes, mode) for mode in range(modes.n_modes)]
+    if assignment is not None:
+        record["assignment"] = {
+            "lines_of": "harmonic" if model_harmonic is None else "model_harmonic",
+            "lower_per_cm": assignment.lower,
+            "upper_per_cm": assignment.upper,
+            "rows": [_row(row) for row in assignment.rows],
+            "rest": {
+                "intensity_km_per_mol": assignment.rest,
+                "standard_error_km_per_mol": assignment.rest_error,
+                "bands": [_band(band) for band in assignment.others],
+            },
+            "uneven": assignment.warning,
+        }
     if experiment is not None:
         record["experiment"] = {
             "wavenumbers_per_cm": list(experiment.wavenumbers),
@@ -70,8 +84,11 @@ def spectrum_record(
             "source": experiment.source,
         }
     if curve:
+        errors = error_curve(spectrum) if assignment is None else assignment.errors
         record["wavenumbers_per_cm"] = [round(float(x), 4) for x in spectrum.wavenumbers]
         record["absorption_km_cm_per_mol"] = [float(f"{y:.7g}") for y in spectrum.absorption]
+        if errors is not None:
+            record["standard_error_km_cm_per_mol"] = [float(f"{y:.4g}") for y in errors]
     return record
 
 
@@ -89,10 +106,17 @@ def _band(band: Band) -> dict[str, float]:
     return {units.get(key, f"{key}_per_cm"): value for key, value in asdict(band).items()}
 
 
-def _match(match: LineMatch) -> dict[str, float | None]:
-    band = match.band
+def _row(row: Row) -> dict[str, Any]:
+    position = None if row.main is None else row.main.position
     return {
-        "band_position_per_cm": None if band is None else band.position,
-        "band_intensity_km_per_mol": None if band is None else band.intensity,
-        "shift_per_cm": match.shift,
+        "modes": list(row.modes),
+        "line_per_cm": row.wavenumber,
+        "harmonic_intensity_km_per_mol": row.harmonic_intensity,
+        "position_per_cm": position,
+        "shift_per_cm": None if position is None else position - row.wavenumber,
+        "intensity_km_per_mol": row.intensity,
+        "standard_error_km_per_mol": row.error,
+        "intensity_ratio": row.ratio,
+        "unevenness_ratio": row.unevenness,
+        "bands": [_band(band) for band in row.bands],
     }

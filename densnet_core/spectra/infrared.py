@@ -91,21 +91,31 @@ class Spectrum:
     absorption : (n,)
         N_A sigma, km/mol per cm^-1.
     settings : SpectrumSettings
+    replicas : (n_replicas, n) or None
+        The spectrum of each replica, of which ``absorption`` is the mean.
     """
 
     wavenumbers: Array
     absorption: Array
     settings: SpectrumSettings
+    replicas: Array | None = None
 
     def intensity(self, lower: float = 0.0, upper: float = np.inf) -> float:
         """Integrated intensity between two wavenumbers (cm^-1), km/mol, by the trapezoidal rule."""
+        return float(self._integrals(self.absorption[None], lower, upper)[0])
+
+    def replica_intensities(self, lower: float = 0.0, upper: float = np.inf) -> Array:
+        """(n_replicas,) what ``intensity`` gives for each replica; empty if they are not known."""
+        return self._integrals(np.empty((0, 0)) if self.replicas is None else self.replicas, lower, upper)
+
+    def _integrals(self, curves: Array, lower: float, upper: float) -> Array:
         lower = max(lower, float(self.wavenumbers[0]))
         upper = min(upper, float(self.wavenumbers[-1]))
         if upper <= lower:
-            return 0.0
+            return np.zeros(len(curves))
         inside = (self.wavenumbers > lower) & (self.wavenumbers < upper)
         grid = np.concatenate([[lower], self.wavenumbers[inside], [upper]])
-        return float(trapezoid(np.interp(grid, self.wavenumbers, self.absorption), grid))
+        return np.array([trapezoid(np.interp(grid, self.wavenumbers, curve), grid) for curve in curves])
 
 
 def infrared_spectrum(
@@ -161,11 +171,11 @@ def infrared_spectrum(
     # velocities, whose spectrum is omega^2 S_mumu with the true omega.
     flux = np.diff(dipoles, axis=0) / frame_spacing
     weights = lag_window(window, width, frame_spacing, len(flux))
-    correlation = _autocorrelation(flux, weights.size) * weights
-    observed, spectrum = _cosine_transform(correlation, frame_spacing, width)
+    correlations = _autocorrelations(flux, weights.size) * weights
+    observed, spectra = _cosine_transforms(correlations, frame_spacing, width)
     true, factor = _time_step_correction(observed, frame_spacing, time_step, temperature_kind)
     wavenumbers = true * HARTREE_TO_WAVENUMBER
-    absorption = FLUX_SPECTRUM_TO_KM_PER_MOL / (BOLTZMANN * temperature) * factor * spectrum
+    replicas = FLUX_SPECTRUM_TO_KM_PER_MOL / (BOLTZMANN * temperature) * factor * spectra
     keep = wavenumbers <= max_wavenumber
     settings = SpectrumSettings(
         temperature=float(temperature),
@@ -177,7 +187,8 @@ def infrared_spectrum(
         window=window,
         width=float(width),
     )
-    return Spectrum(wavenumbers[keep], absorption[keep], settings)
+    replicas = replicas[:, keep]
+    return Spectrum(wavenumbers[keep], replicas.mean(axis=0), settings, replicas)
 
 
 def true_frequency(observed: Array, time_step: float) -> Array:
@@ -185,32 +196,35 @@ def true_frequency(observed: Array, time_step: float) -> Array:
     return np.asarray(2.0 / time_step * np.sin(0.5 * time_step * np.asarray(observed)))
 
 
-def _autocorrelation(series: Array, n_lags: int) -> Array:
-    """<x(0) . x(t)> for lags 0 to n_lags-1, unbiased, averaged over replicas; series (n, n_replicas, 3)."""
+def _autocorrelations(series: Array, n_lags: int) -> Array:
+    """<x(0) . x(t)> for lags 0 to n_lags-1, unbiased, (n_replicas, n_lags); series (n, n_replicas, 3)."""
     n = series.shape[0]
     size = next_fast_len(n + n_lags, real=True)
     # Fading the ends in and out keeps strong slow motion (rotation of a polar molecule) out of the vibrational bands:
     # abrupt ends would leak into all frequencies. Dividing by the taper's own correlation keeps the result unbiased.
     taper = ends_faded(n)
-    power = np.zeros(size // 2 + 1)
-    for replica in range(series.shape[1]):  # one at a time: the padded transform of all would not fit in memory
+    sums = np.empty((series.shape[1], n_lags))
+    for replica in range(len(sums)):  # one at a time: the padded transform of all would not fit in memory
         transform = rfft(series[:, replica] * taper[:, None], size, axis=0)
-        power += (transform.real**2 + transform.imag**2).sum(axis=1)
-    sums = irfft(power / series.shape[1], size)[:n_lags]
+        power = (transform.real**2 + transform.imag**2).sum(axis=1)
+        sums[replica] = irfft(power, size)[:n_lags]
     weights = irfft(np.abs(rfft(taper, size)) ** 2, size)[:n_lags]
     return np.asarray(sums / weights)
 
 
-def _cosine_transform(correlation: Array, spacing: float, width: float) -> tuple[Array, Array]:
-    """Angular frequencies and the integral over all t of C(t) exp(-i omega t) for an even correlation function."""
-    n = correlation.size
+def _cosine_transforms(correlations: Array, spacing: float, width: float) -> tuple[Array, Array]:
+    """Angular frequencies and the integrals over all t of C(t) exp(-i omega t) for even correlation functions."""
+    n = correlations.shape[1]
     fine = 2.0 * np.pi / spacing / (width / HARTREE_TO_WAVENUMBER) * _POINTS_PER_WIDTH
     size = next_fast_len(max(2 * n, int(np.ceil(fine))), real=True)
-    even = np.zeros(size)
-    even[:n] = correlation
-    even[size - n + 1 :] += correlation[:0:-1]
     frequencies = 2.0 * np.pi * np.arange(size // 2 + 1) / (size * spacing)
-    return frequencies, spacing * rfft(even).real
+    transforms = np.empty((len(correlations), frequencies.size))
+    for correlation, transform in zip(correlations, transforms, strict=True):
+        even = np.zeros(size)
+        even[:n] = correlation
+        even[size - n + 1 :] += correlation[:0:-1]
+        transform[:] = spacing * rfft(even).real
+    return frequencies, transforms
 
 
 def _time_step_correction(

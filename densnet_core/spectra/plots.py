@@ -38,10 +38,12 @@ def plot_spectrum(
     path: str | Path,
     spectrum: Spectrum,
     *,
+    errors: Array | None = None,
     title: str = "",
     harmonic: NormalModes | None = None,
     harmonic_label: str = "",
     experiment: ExperimentalBands | None = None,
+    warning: str | None = None,
     lower: float = 400.0,
     upper: float = 4000.0,
     dpi: int = 200,
@@ -53,6 +55,8 @@ def plot_spectrum(
     path : str or Path
         The PNG file.
     spectrum : Spectrum
+    errors : (n,) or None
+        Standard error of the absorption, drawn as a band about it.
     title : str
         Molecule and model.
     harmonic : NormalModes or None
@@ -61,12 +65,14 @@ def plot_spectrum(
         Level of theory of the harmonic lines.
     experiment : ExperimentalBands or None
         Drawn as ticks at the top, with the source.
+    warning : str or None
+        Printed with the settings: why the spectrum is not to be trusted everywhere.
     lower, upper : float
         Range, cm^-1.
     dpi : int
     """
-    notes = [_settings_text(spectrum.settings)]
-    curve = _Curve("Molecular dynamics", spectrum.wavenumbers, spectrum.absorption)
+    notes = [_settings_text(spectrum.settings), *([] if warning is None else [warning])]
+    curve = _Curve("Molecular dynamics", spectrum.wavenumbers, spectrum.absorption, errors)
     lines = [] if harmonic is None else [_Lines(harmonic_label, harmonic)]
     _plot(path, curve, notes, title, lines, experiment, (lower, upper), dpi)
 
@@ -113,11 +119,12 @@ def plot_modes(
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """Absorption (n,) in km/mol per cm^-1 at wavenumbers (n,), and what it is."""
+    """Absorption (n,) in km/mol per cm^-1 at wavenumbers (n,), what it is, and its standard errors (n,) if known."""
 
     label: str
     wavenumbers: Array
     absorption: Array
+    errors: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +159,7 @@ def _plot(
     axes = figure.add_axes((0.085, below / height, 0.835, 2.95 / height))
     _draw_curve(axes, curve, lower, upper)
     _style(axes, lower, upper)
-    handles: list[Artist] = list(axes.get_lines())
+    handles: list[Artist] = list(axes.get_legend_handles_labels()[0])
     handles += _draw_sticks(axes, lines, lower, upper)
     if experiment is not None:
         handles.append(_draw_experiment(axes, experiment, lower, upper))
@@ -179,10 +186,16 @@ def _plot(
 
 def _draw_curve(axes: Axes, curve: _Curve, lower: float, upper: float) -> None:
     inside = (curve.wavenumbers >= lower) & (curve.wavenumbers <= upper)
-    x, y = curve.wavenumbers[inside], curve.absorption[inside]
-    axes.fill_between(x, y, color=_BLUE, alpha=0.15, linewidth=0)
+    x, y, errors = curve.wavenumbers[inside], curve.absorption[inside], curve.errors
+    if errors is None:
+        axes.fill_between(x, y, color=_BLUE, alpha=0.15, linewidth=0)
     axes.plot(x, y, color=_BLUE, linewidth=1.3, label=curve.label, zorder=3)
     highest = float(y.max()) if y.size else 0.0
+    if errors is not None and y.size:
+        above = y + errors[inside]
+        label = "\u00b1 standard error over replicas"
+        axes.fill_between(x, y - errors[inside], above, color=_BLUE, alpha=0.35, linewidth=0, label=label, zorder=2)
+        highest = max(highest, float(above.max()))
     axes.set_ylim(0.0, 1.08 * highest if highest > 0 else 1.0)
 
 

@@ -40,6 +40,12 @@ def announced_quantities() -> dict[str, Quantity]:
     return {**SCF_QUANTITIES, **of_plugins}
 
 
+def unit_of(name: str) -> str:
+    """The unit of a quantity by name; of one that nobody announces, "atomic units"."""
+    known = {**announced_quantities(), **_CORE}
+    return known[name].unit if name in known else "atomic units"
+
+
 def label_shape(quantity: Quantity, n_atoms: int) -> tuple[int, ...]:
     """Shape of a label of a molecule of ``n_atoms`` atoms."""
     return (*((n_atoms,) if quantity.per == "atom" else ()), *(3,) * quantity.rank)

@@ -127,6 +127,7 @@ def _copy_reference(store: ReferenceStore, fresh: ReferenceStore, found: Inspect
 
 def _copy_trajectory(store: TrajectoryStore, fresh: TrajectoryStore, found: Inspection, report: RepairReport) -> None:
     order = [i for i in range(len(store)) if i not in found.frames]
+    fresh.frame_table.append([], new=store.recorded_columns)
     for rows in _blocks(store.frame_table, order):
         fresh.frame_table.append(rows)
     record: Mapping[str, Any] | None = store.frame_table.attributes.get("restart")

@@ -17,6 +17,7 @@ from densnet_core.stores.derived import DERIVED, read_derived, write_derived
 from densnet_core.stores.durable import DurableStore
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.stores.folder import FRAMES, StoreFolder, checked_name, groups_in
+from densnet_core.stores.labels import unit_of
 from densnet_core.stores.molecules import structure_from, structure_record
 from densnet_core.stores.records import read_group, write_group
 from densnet_core.stores.restart import (
@@ -33,7 +34,8 @@ from densnet_core.structures import Structure
 Array = NDArray[np.float64]
 CHUNK_BYTES: Final = 512 * 1024
 DIPOLES: Final = "dipoles"
-"""The derived array (n_frames, n_replicas, 3) of the dipoles of a run, e bohr."""
+"""The derived array (n_frames, n_replicas, 3) of dipoles that were computed after the dynamics, e bohr."""
+_OBSERVABLE: Final = "observable_"
 
 
 class TrajectoryStore(StoreFolder):
@@ -125,7 +127,7 @@ class TrajectoryStore(StoreFolder):
     # Writing
 
     def append(self, frames: MDFrames) -> None:
-        """Add a block of frames and replace the restart state, in one commit.
+        """Add a block of frames with their observables and replace the restart state, in one commit.
 
         Raises
         ------
@@ -148,7 +150,12 @@ class TrajectoryStore(StoreFolder):
                 frames.steps, frames.positions, frames.potential_energy, frames.kinetic_energy, strict=True
             )
         ]
-        self.frame_table.append(rows, restart=restart)
+        names = {_OBSERVABLE + name: np.asarray(values, np.float64) for name, values in frames.observables.items()}
+        for name, values in names.items():
+            for row, value in zip(rows, values, strict=True):
+                row[name] = value[None]
+        new = [_observable(name, values.shape[1:]) for name, values in names.items() if name not in self._recorded()]
+        self.frame_table.append(rows, new, restart=restart)
 
     def lengthen(self, stage: MDStage) -> None:
         """Let the store be of a stage that differs from the one it was made for by more steps.
@@ -192,6 +199,50 @@ class TrajectoryStore(StoreFolder):
         write_derived(self.zarr, checked_name(name), values, unit, meaning)
 
     # Reading
+
+    def observable_names(self) -> list[str]:
+        """What was recorded with the frames by the call that gave their forces, sorted."""
+        return sorted(name.removeprefix(_OBSERVABLE) for name in self._recorded())
+
+    def observable(self, name: str) -> Array:
+        """(n_frames, ...) an observable of ``observable_names``; NaN in frames that were recorded without it.
+
+        Raises
+        ------
+        DataError
+            If none of that name was recorded; the message lists those that were.
+        """
+        column = self._recorded().get(_OBSERVABLE + name)
+        if column is None:
+            known = ", ".join(self.observable_names()) or "none"
+            raise DataError(f"{self.path} has no observable {name!r}; it has: {known}.")
+        has = np.diff(self.frame_table.whole(f"{column.name}_offsets")) > 0
+        values = np.full((len(self), *column.shape), np.nan)
+        values[has] = self.frame_table.read_uncached(column.name, 0, self.frame_table.rows_of(column.name))
+        return values
+
+    def observable_unit(self, name: str) -> str:
+        """Unit of an observable."""
+        return self._recorded()[_OBSERVABLE + name].unit
+
+    def dipoles(self) -> Array:
+        """(n_frames, n_replicas, 3) e bohr, recorded with the forces or computed afterwards; NaN: there is none."""
+        found = np.full((len(self), self.n_replicas, 3), np.nan)
+        if "dipole" in self.observable_names():
+            found = self.observable("dipole")
+        later = self.array(DIPOLES) if DIPOLES in self.array_names() else found[:0]
+        found[: len(later)] = np.where(np.isnan(found[: len(later)]), later, found[: len(later)])
+        return found
+
+    @property
+    def recorded_columns(self) -> tuple[Column, ...]:
+        """The columns of the observables."""
+        return tuple(self._recorded().values())
+
+    def _recorded(self) -> dict[str, Column]:
+        return {
+            name: one for name, one in self.frame_table.columns.items() if name.startswith(_OBSERVABLE) and one.optional
+        }
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -277,6 +328,7 @@ class TrajectoryStore(StoreFolder):
             "formula": self.structure.formula,
             "stage": self.stage,
             "last_step": last_step(self.frame_table.attributes.get("restart")),
+            "observables": {name: self.observable_unit(name) for name in self.observable_names()},
             "arrays": {name: self.array_unit(name) for name in self.array_names()},
             "provenance": self.provenance,
             "documents": self.document_names(),
@@ -294,6 +346,12 @@ class TrajectoryStore(StoreFolder):
             "end.positions": (frames.end.positions, shape),
             "end.velocities": (frames.end.velocities, shape),
         }
+        for name, recorded in frames.observables.items():
+            if not (name.isascii() and name.isidentifier()):
+                raise InputError(f"An observable is named by letters, digits and _, not {name!r}.")
+            known = self._recorded().get(_OBSERVABLE + name)
+            one = np.shape(recorded)[1:] if known is None else known.shape
+            expected[f"observable {name}"] = (recorded, (n_frames, *one))
         for name, (values, wanted) in expected.items():
             if np.shape(values) != wanted:
                 raise InputError(f"{name} of the frames must have shape {wanted}, not {np.shape(values)}.")
@@ -312,6 +370,13 @@ class TrajectoryStore(StoreFolder):
             )
         if frames.end.step < max([last, *steps]):
             raise InputError(f"The end state is at step {frames.end.step}, before the last frame of its block.")
+
+
+def _observable(name: str, shape: tuple[int, ...]) -> Column:
+    """An optional column: a frame has one row of it, or none."""
+    rows = max(1, CHUNK_BYTES // (8 * max(1, int(np.prod(shape)))))
+    meaning = f"(n_frames with it, {', '.join(map(str, shape))}); of all replicas, by the call that gave the forces"
+    return Column(name, "<f8", unit_of(name.removeprefix(_OBSERVABLE)), meaning, shape, name, min(rows, 4096))
 
 
 def _columns(n_replicas: int, n_atoms: int) -> tuple[Column, ...]:

@@ -18,7 +18,7 @@ from densnet_core.stores.exporting import BLOCK, whole_file
 from densnet_core.stores.extxyz import write_extxyz
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.table import REPAIR
-from densnet_core.stores.trajectory import DIPOLES, TrajectoryStore
+from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
 Array = NDArray[np.float64]
@@ -141,9 +141,7 @@ def _write_xyz_frame(store: TrajectoryStore, frame: _Frame, replica: int, out: T
 def _frames(store: TrajectoryStore, indices: range) -> Iterator[_Frame]:
     """Frames in their order, each against its checksum; ``DataError`` at one that is damaged."""
     table = store.frame_table
-    dipoles = np.empty((0, store.n_replicas, 3))
-    if DIPOLES in store.array_names():
-        dipoles = store.array(DIPOLES)
+    dipoles = store.dipoles()
     end = store.restart()
     for start in range(0, indices.stop, BLOCK):
         chosen = [index for index in range(start, min(start + BLOCK, indices.stop)) if index in indices]
@@ -161,5 +159,5 @@ def _frames(store: TrajectoryStore, indices: range) -> Iterator[_Frame]:
                 float(rows["potential_energy"]),
                 float(rows["kinetic_energy"]),
                 end.velocities if end is not None and end.step == step else None,
-                dipoles[index] if index < len(dipoles) else None,
+                dipoles[index] if np.isfinite(dipoles[index]).all() else None,
             )

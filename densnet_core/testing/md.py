@@ -228,6 +228,23 @@ class MDEngineTests(ConformanceSuite):
         assert told == [0, 3, 6, 9, 12, 15, 18, 21]
         assert list(self.make_engine().run(potential, structures, stage, blocks[-1].end)) == []
 
+    def test_outputs_are_recorded_or_refused(self) -> None:
+        potential = ValencePotential.water()
+        structures, recording = replicas(potential, 2), Recording(3, outputs=("dipole",))
+        engine = self.make_engine()
+        run = engine.run(
+            potential, structures, replace(NVE, n_steps=8, record_every=2), shaken(structures, 300.0), recording
+        )
+        if not engine.records_outputs:
+            with pytest.raises(InputError, match="dipole"):
+                list(run)
+            return
+        found = list(run)
+        positions = np.concatenate([block.positions for block in found])
+        dipoles = np.concatenate([block.observables["dipole"] for block in found])
+        expected = np.einsum("a,frax->frx", potential.charges.numpy(), positions)
+        np.testing.assert_allclose(dipoles, expected, atol=1e-9)
+
     def test_seeds_decide_the_noise(self) -> None:
         potential = ValencePotential.water()
         structures = replicas(potential, 2)

@@ -1,9 +1,8 @@
-"""Dynamics of a run: heating, production at constant energy, dipoles, and the infrared spectrum."""
+"""Dynamics of a run: heating, production at constant energy, and the dipoles of its frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,10 @@ from typing import Any
 import numpy as np
 
 from densnet_core import __version__
-from densnet_core.config.dynamics import MDSection, SpectrumSection
+from densnet_core.config.dynamics import MDSection
 from densnet_core.errors import InputError
-from densnet_core.files.records import write_json
-from densnet_core.md.analysis import EnergyConservation, energy_conservation, temperature_warning
 from densnet_core.md.base import MDEngine
-from densnet_core.md.rigid import is_linear, vibrational_degrees_of_freedom
 from densnet_core.md.runner import run_stage
-from densnet_core.md.velocities import kinetic_temperature, remove_overall_motion, thermal_velocities
 from densnet_core.md.watch import Watch
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
@@ -26,12 +21,6 @@ from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.threads import torch_threads
-from densnet_core.spectra.bands import LineMatch, bands, match_bands
-from densnet_core.spectra.experiment import ExperimentalBands
-from densnet_core.spectra.export import spectrum_record
-from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
-from densnet_core.spectra.infrared import Spectrum, infrared_spectrum
-from densnet_core.spectra.plots import plot_spectrum
 from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.stores.molecules import structure_record
 from densnet_core.stores.trajectory import DIPOLES, TrajectoryStore
@@ -40,8 +29,11 @@ from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND
 from densnet_core.workflow.folder import RunFolder, has_store, key_of
 from densnet_core.workflow.keys import code_of, weights_digest
 from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.thermal import even_start, thermal_start
 
 HEATING_RECORD_STEPS = 100
+OUTPUTS = ("dipole",)
+"""What production records with its frames, for the spectrum."""
 BLOCK_STEPS = 400
 """Steps between commits: what a killed run does again at most."""
 
@@ -73,7 +65,7 @@ def _stage(md: MDSection, ensemble: str, picoseconds: float, record_every: int) 
 def heat_and_run(
     md: MDSection,
     engine: MDEngine,
-    model: DenSNet,
+    potential: Potential,
     minimum: Structure,
     paths: tuple[Path, Path],
     provenance: Mapping[str, Any],
@@ -93,14 +85,26 @@ def heat_and_run(
     _set_longer_aside(production, production_stage(md), reporter)
     with torch_threads(1):
         run = partial(
-            integrate, engine=engine, potential=model, structures=molecules, provenance=provenance, strict=md.strict
+            integrate, engine=engine, potential=potential, structures=molecules, provenance=provenance, strict=md.strict
         )
         state, stage = thermal_start(molecules, md.temperature, md.seed), heating_stage(md)
         if stage.n_steps:
             state = run(heating, stage=stage, start=state, description="heating", reporter=reporter)
-        cold = without_rotation(state, minimum)
-        run(production, stage=production_stage(md), start=cold, description="production", reporter=reporter)
-        add_dipoles(production, model, reporter)
+        stage = production_stage(md)
+        documents: dict[str, Any] = {}
+        if not _begun(production):
+            state, documents = even_start(md, engine, potential, minimum, state, stage, OUTPUTS, reporter)
+        run = partial(run, description="production", documents=documents, outputs=OUTPUTS)
+        run(production, stage=stage, start=state, reporter=reporter)
+        add_dipoles(production, potential, reporter)
+
+
+def _begun(path: Path) -> bool:
+    """Whether there is a trajectory to go on with."""
+    if not has_store(path):
+        return False
+    with TrajectoryStore.open(path) as store:
+        return store.restart() is not None
 
 
 def _set_longer_aside(path: Path, stage: MDStage, reporter: Reporter) -> None:
@@ -127,12 +131,15 @@ def integrate(
     description: str,
     reporter: Reporter,
     strict: bool = False,
+    documents: Mapping[str, Mapping[str, Any]] | None = None,
+    outputs: tuple[str, ...] = (),
 ) -> MDState:
     """Run a stage into a trajectory store, or continue the one that is there; returns the end.
 
     Frames unlike those that the potential was made from are told, or with ``strict`` end it.
 
-    ``structures`` are replicas of one molecule: the store keeps one set of masses.
+    ``structures`` are replicas of one molecule: the store keeps one set of masses. ``documents`` are kept with it,
+    and so are ``outputs`` of the potential if the engine can record them.
     """
     molecule = structures[0]
     if not all(np.array_equal(other.masses, molecule.masses) for other in structures):
@@ -144,6 +151,8 @@ def integrate(
         store = TrajectoryStore.create(path, molecule, len(structures), stage, dict(provenance))
     with store:
         store.lengthen(stage)
+        for name, document in (documents or {}).items():
+            store.write_document(name, document)
         advance = reporter.task(description, stage.n_steps)
         watch = Watch(potential, structures, store.append, reporter.note, strict)
         end = run_stage(
@@ -156,137 +165,28 @@ def integrate(
             store.restart(),
             lambda done: advance(done, "steps"),
             max(1, BLOCK_STEPS // stage.record_every),
+            outputs if engine.records_outputs else (),
         )
         watch.end()
         return end
 
 
-def thermal_start(structures: Sequence[Structure], temperature: float, seed: int) -> MDState:
-    """Replicas of a molecule at its minimum, with Maxwell-Boltzmann velocities."""
-    positions, masses = (np.array([getattr(one, name) for one in structures]) for name in ("positions", "masses"))
-    linear = is_linear(structures[0].masses, structures[0].positions)
-    return MDState(0, positions, thermal_velocities(masses, positions, temperature, seed, linear=linear))
-
-
-def without_rotation(state: MDState, minimum: Structure) -> MDState:
-    """The start of a production run: no overall translation and rotation of any replica."""
-    masses, linear = minimum.masses, is_linear(minimum.masses, minimum.positions)
-    return MDState(0, state.positions, remove_overall_motion(state.velocities, masses, state.positions, linear))
-
-
-def add_dipoles(path: Path, model: DenSNet, reporter: Reporter) -> None:
-    """Dipoles of all frames of a trajectory from the predicted density, kept with it."""
+def add_dipoles(path: Path, potential: Potential, reporter: Reporter) -> None:
+    """Dipoles of the frames that were recorded without, from the predicted density, kept with the trajectory."""
     with TrajectoryStore.open(path, writable=True) as store:
-        known = store.array(DIPOLES) if DIPOLES in store.array_names() else np.empty((0, store.n_replicas, 3))
-        n_frames, n_replicas = len(store), store.n_replicas
-        if len(known) == n_frames:
+        dipoles = store.dipoles()
+        missing = np.flatnonzero(~np.isfinite(dipoles).all(axis=(1, 2)))
+        if not missing.size:
             return
-        advance = reporter.task("dipoles of the predicted densities", n_frames)
-        dipoles = np.concatenate([known, np.empty((n_frames - len(known), n_replicas, 3))])
-        bound = BoundPotential(model, [store.structure] * n_replicas)
-        bound.compile_for(n_frames - len(known))
-        for first in range(len(known), n_frames, BLOCK_STEPS):
+        advance = reporter.task("dipoles of the predicted densities", missing.size)
+        bound = BoundPotential(potential, [store.structure] * store.n_replicas)
+        bound.compile_for(missing.size)
+        for first in range(missing[0], len(store), BLOCK_STEPS):
             part = store.positions(slice(first, first + BLOCK_STEPS))
-            for place, positions in enumerate(part, first):
-                dipoles[place] = bound.evaluate(positions, ("dipole",))["dipole"]
-            advance(first + len(part), "frames")
+            for place in missing[(missing >= first) & (missing < first + len(part))]:
+                dipoles[place] = bound.evaluate(part[place - first], ("dipole",))["dipole"]
+            advance(int((missing < first + len(part)).sum()), "frames")
         store.set_array(DIPOLES, dipoles, "e bohr", "(n_frames, n_replicas, 3) dipole moment of each replica")
-
-
-@dataclass(frozen=True)
-class SpectrumResult:
-    """The spectrum of a run and what it was compared with."""
-
-    spectrum: Spectrum
-    matches: list[LineMatch]
-    conservation: EnergyConservation
-    temperature: float
-    warning: str | None
-    """Where the temperature is far from the one asked for."""
-
-
-def spectrum_of(
-    path: Path,
-    *,
-    upper: float,
-    window: Any,
-    width: float,
-    temperature: float | None,
-    harmonic: HarmonicReference | None = None,
-) -> SpectrumResult:
-    """Infrared spectrum of a production trajectory with dipoles.
-
-    Parameters
-    ----------
-    temperature : float or None
-        Kelvin; None takes the kinetic temperature of the vibrations in the trajectory, which is what the intensities
-        of this very trajectory are made of.
-    """
-    with TrajectoryStore.open(path) as store:
-        stage = store.stage
-        store.check_regular()
-        times = store.steps * stage["time_step"]
-        kinetic, potential = store.kinetic_energy, store.potential_energy
-        structure, n_replicas = store.structure, store.n_replicas
-        dipoles = store.array(DIPOLES)
-    minimum = structure if harmonic is None else harmonic.structure  # linear or not is decided there
-    freedom = vibrational_degrees_of_freedom(structure.masses, minimum.positions)
-    measured = kinetic_temperature(kinetic, freedom * n_replicas)
-    warning = temperature_warning(measured, stage["temperature"], freedom, n_replicas)
-    spectrum = infrared_spectrum(
-        dipoles,
-        stage["time_step"] * stage["record_every"],
-        stage["time_step"],
-        measured if temperature is None else temperature,
-        temperature_kind="kinetic" if temperature is None else "nominal",
-        window=window,
-        width=width,
-        max_wavenumber=upper + 500.0,
-    )
-    matches = [] if harmonic is None else match_bands(spectrum, normal_modes(harmonic).wavenumbers)
-    conservation = energy_conservation(times, kinetic + potential, structure.n_atoms * n_replicas)
-    return SpectrumResult(spectrum, matches, conservation, measured, warning)
-
-
-def write_spectrum(
-    result: SpectrumResult,
-    record_path: Path,
-    picture_path: Path,
-    *,
-    title: str,
-    lower: float,
-    upper: float,
-    experiment: ExperimentalBands | None = None,
-    harmonic: HarmonicReference | None = None,
-    level: str = "",
-) -> dict[str, Any]:
-    """Write spectrum.json and spectrum.png; returns the record without the curve."""
-    modes = None if harmonic is None else normal_modes(harmonic)
-    arguments: dict[str, Any] = {
-        "bands": bands(result.spectrum, lower=lower, upper=upper),
-        "harmonic": modes,
-        "matches": result.matches,
-        "experiment": experiment,
-    }
-    dynamics = {
-        "vibrational_temperature_kelvin": result.temperature,
-        "energy_drift_mev_per_atom_per_ps": result.conservation.drift,
-        "energy_fluctuation_mev_per_atom": result.conservation.fluctuation,
-        "length_ps": result.conservation.duration,
-        **({} if result.warning is None else {"warning": result.warning}),
-    }
-    write_json(record_path, {**spectrum_record(result.spectrum, **arguments), "dynamics": dynamics})
-    plot_spectrum(
-        picture_path,
-        result.spectrum,
-        title=title,
-        harmonic=modes,
-        harmonic_label=level,
-        experiment=experiment,
-        lower=lower,
-        upper=upper,
-    )
-    return {**spectrum_record(result.spectrum, curve=False, **arguments), "dynamics": dynamics}
 
 
 def run_model(path: Path, structure: Structure, md: MDSection, output: Path, reporter: Reporter) -> Path:
@@ -316,38 +216,3 @@ def run_model(path: Path, structure: Structure, md: MDSection, output: Path, rep
                 reporter.note(f"{place.name} of another model, molecule or setting is kept as {aside}.")
         heat_and_run(md, engine, model, structure, (folder.heating, folder.production), provenance, reporter)
     return folder.production
-
-
-def spectrum_of_store(
-    path: Path, section: SpectrumSection, model: Path | None, files: tuple[Path, Path], reporter: Reporter
-) -> dict[str, Any]:
-    """Infrared spectrum of a trajectory store, without a configuration; its record, which is written with a picture.
-
-    Parameters
-    ----------
-    model : Path or None
-        For the dipoles, where the store has none; None: the model that the store says it was made with.
-    files : pair of Path
-        The record and the picture.
-
-    Raises
-    ------
-    InputError
-        There are no dipoles and there is no model, or the trajectory is too short for the resolution.
-    """
-    with TrajectoryStore.open(path) as store:
-        known = DIPOLES in store.array_names() and len(store.array(DIPOLES)) == len(store)
-        made_with, formula = store.provenance.get("model"), store.structure.formula
-    if not known:
-        source = model or (Path(made_with) if isinstance(made_with, str) else None)
-        if source is None or not source.exists():
-            raise InputError(f"{path} has no dipoles of its frames. Name the model that gives them with --model.")
-        add_dipoles(path, DenSNet.load(source), reporter)
-    result = spectrum_of(
-        path,
-        upper=section.maximum,
-        window=section.window,
-        width=section.resolution,
-        temperature=section.temperature,
-    )
-    return write_spectrum(result, *files, title=f"{formula}, {path.name}", lower=section.minimum, upper=section.maximum)

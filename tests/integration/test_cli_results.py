@@ -30,9 +30,9 @@ from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import SPLIT
 from densnet_core.structures import read_xyz
 from densnet_core.units import BOHR_TO_ANGSTROM
-from densnet_core.workflow.dynamics import thermal_start
 from densnet_core.workflow.evaluation import frames_to_evaluate
 from densnet_core.workflow.stores import backend_factory
+from densnet_core.workflow.thermal import thermal_start
 
 ROOT = Path(__file__).parents[2]
 WATER5 = ROOT / "tests" / "data" / "water5.npz"

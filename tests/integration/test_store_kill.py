@@ -45,6 +45,8 @@ ORBITAL_BASIS = GaussianBasis(
     "orbital", {z: (Shell(0, (3.0, 0.5), (0.4, 0.7)), Shell(1, (0.8,), (1.0,))) for z in (1, 6, 8)}
 )
 DENSITY_BASIS = GaussianBasis("density", {z: tuple(Shell(k, (0.9,), (1.0,)) for k in range(4)) for z in (1, 6, 8)})
+OBSERVED_FROM = 11
+"""The first frame with an observable: an engine that records it goes on where one that does not has ended."""
 STAGE = MDStage("nve", 10**6, 20.0, 300.0, 0.0, 5, 1)
 
 
@@ -76,7 +78,8 @@ def dynamics(start: int, count: int) -> MDFrames:
     steps = np.arange(start, start + count) * STAGE.record_every
     positions = np.stack([frame[0] for frame in frames])
     end = MDState(int(steps[-1]), positions[-1], frames[-1][1])
-    return MDFrames(steps, positions, positions[:, 0, 0, 0].copy(), positions[:, 0, 0, 1].copy(), end)
+    observables = {"dipole": positions[:, :, 1].copy()} if start >= OBSERVED_FROM else {}
+    return MDFrames(steps, positions, positions[:, 0, 0, 0].copy(), positions[:, 0, 0, 1].copy(), end, observables)
 
 
 def write_reference(path: Path, limit: int, report: int) -> None:
@@ -212,6 +215,9 @@ def check_trajectory(path: Path) -> tuple[int, int]:
         assert store.positions().tobytes() == sent.positions.tobytes()
         assert store.potential_energy.tobytes() == sent.potential_energy.tobytes()
         assert store.kinetic_energy.tobytes() == sent.kinetic_energy.tobytes()
+        dipoles = store.dipoles()
+        assert np.isnan(dipoles[:OBSERVED_FROM]).all()
+        assert dipoles[OBSERVED_FROM:].tobytes() == sent.positions[OBSERVED_FROM:, :, 1].tobytes()
         assert state is not None
         assert state.step == sent.end.step
         assert state.positions.tobytes() == sent.end.positions.tobytes()

@@ -17,7 +17,7 @@ from densnet_core.md.velocities import (
 )
 from densnet_core.structures import Structure
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, DALTON_TO_ELECTRON_MASS, HARTREE_TO_EV
-from densnet_core.workflow.dynamics import thermal_start, without_rotation
+from densnet_core.workflow.thermal import thermal_start, without_rotation
 
 WATER = np.array([[0.0, 0.0, 0.22], [0.0, 1.43, -0.89], [0.0, -1.43, -0.89]])
 WATER_MASSES = np.array([15.999, 1.008, 1.008])

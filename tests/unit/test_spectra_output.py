@@ -8,7 +8,8 @@ from matplotlib.image import imread
 
 from densnet_core.errors import InputError
 from densnet_core.files.records import write_json
-from densnet_core.spectra.bands import bands, match_bands
+from densnet_core.spectra.assignment import assign
+from densnet_core.spectra.bands import bands
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.export import spectrum_record
 from densnet_core.spectra.harmonic import NormalModes
@@ -34,7 +35,7 @@ def record():
         SPECTRUM,
         bands=bands(SPECTRUM),
         harmonic=MODES,
-        matches=match_bands(SPECTRUM, MODES.wavenumbers),
+        assignment=assign(SPECTRUM, MODES.wavenumbers, MODES.intensities),
         experiment=EXPERIMENT,
     )
 
@@ -57,14 +58,20 @@ def test_the_file_holds_bands_lines_and_settings(tmp_path):
     assert read["bands"][1]["position_per_cm"] == pytest.approx(3700.0, abs=0.01)
     assert read["bands"][1]["intensity_km_per_mol"] == pytest.approx(5.0 * 10.0 * np.sqrt(2 * np.pi), rel=1e-3)
     assert read["integrated_intensity_km_per_mol"] == pytest.approx(60.0 * np.sqrt(2 * np.pi), rel=1e-6)
-    assert read["harmonic"][0]["shift_per_cm"] == pytest.approx(-9.0, abs=0.01)
+    rows = read["assignment"]["rows"]
+    assert [row["modes"] for row in rows] == [[0], [1], [2]]
+    assert rows[0]["shift_per_cm"] == pytest.approx(-9.0, abs=0.01)
+    assert rows[1]["intensity_ratio"] == pytest.approx(5.0 * 10.0 * np.sqrt(2 * np.pi) / 2.3, rel=1e-3)
+    assert rows[2]["bands"] == []
+    assert rows[2]["position_per_cm"] is None
+    assert read["assignment"]["lines_of"] == "harmonic"
     assert read["experiment"]["source"] == EXPERIMENT.source
     curve = np.interp(3705.0, read["wavenumbers_per_cm"], read["absorption_km_cm_per_mol"])
     assert curve == pytest.approx(5.0 * np.exp(-0.125), rel=1e-3)
 
 
 def test_every_number_names_its_unit():
-    units = ("_per_cm", "_km_per_mol", "_km_cm_per_mol", "_kelvin", "_femtosecond", "_picosecond", "_dalton")
+    units = ("_per_cm", "_km_per_mol", "_km_cm_per_mol", "_kelvin", "_femtosecond", "_picosecond", "_dalton", "_ratio")
     found = numbers(record())
     assert len(found) > 9000
     assert {key for key, _ in found if not key.endswith(units)} == set()
@@ -79,11 +86,6 @@ def test_a_record_that_cannot_be_written_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["spectrum.json"]
     with pytest.raises(InputError, match="Cannot write"):
         write_json(tmp_path / "missing" / "spectrum.json", {"a": 1.0})
-
-
-def test_matches_belong_to_the_modes():
-    with pytest.raises(InputError, match="3 harmonic lines have 1 matches"):
-        spectrum_record(SPECTRUM, harmonic=MODES, matches=match_bands(SPECTRUM, [1600.0]))
 
 
 def columns_of_colour(picture, hexadecimal):
@@ -102,6 +104,19 @@ def test_the_picture_has_high_wavenumbers_on_the_left(tmp_path):
     sticks = columns_of_colour(picture, "#D55E00") / picture.shape[1]
     # The strongest stick, 1609 cm^-1, stands two thirds of the way from 4000 to 400 cm^-1.
     assert np.any(np.abs(sticks - (0.085 + 0.835 * (4000 - 1609) / 3600)) < 0.005)
+
+
+def test_the_picture_has_the_standard_error_and_the_warning(tmp_path):
+    plain, banded = tmp_path / "plain.png", tmp_path / "banded.png"
+    plot_spectrum(plain, SPECTRUM)
+    plot_spectrum(banded, SPECTRUM, errors=0.4 * SPECTRUM.absorption, warning="The spectrum is uneven.")
+    assert imread(banded).shape[0] > imread(plain).shape[0]  # a line of text more
+    light = np.array([0.65, 0.8, 0.895])  # the blue of the band at 35 % on white
+
+    def area(path):
+        return (np.abs(imread(path)[..., :3] - light) < 0.03).all(axis=2).sum()
+
+    assert area(banded) > area(plain) + 500
 
 
 def test_a_picture_needs_nothing_but_a_spectrum(tmp_path):

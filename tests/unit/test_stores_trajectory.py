@@ -10,7 +10,8 @@ import pytest
 
 from densnet_core.errors import DataError, InputError
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
-from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.stores.repair import repair
+from densnet_core.stores.trajectory import DIPOLES, TrajectoryStore
 from densnet_core.stores.verify import open_store, verify
 from densnet_core.structures import Structure
 
@@ -84,6 +85,68 @@ def test_a_writer_continues_after_reopening(store: TrajectoryStore) -> None:
     assert len(TrajectoryStore.open(store.path)) == 6
     with pytest.raises(DataError, match="closed"):
         store.append(block(6, 1))
+
+
+def test_observables_are_kept_with_the_frames_that_have_them(store: TrajectoryStore) -> None:
+    values = np.random.default_rng(5)
+    store.append(block(0, 3))
+    assert (store.observable_names(), store.dipoles().shape) == ([], (3, REPLICAS, 3))
+    dipole, charges = values.normal(size=(4, REPLICAS, 3)), values.normal(size=(4, REPLICAS * 3))
+    store.append(replace(block(3, 2), observables={"dipole": dipole[:2]}))
+    store.append(replace(block(5, 2), observables={"charges": charges[2:], "dipole": dipole[2:]}))
+    with TrajectoryStore.open(store.path) as read:
+        assert read.observable_names() == ["charges", "dipole"]
+        assert read.observable("dipole")[3:].tobytes() == dipole.tobytes()
+        assert np.isnan(read.observable("dipole")[:3]).all()
+        assert np.isnan(read.observable("charges")[:5]).all()
+        assert read.observable("charges")[5:].tobytes() == charges[2:].tobytes()
+        assert (read.observable_unit("dipole"), read.observable_unit("charges")) == ("e bohr", "e")
+        assert json.loads(json.dumps(read.info()))["observables"] == {"charges": "e", "dipole": "e bohr"}
+        with pytest.raises(DataError, match="no observable 'energy'; it has: charges, dipole"):
+            read.observable("energy")
+    assert verify(store.path) == []
+
+
+def test_dipoles_are_those_recorded_and_those_computed_afterwards(store: TrajectoryStore) -> None:
+    recorded, computed = np.random.default_rng(6).normal(size=(2, 5, REPLICAS, 3))
+    store.append(block(0, 2))
+    store.append(replace(block(2, 3), observables={"dipole": recorded[2:]}))
+    assert np.isnan(store.dipoles()[:2]).all()
+    store.set_array(DIPOLES, computed, "e bohr")
+    assert store.dipoles().tobytes() == np.concatenate([computed[:2], recorded[2:]]).tobytes()
+    store.append(block(5, 1))
+    assert np.isnan(store.dipoles()[5]).all()
+
+
+def test_observables_that_do_not_fit_are_refused(store: TrajectoryStore) -> None:
+    store.append(replace(block(0, 2), observables={"dipole": np.ones((2, REPLICAS, 3))}))
+    for name, values, message in (
+        ("dipole", np.ones((2, REPLICAS, 2)), r"observable dipole of the frames must have shape \(2, 2, 3\)"),
+        ("dipole", np.ones((1, REPLICAS, 3)), r"must have shape \(2, 2, 3\)"),
+        ("dipole", np.full((2, REPLICAS, 3), np.nan), "observable dipole of the frames is not finite"),
+        ("a/b", np.ones(2), "letters, digits and _, not 'a/b'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            store.append(replace(block(2, 2), observables={name: values}))
+    assert (len(store), store.observable_names()) == (2, ["dipole"])
+    assert verify(store.path) == []
+
+
+def test_a_repair_keeps_observables(store: TrajectoryStore) -> None:
+    dipole = np.random.default_rng(7).normal(size=(4, REPLICAS, 3))
+    store.append(block(0, 2))
+    store.append(replace(block(2, 4), observables={"dipole": dipole}))
+    store.close()
+    column = store.path / "frames" / "observable_dipole" / "c" / "0" / "0" / "0"
+    data = bytearray(column.read_bytes())
+    data[8 * REPLICAS * 3] ^= 1  # the second row: frame 3
+    column.write_bytes(data)
+    assert [problem.split(":")[0] for problem in verify(store.path)] == ["frame 3 (step 15)"]
+    repair(store.path)
+    assert verify(store.path) == []
+    with TrajectoryStore.open(store.path) as read:
+        assert read.steps.tolist() == [0, 5, 10, 20, 25]
+        assert read.observable("dipole")[2:].tobytes() == dipole[[0, 2, 3]].tobytes()
 
 
 def test_derived_arrays_are_replaced_whole(store: TrajectoryStore) -> None:

@@ -34,11 +34,12 @@ class Spectrum(Stage):
         return "infrared spectrum"
 
     def work(self, run: Project) -> None:
-        from densnet_core.workflow.dynamics import spectrum_of, write_spectrum
+        from densnet_core.workflow.spectra import spectrum_of, write_spectrum
 
         section, harmonic = run.config.spectrum, run.harmonic()
         result = spectrum_of(
             run.folder.production,
+            lower=section.minimum,
             upper=section.maximum,
             window=section.window,
             width=section.resolution,
@@ -53,7 +54,6 @@ class Spectrum(Stage):
             lower=section.minimum,
             upper=section.maximum,
             experiment=_experiment(section.experiment),
-            harmonic=harmonic,
             level=str(run.level),
         )
 

@@ -6,7 +6,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import openmm
@@ -48,6 +48,8 @@ class OpenMMEngine(SteppingEngine):
         ``precision`` (of the integrator on graphics cards); defaults "torchforce", "CPU", 1, "mixed".
     """
 
+    records_outputs: ClassVar[bool] = False
+
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
         self.force: str = getattr(options, "force", "torchforce")
@@ -57,12 +59,6 @@ class OpenMMEngine(SteppingEngine):
             raise InputError(f'force is "torchforce" or "python", not {self.force!r}.')
         self._files: weakref.WeakKeyDictionary[BoundPotential, tempfile.TemporaryDirectory[str]]
         self._files = weakref.WeakKeyDictionary()
-
-    def check_outputs(self, outputs: tuple[str, ...]) -> None:
-        """It records none."""
-        if outputs:
-            names = ", ".join(outputs)
-            raise InputError(f"The engine openmm records energies and no {names}; take the engine torch or ase.")
 
     def calls(self, stage: MDStage) -> int:
         """The route "torchforce" calls what it has written, not the bound potential."""
