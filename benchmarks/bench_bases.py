@@ -34,12 +34,11 @@ from densnet_core.density.optimize import condition_number
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import InputError
 from densnet_core.reference.level import LevelOfTheory
-from densnet_core.structures import Structure, read_xyz
+from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
 SHIPPED = ("densnet-s", "densnet-m", "densnet-l")
 LIMIT = 1.3
-UNSEEN = Path(__file__).parent / "unseen_elements.xyz"
 OTHERS = ("def2-universal-jkfit", "aug-cc-pVQZ-JKFIT")
 COMPUTED = {"methanol": "CH3OH", "thiophene": "C4H4S", "ammonia": "NH3", "formaldehyde": "H2CO"}
 
@@ -67,8 +66,7 @@ def main() -> None:
     molecules = {name: molecule(formula) for name, formula in COMPUTED.items()}
     structures = {name: Structure(a.numbers, a.positions / BOHR_TO_ANGSTROM) for name, a in molecules.items()}
     if options.elements:
-        texts = [line.partition(",")[0] for line in UNSEEN.read_text("utf-8").splitlines() if "," in line]
-        structures |= dict(zip(texts, read_xyz(UNSEEN), strict=True))
+        structures |= fit_floors.unseen_elements()
     for name, structure in structures.items():
         floors.print(name, [fit_floors.Reference(backend, structure, backend.compute(structure).orbitals)], names)
 
