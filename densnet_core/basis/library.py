@@ -84,6 +84,13 @@ def shipped_document(name: str) -> dict[str, Any] | None:
     return next((json.loads(text) for known, text in _shipped().items() if known.lower() == name.lower()), None)
 
 
+def frames_behind(name: str) -> set[str]:
+    """Content hashes of the frames that a basis of the package was optimised on, in hexadecimal."""
+    document = shipped_document(name) or {}
+    records = [*document.get("kept", []), document.get("made_by", {})]
+    return {key for record in records for key in record.get("frames_hashes", [])}
+
+
 def shipped_names() -> list[str]:
     """Names of the bases that come with the package."""
     return sorted(_shipped())
