@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -33,7 +34,7 @@ from densnet_core.density.fitting import fit_density, fit_difference
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.quadrature import quadrature
 from densnet_core.reference.level import LevelOfTheory
-from densnet_core.structures import Structure
+from densnet_core.structures import Structure, read_xyz
 from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
@@ -137,6 +138,13 @@ def ethanol(grid: tuple[int, int] = (60, 29)) -> Reference:
     structure = Structure(atoms.numbers, atoms.positions / BOHR_TO_ANGSTROM)
     backend = PySCFBackend(LevelOfTheory("PBE", "def2-SVP"))
     return Reference(backend, structure, backend.compute(structure).orbitals, grid)
+
+
+def unseen_elements() -> dict[str, Structure]:
+    """Molecules of B, F, Si, P, Cl, Br in no optimisation, by name: minima of GFN2-xTB with displacements."""
+    path = Path(__file__).parent / "unseen_elements.xyz"
+    names = [line.partition(",")[0] for line in path.read_text("utf-8").splitlines() if "," in line]
+    return dict(zip(names, read_xyz(path), strict=True))
 
 
 def atomic_prior(backend: PySCFBackend) -> AtomicPrior:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 from densnet_core.basis.base import SHELL_LETTERS, BasisProvider, GaussianBasis, Shell
 from densnet_core.elements import symbol
@@ -75,6 +75,22 @@ def _shipped() -> dict[str, str]:
     }
 
 
+OTHER_BASIS: Final = "def2-universal-jkfit"
+"""Covers nearly all elements; for those that the bases of the package lack."""
+
+
+def shipped_document(name: str) -> dict[str, Any] | None:
+    """The file of a basis of the package, with how it was made; None if there is none of this name."""
+    return next((json.loads(text) for known, text in _shipped().items() if known.lower() == name.lower()), None)
+
+
+def frames_behind(name: str) -> set[str]:
+    """Content hashes of the frames that a basis of the package was optimised on, in hexadecimal."""
+    document = shipped_document(name) or {}
+    records = [*document.get("kept", []), document.get("made_by", {})]
+    return {key for record in records for key in record.get("frames_hashes", [])}
+
+
 def shipped_names() -> list[str]:
     """Names of the bases that come with the package."""
     return sorted(_shipped())
@@ -107,15 +123,22 @@ def basis_by_name(name: str, elements: Iterable[int] | None = None) -> GaussianB
         The basis is of a plugin that cannot be loaded.
     """
     wanted = None if elements is None else sorted({int(z) for z in elements})
-    for known, text in _shipped().items():
-        if known.lower() == name.lower():
-            basis = GaussianBasis.from_dict(json.loads(text))
-            return basis if wanted is None else basis.restricted_to(wanted)
+    document = shipped_document(name)
+    if document is not None:
+        basis = GaussianBasis.from_dict(document)
+        return basis if wanted is None else _part_of_shipped(basis, wanted)
     for component in _of_plugins():
         if component.name.lower() == name.lower():
             provider: BasisProvider = get_manager().load(component)(get_manager().options(component, {}))
             return provider.build(wanted)
     return _exchange_basis(name, wanted)
+
+
+def _part_of_shipped(basis: GaussianBasis, wanted: list[int]) -> GaussianBasis:
+    try:
+        return basis.restricted_to(wanted)
+    except InputError as error:
+        raise InputError(f"{error} Take {OTHER_BASIS!r}, which covers nearly all elements.") from None
 
 
 class _Shipped(BasisProvider):

@@ -40,13 +40,23 @@ def optimize(
     frames: Annotated[int, typer.Option(min=1, help="Frames to take from each store.")] = 3,
     iterations: Annotated[int, typer.Option(min=1, help="L-BFGS iterations.")] = 60,
     seed: Annotated[int, typer.Option(help="Seed of the choice of frames.")] = 0,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BASIS",
+            help="Name or JSON file of a basis: elements not in --shells have its functions, unchanged.",
+        ),
+    ] = None,
 ) -> None:
-    """Optimise contractions for the difference density: few functions, small fit floor."""
+    """Optimise contractions for the difference density: few functions, small fit floor.
+
+    With --keep a basis gets further elements: those that --shells names are optimised, the others stay as they are.
+    """
     from densnet_core.cli.progress import RichReporter
     from densnet_core.workflow.bases import optimize_basis
 
     with RichReporter() as reporter:
-        basis, record = optimize_basis(stores, shells, name, output, frames, iterations, seed, reporter)
+        basis, record = optimize_basis(stores, shells, name, output, frames, iterations, seed, reporter, keep)
     print(basis)
     print(f"NMAE of the fits, geometric mean               {record['nmae_percent_geometric_mean']:.3f} %")
     print(f"largest condition number of the scaled metric  {record['largest_condition_number']:.1e}")

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from densnet_core.basis.library import OTHER_BASIS
 from densnet_core.cli.options import Charge, Multiplicity
 from densnet_core.config import parse_config
 from densnet_core.config.inputs import molecule_of
-from densnet_core.config.starter import DENSITY_BASIS, OTHER_BASIS, starter
+from densnet_core.config.starter import DENSITY_BASIS, starter
 from densnet_core.errors import InputError
 from densnet_core.plugins.manager import get_manager
 from densnet_core.structures import read_geometry

@@ -20,8 +20,6 @@ from densnet_core.plugins.manager import Manager
 _WIDTH = 120
 _COLUMN = 30
 DENSITY_BASIS: Final = "densnet-m"
-OTHER_BASIS: Final = "def2-universal-jkfit"
-"""Covers nearly all elements."""
 
 
 def starter(name: str, manager: Manager | None = None, **given: Any) -> str:

@@ -24,8 +24,14 @@ Contractions = Mapping[Key, Tensor]
 """(n_primitives, n_contracted) coefficients of normalised primitives."""
 
 
-def primitive_exponents(basis: GaussianBasis) -> dict[Key, tuple[float, ...]]:
-    """Exponents of an uncontracted basis by element and angular momentum, in the basis's order.
+def primitive_exponents(basis: GaussianBasis, elements: Iterable[int] | None = None) -> dict[Key, tuple[float, ...]]:
+    """Exponents of uncontracted elements by element and angular momentum, in the basis's order.
+
+    Parameters
+    ----------
+    basis : GaussianBasis
+    elements : iterable of int, optional
+        Atomic numbers; all that the basis covers if omitted.
 
     Raises
     ------
@@ -33,7 +39,7 @@ def primitive_exponents(basis: GaussianBasis) -> dict[Key, tuple[float, ...]]:
         If a shell is contracted.
     """
     exponents: dict[Key, tuple[float, ...]] = {}
-    for z in basis.elements:
+    for z in basis.elements if elements is None else elements:
         for shell in basis.shells(z):
             if len(shell.exponents) != 1:
                 raise InputError(f"The set of primitives {basis.name!r} has a contracted shell; give single Gaussians.")
@@ -57,7 +63,7 @@ class PrimitiveLayout:
     Parameters
     ----------
     basis : GaussianBasis
-        Uncontracted.
+        What is contracted: primitives, or whole functions where a contraction is the identity.
     numbers : (n_atoms,)
     keys : iterable of (atomic number, l)
         What is kept; functions of other kinds are left out.

@@ -4,11 +4,13 @@ Every radial function is a combination of the primitives of a large even-tempere
 element. The loss is what a user of the basis sees: the logarithm of the NMAE of the charge-constrained Coulomb fit
 against the density of the orbitals, on a quadrature. Start: the principal components of the atoms' coefficients in
 fits with all primitives; then L-BFGS with exact gradients through the fit. Contractions of atomic natural orbitals
-are chosen in the same spirit (Almlof and Taylor, J. Chem. Phys. 86, 4070, 1987).
+are chosen in the same spirit (Almlof and Taylor, J. Chem. Phys. 86, 4070, 1987). Elements of a basis that is kept have
+its functions from the start to the end; only those of the other elements are optimised, beside them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
@@ -42,8 +44,8 @@ class TargetDensity:
     ----------
     structure : Structure
     basis : GaussianBasis
-        The primitives.
-    projection : (n_primitive_functions,)
+        The primitives of the elements that are optimised, the functions of those that are kept.
+    projection : (n_functions,)
         (P|rho - atoms), Coulomb metric.
     points : (n_points, 3)
         Of a quadrature, bohr.
@@ -70,26 +72,31 @@ class ContractionOptimizer:
     targets : sequence of TargetDensity
         All with the same primitives.
     counts : mapping
-        Contracted shells of each l for every element of the targets.
+        Contracted shells of each l for every element to be optimised.
+    keep : GaussianBasis or None
+        Functions of the other elements, which the targets have too; they stay as they are.
 
     Raises
     ------
     InputError
-        If an element has no counts or asks for more shells than its primitives can give, or there is no target.
+        If an element has neither counts nor functions to keep or asks for more shells than its primitives can give, or
+        there is no target.
     """
 
-    def __init__(self, targets: Sequence[TargetDensity], counts: Counts) -> None:
+    def __init__(self, targets: Sequence[TargetDensity], counts: Counts, keep: GaussianBasis | None = None) -> None:
         if not targets:
             raise InputError("There is no density to optimise a basis for.")
         present = {int(z) for t in targets for z in t.structure.numbers}
-        missing = present - set(counts)
+        self._kept = {} if keep is None else {z: keep.shells(z) for z in keep.elements if z not in counts}
+        missing = present - set(counts) - set(self._kept)
         if missing:
             names = ", ".join(symbol(z) for z in sorted(missing))
-            raise InputError(f"No number of shells is given for {names}, which the frames hold.")
-        self.counts = {z: tuple(counts[z]) for z in sorted(present)}
+            where = "" if keep is None else f", and {keep.name!r}, which is kept, has none"
+            raise InputError(f"No number of shells is given for {names}, which the frames hold{where}.")
+        self.counts = {z: tuple(counts[z]) for z in sorted(present & set(counts))}
         exponents: dict[Key, tuple[float, ...]] = {}
         for target in targets:
-            exponents |= primitive_exponents(target.basis)
+            exponents |= primitive_exponents(target.basis, set(self.counts) & set(target.basis.elements))
         self._keys = [(z, l_) for z, of_l in self.counts.items() for l_, n in enumerate(of_l) if n]
         for z, l_ in self._keys:
             if self.counts[z][l_] > len(exponents.get((z, l_), ())):
@@ -102,12 +109,21 @@ class ContractionOptimizer:
         for z, l_ in self._keys:
             if self.counts[z][l_] > self._directions[z, l_].shape[1]:
                 raise InputError(f"{self.counts[z][l_]} shells of l = {l_} on {symbol(z)} are nearly dependent.")
-        self._targets = [_Prepared(target, self._keys) for target in targets]
+        self._identities = {
+            (z, l_): torch.eye(n, dtype=torch.float64)
+            for z in sorted(present & set(self._kept))
+            for l_, n in Counter(shell.l for shell in self._kept[z]).items()
+        }
+        self._targets = [_Prepared(target, [*self._keys, *self._identities]) for target in targets]
         self.parameters = self._principal_components()
 
     def contractions(self) -> dict[Key, Tensor]:
-        """Coefficients of the normalised primitives; the functions of an atom and l are Coulomb-orthonormal."""
-        return {key: self._directions[key] @ torch.linalg.qr(self.parameters[key])[0] for key in self._keys}
+        """Coefficients of the normalised primitives; the functions of an atom and l are Coulomb-orthonormal.
+
+        Functions that are kept stand beside them with the identity.
+        """
+        free = {key: self._directions[key] @ torch.linalg.qr(self.parameters[key])[0] for key in self._keys}
+        return {**free, **self._identities}
 
     def nmae(self) -> Tensor:
         """(n_targets,) NMAE of the fits, per cent."""
@@ -147,15 +163,15 @@ class ContractionOptimizer:
             return float(self._weights() @ torch.log(self.nmae()))
 
     def basis(self, name: str) -> GaussianBasis:
-        """The basis as it stands, rounded to ten digits, tightest primitive first."""
+        """The basis as it stands, rounded to ten digits, tightest primitive first; with all that is kept, unchanged."""
         with torch.no_grad():
             contractions = self.contractions()
         shells: dict[int, list[Shell]] = {z: [] for z in self.counts}
-        for (z, l_), coefficients in contractions.items():
+        for z, l_ in self._keys:
             exponents = tuple(float(f"{a:.10g}") for a in reversed(self._exponents[z, l_]))
-            for column in coefficients.flip(0).T:
+            for column in contractions[z, l_].flip(0).T:
                 shells[z].append(Shell(l_, exponents, tuple(float(f"{c:.10g}") for c in column.tolist())))
-        return GaussianBasis(name, shells)
+        return GaussianBasis(name, {**self._kept, **shells})
 
     def _weights(self) -> Tensor:
         weights = torch.tensor([target.weight for target in self._targets], dtype=torch.float64)
@@ -163,12 +179,13 @@ class ContractionOptimizer:
 
     def _backward(self) -> float:
         """Value of the loss; adds its gradient to the parameters, one target at a time to bound the memory."""
-        contractions = self.contractions()
+        contractions = {key: value for key, value in self.contractions().items() if key not in self._identities}
         leaves = {key: value.detach().requires_grad_() for key, value in contractions.items()}
         total = 0.0
         for target, weight in zip(self._targets, self._weights(), strict=True):
-            loss = weight * torch.log(target.nmae(leaves))
-            loss.backward()
+            loss = weight * torch.log(target.nmae({**leaves, **self._identities}))
+            if loss.requires_grad:  # not where every element of the target is kept
+                loss.backward()
             total += float(loss.detach())
         for key, value in contractions.items():
             value.backward(leaves[key].grad)  # type: ignore[no-untyped-call]
@@ -179,7 +196,9 @@ class ContractionOptimizer:
         covariance = {key: torch.zeros((d.shape[1],) * 2, dtype=d.dtype) for key, d in self._directions.items()}
         inverse = {key: torch.linalg.pinv(d) for key, d in self._directions.items()}
         for target in self._targets:
-            for key, coefficients in target.atoms(self._exponents).items():
+            for key, coefficients in target.atoms().items():
+                if key in self._identities:
+                    continue
                 here = inverse[key] @ coefficients
                 covariance[key] += target.weight * here @ here.T
         result = {}
@@ -194,6 +213,7 @@ class _Prepared:
 
     def __init__(self, target: TargetDensity, keys: Sequence[Key]) -> None:
         numbers, positions = target.structure.numbers, torch.tensor(target.structure.positions)
+        self.basis = target.basis
         functions = MolecularBasis(target.basis, numbers)
         self.layout = PrimitiveLayout(target.basis, numbers, keys)
         order = self.layout.order
@@ -225,13 +245,13 @@ class _Prepared:
         total: Tensor = (self.share * missed.abs()).sum().double()
         return total
 
-    def atoms(self, exponents: Mapping[Key, tuple[float, ...]]) -> dict[Key, Tensor]:
+    def atoms(self) -> dict[Key, Tensor]:
         """(n_primitives, functions per primitive) coefficients of a fit with all primitives, by element and l."""
         solution = _solve(self.metric, self.projection[:, None], _START_RIDGE)[:, 0]
         result, start = {}, 0
-        for key, count in self.layout.blocks:
-            stop = start + len(exponents[key]) * count
-            result[key] = solution[start:stop].reshape(-1, count)
+        for (z, l_), count in self.layout.blocks:
+            stop = start + sum(shell.l == l_ for shell in self.basis.shells(z)) * count
+            result[z, l_] = solution[start:stop].reshape(-1, count)
             start = stop
         return result
 

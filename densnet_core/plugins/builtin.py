@@ -137,9 +137,9 @@ def densnet_components() -> list[Component]:
             summary="Processes on this machine",
             install=_INSTALL,
         ),
-        _basis("densnet-s", "DenSNetS", "Small density basis for H, C, N, O, S"),
-        _basis("densnet-m", "DenSNetM", "Medium density basis for H, C, N, O, S"),
-        _basis("densnet-l", "DenSNetL", "Large density basis for H, C, N, O, S"),
+        _basis("densnet-s", "DenSNetS", "Small density basis for H, B, C, N, O, F, Si, P, S, Cl, Br"),
+        _basis("densnet-m", "DenSNetM", "Medium density basis for H, B, C, N, O, F, Si, P, S, Cl, Br"),
+        _basis("densnet-l", "DenSNetL", "Large density basis for H, B, C, N, O, F, Si, P, S, Cl, Br"),
     ]
 
 

@@ -13,6 +13,7 @@ from pyscf import dft, gto
 
 from densnet_core.basis.base import GaussianBasis, Shell
 from densnet_core.basis.integrals import two_center
+from densnet_core.basis.library import basis_by_name
 from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.errors import ConvergenceError, InputError
 from densnet_core.reference.level import LevelOfTheory
@@ -105,6 +106,13 @@ def test_basis_must_be_a_name_not_a_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_effective_core_potentials_are_refused(level: str, number: int) -> None:
     with pytest.raises(InputError, match="core potential"):
         backend(level).compute(atom(number))
+
+
+def test_the_level_of_the_shipped_bases_has_all_electrons_of_their_elements() -> None:
+    for number in basis_by_name("densnet-m").elements:
+        shells = backend("PBE/aug-cc-pVDZ").orbital_basis(np.array([number])).shells(number)
+        row = 1 + int(np.searchsorted([2, 10, 18], number))  # of the periodic table: as many s shells are occupied
+        assert sum(shell.l == 0 for shell in shells) > row
 
 
 def test_other_refusals_say_what_is_wrong() -> None:

@@ -6,10 +6,14 @@ import json
 from importlib import resources
 
 import pytest
+import torch
 
 from densnet_core.basis.base import GaussianBasis
+from densnet_core.basis.integrals import two_center
 from densnet_core.basis.library import EvenTempered, basis_by_name, even_tempered, shipped_names
+from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.errors import InputError
+from densnet_core.models.layout import CoefficientLayout
 
 ETHANOL = [6, 6, 8, 1, 1, 1, 1, 1, 1]
 WATER = [8, 1, 1]
@@ -68,6 +72,42 @@ def test_shipped_bases_say_where_they_are_from(name: str) -> None:
     text = (resources.files("densnet_core.basis") / "data" / f"{name}.json").read_text("utf-8")
     assert len(json.loads(text)["source"]) > 40
     assert basis_by_name(name).name == name
+
+
+TIERS = ("densnet-s", "densnet-m", "densnet-l")
+COVERED = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35)
+
+
+@pytest.mark.parametrize("name", TIERS)
+def test_the_tiers_have_functions_that_can_be_told_apart_on_every_element(name: str) -> None:
+    basis = basis_by_name(name)
+    assert basis.elements == COVERED
+    for z in basis.elements:
+        assert 0 in {shell.l for shell in basis.shells(z)}
+    layout = CoefficientLayout(basis, COVERED)  # refuses shells that depend on each other
+    assert layout.width == max(sum(s.l == l_ for s in basis.shells(z)) for z in COVERED for l_ in range(6))
+    # and far from it: they are orthonormal but for the rounding of their record
+    for z in basis.elements:
+        functions = MolecularBasis(basis, [z])
+        metric = two_center("coulomb", functions, torch.zeros((1, 3), dtype=torch.float64))
+        scale = torch.diagonal(metric).rsqrt()
+        assert float(torch.linalg.eigvalsh(metric * scale[:, None] * scale)[0]) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), list(zip(TIERS, ("bddc35187d90", "b31f93857f38", "3cb42f513190"), strict=True))
+)
+def test_the_functions_that_models_were_made_with_are_what_they_were(name: str, content: str) -> None:
+    """H, C, N, O, S as at commit 30fa0c7: labels and models name them by this hash."""
+    assert basis_by_name(name, (1, 6, 7, 8, 16)).content_hash().startswith(content)
+
+
+@pytest.mark.parametrize("name", TIERS)
+@pytest.mark.parametrize("number", [11, 34])
+def test_a_tier_without_an_element_names_a_basis_that_has_it(name: str, number: int) -> None:
+    with pytest.raises(InputError, match=r"no functions for (Na|Se); it covers H B C .* Take 'def2-universal-jkfit'"):
+        basis_by_name(name, [1, number])
+    assert basis_by_name("def2-universal-jkfit", [1, number]).elements == (1, number)
 
 
 def test_the_diffuse_functions_of_the_shipped_basis_follow_their_published_rule() -> None:

@@ -268,6 +268,21 @@ def test_check_finds_what_the_first_minutes_of_a_run_would(tmp_path, monkeypatch
     assert not list(tmp_path.rglob("*.zarr"))
 
 
+def test_check_names_a_basis_for_elements_that_the_default_lacks(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("x.xyz").write_text("3\n\nSe 0 0 0\nH 1.04 1.01 0\nH -1.04 1.01 0\n")
+    for basis, code in (("densnet-m", 2), ("def2-universal-jkfit", 0)):
+        Path("x.toml").write_text(
+            "schema = 1\n[system]\ngeometry = 'x.xyz'\n[reference]\nmethod = 'PBE'\nbasis = 'def2-SVP'\n"
+            f"[basis]\nname = '{basis}'\n"
+        )
+        assert run(["config", "check", "x.toml"]) == code
+    assert (
+        "Basis 'densnet-m' has no functions for Se; it covers H B C N O F Si P S Cl Br. "
+        "Take 'def2-universal-jkfit', which covers nearly all elements."
+    ) in capsys.readouterr().err
+
+
 def test_a_run_that_has_begun_asks_no_backend_whether_it_can(tmp_path, monkeypatch, capsys):
     """Its labels may come from another machine, and training goes on where there is no program for them."""
     monkeypatch.chdir(tmp_path)

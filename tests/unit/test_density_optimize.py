@@ -94,6 +94,47 @@ def test_known_functions_are_found_again() -> None:
     assert float(missed.max()) < 1e-4
 
 
+LITHIUM_HYDRIDE = Structure(np.array([3, 1]), np.array([[0.0, 0.0, 0.0], [0.4, 0.3, 2.8]]))
+KEPT = GaussianBasis("kept", {1: TRUE.shells(1), 9: [Shell(0, (1.0,), (1.0,))]})
+
+
+def target_beside_kept(seed: int) -> TargetDensity:
+    """A density of hydrogen's kept functions and of functions of lithium that are to be found."""
+    numbers, positions = LITHIUM_HYDRIDE.numbers, torch.tensor(LITHIUM_HYDRIDE.positions)
+    lithium = GaussianBasis("lithium", {1: TRUE.shells(1), 3: TRUE.shells(1)})
+    given = GaussianBasis("given", {1: TRUE.shells(1), 3: PRIMITIVES.shells(1)})
+    exact, functions = MolecularBasis(lithium, numbers), MolecularBasis(given, numbers)
+    coefficients = torch.tensor(np.random.default_rng(seed).normal(size=exact.n_functions))
+    counts = exact.electron_counts()
+    coefficients -= counts * (counts @ coefficients) / (counts @ counts)
+    projection = two_center("coulomb", functions, positions, exact, positions) @ coefficients
+    points, weights = quadrature(LITHIUM_HYDRIDE, 20, 11)
+    values = exact.density(positions, coefficients, torch.tensor(points))
+    return TargetDensity(LITHIUM_HYDRIDE, given, projection.numpy(), points, weights, values.numpy())
+
+
+def test_functions_that_are_kept_stay_to_the_last_digit_and_serve_the_fit() -> None:
+    optimizer = ContractionOptimizer([target_beside_kept(seed) for seed in range(3)], {3: (2, 1)}, KEPT)
+    start = float(torch.log(optimizer.nmae().detach()).mean())
+    end = optimizer.run(150)
+    # hydrogen's functions hold their part exactly, so what is left is lithium's alone and falls
+    assert end < start - 2.0
+    assert np.exp(end) < 0.02
+    found = optimizer.basis("found")
+    assert found.elements == (1, 3, 9)
+    assert found.restricted_to([1, 9]).content_hash() == KEPT.content_hash()
+
+
+def test_an_element_with_neither_counts_nor_kept_functions_is_named() -> None:
+    with pytest.raises(InputError, match="given for Li, which the frames hold, and 'kept', which is kept, has none"):
+        ContractionOptimizer([target_beside_kept(0)], {1: (2, 1)}, KEPT)
+
+
+def test_counts_win_over_kept_functions() -> None:
+    optimizer = ContractionOptimizer([target(0)], {1: (1, 1)}, KEPT)
+    assert len(optimizer.basis("now").shells(1)) == 2
+
+
 def test_functions_of_one_atom_and_momentum_are_orthonormal() -> None:
     optimizer = ContractionOptimizer([target(0)], {1: (2, 1)})
     functions = MolecularBasis(optimizer.basis("now"), [1])
