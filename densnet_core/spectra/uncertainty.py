@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-UNEVEN: Final = 0.5
+UNEVEN: Final = 0.6
 """A band whose standard error is a larger part of its absorption, meant over the band, is no average over an ensemble
 yet: replicas stand beside each other in it."""
 STRONG: Final = 0.02
