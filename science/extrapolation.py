@@ -1,10 +1,11 @@
-"""Does a model notice geometries unlike those it was trained on? Rates of flagged frames, of water and of ethanol.
+"""Does a model notice geometries unlike those it was trained on? Rates of flagged frames of three molecules.
 
-    python science/extrapolation.py WORK_FOLDER DATA_FOLDER
+    python science/extrapolation.py WORK_FOLDER DATA_FOLDER [water ethanol ethanethiol]
 
-DATA_FOLDER holds ``water100`` and ``ethanol`` (shared/data). Water learns from 100 frames and is asked for its 100
-validation frames and for stretched, bent and hot ones, which are labelled with PySCF at the same level. Ethanol learns
-from two thirds of the colder anti frames and is asked for the rest of these, and for hot anti and for gauche frames.
+DATA_FOLDER holds ``water100``, ``ethanol`` and ``ethanethiol`` (shared/data). Water learns from 100 frames and is asked for
+its 100 validation frames and for stretched, bent and hot ones, which are labelled with PySCF at the same level. Ethanol learns
+from two thirds of the colder anti frames and is asked for the rest of these, and for hot anti and for gauche frames;
+ethanethiol likewise, at which nobody looked while descriptors and limits were chosen.
 Prints how many frames are flagged, of the ordinary ones and of the others whose force error (root mean square over the
 frame) exceeds five times the median of the ordinary ones. What is finished in WORK_FOLDER is not done again; about
 fifteen minutes on one core.
@@ -35,8 +36,8 @@ Frames = list[tuple[Structure, NDArray[np.float64]]]
 
 def main() -> None:
     folder, data = Path(sys.argv[1]), Path(sys.argv[2])
-    for name, make in (("water", water), ("ethanol", ethanol)):
-        model, parts = make(folder, data)
+    for name in sys.argv[3:] or ("water", "ethanol", "ethanethiol"):
+        model, parts = water(folder, data) if name == "water" else rotors(name, folder, data)
         report(name, model, parts)
 
 
@@ -76,22 +77,23 @@ def labelled(path: Path, structures: list[Structure]) -> Frames:
         return [(store.structure(i), store.result(i, labels=("forces",)).forces) for i in range(len(store))]
 
 
-def ethanol(folder: Path, data: Path) -> tuple[DenSNet, dict[str, Frames]]:
-    arrays = dict(np.load(data / "ethanol" / "train.npz"))
+def rotors(name: str, folder: Path, data: Path) -> tuple[DenSNet, dict[str, Frames]]:
+    """Ethanol or ethanethiol, whose conformers differ in the torsion about C-O or C-S."""
+    arrays = dict(np.load(data / name / "train.npz"))
     anti = np.abs(hydroxyl_torsion(arrays["positions_angstrom"])) > 120.0
     energies = (arrays["energy_hartree"] - arrays["energy_hartree"].min()) * HARTREE_TO_EV
     cold = anti & (energies < np.quantile(energies[anti], 0.7))
     chosen = np.flatnonzero(cold)
     np.random.default_rng(0).shuffle(chosen)
     learned, ordinary = chosen[: len(chosen) * 2 // 3], chosen[len(chosen) * 2 // 3 :]
-    model = trained({name: values[learned] for name, values in arrays.items()}, folder / "ethanol", 5)
+    model = trained({name: values[learned] for name, values in arrays.items()}, folder / name, 5)
     frames = frames_of(arrays)
     parts = {"ordinary": ordinary, "hot": np.flatnonzero(anti & ~cold), "gauche": np.flatnonzero(~anti)}
     return model, {name: [frames[i] for i in indices] for name, indices in parts.items()}
 
 
 def hydroxyl_torsion(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) angle C-C-O-H in degrees of ethanols C C O H6."""
+    """(n,) angle C-C-O-H in degrees of molecules C C O H6 or C C S H6."""
     oxygen = positions[:, 2]
     distances = np.linalg.norm(positions - oxygen[:, None], axis=-1)[0]
     near = int(np.argmin(distances[:2]))
@@ -115,7 +117,7 @@ def trained(arrays: dict[str, NDArray[np.float64]], folder: Path, batch_size: in
         "density": {"steps": 600},
         "energy": {"steps": 2500},
     }
-    sections = {"density": NETWORK, "energy": NETWORK, "training": training, "basis": {"name": "densnet-s"}}
+    sections = {"density": NETWORK, "training": training, "basis": {"name": "densnet-s"}}
     return train({name: arrays[name] for name in names}, LEVEL, folder, **sections)
 
 
