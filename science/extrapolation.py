@@ -2,10 +2,10 @@
 
     python science/extrapolation.py WORK_FOLDER DATA_FOLDER [water ethanol ethanethiol]
 
-DATA_FOLDER holds ``water100``, ``ethanol`` and ``ethanethiol`` (shared/data). Water learns from 100 frames and is asked for
-its 100 validation frames and for stretched, bent and hot ones, which are labelled with PySCF at the same level. Ethanol learns
-from two thirds of the colder anti frames and is asked for the rest of these, and for hot anti and for gauche frames;
-ethanethiol likewise, at which nobody looked while descriptors and limits were chosen.
+DATA_FOLDER holds ``water100``, ``ethanol`` and ``ethanethiol`` (shared/data). Water learns from 100 frames and is asked
+for its 100 validation frames and for stretched, bent and hot ones, which are labelled with PySCF at the same level.
+Ethanol learns from two thirds of the colder anti frames and is asked for the rest of these, and for hot anti and for
+gauche frames; ethanethiol likewise, at which nobody looked while descriptors and limits were chosen.
 Prints how many frames are flagged, of the ordinary ones and of the others whose force error (root mean square over the
 frame) exceeds five times the median of the ordinary ones. What is finished in WORK_FOLDER is not done again; about
 fifteen minutes on one core.
