@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 BOHR = 0.529177210903
+LONGEST = 240
+"""Characters of an answer that are shown."""
 WATER = "O 0.0 0.0 0.0\nH 0.757127 0.586151 0.0\nH -0.757127 0.586151 0.0\n"
 MOLECULE = "Properties=species:S:1:pos:R:3"
 CONFIG = """schema = 1
@@ -173,7 +175,7 @@ def cases(model: str) -> list[Case]:
         Case("3", "two frames where one is meant", check, two_frames),
         Case("4", "charge 1, multiplicity 2", [*predict, "--charge", "1", "--multiplicity", "2"], water),
         Case("4", "multiplicity 3", [*predict, "--multiplicity", "3"], water),
-        Case("4", "export with charge 1", ["export", model, "molecule.xyz", "out.pt", "--charge", "1"], water),
+        Case("4", "export with charge 2", ["export", model, "molecule.xyz", "out.pt", "--charge", "2"], water),
         Case("5", "H2 of a water model", predict, geometry("molecule.xyz", "H 0.0 0.0 0.0\nH 0.0 0.0 0.74\n")),
         Case("5", "a lone oxygen atom", predict, geometry("molecule.xyz", "O 0.0 0.0 0.0\n")),
         Case("5", "an O-H of 3 angstrom, --strict", [*predict, "--strict"], geometry("molecule.xyz", stretched)),
@@ -214,7 +216,8 @@ def main(model: Path, folder: Path) -> None:
     for number, case in enumerate(cases(str(model))):
         code, told = answer(case, folder / f"{number:02d}")
         shown = "densnet " + " ".join(case.command).replace(str(model), "W")
-        told = told.replace(str(folder), "").replace(str(model), "W").replace("|", "/")
+        told = told.replace(f"{folder / f'{number:02d}'}/", "").replace(str(model), "W").replace("|", "/")
+        told = told if len(told) <= LONGEST else f"{told[:LONGEST].rsplit(' ', 1)[0]} ..."
         print(f"| {case.kind} | {case.title} | `{shown}` | {code} | {told} |", flush=True)
 
 
