@@ -277,7 +277,8 @@ def test_frames_of_another_level_are_learned_first_but_those_that_are_held_out(
     atoms = DenSNet.load(tmp_path / "out" / "model").energy.element_energies
     assert sum(atoms[z] for z in (1, 8)) == pytest.approx(-74.1, abs=0.6)  # of HF, not of SVWN
     (tmp_path / "run.toml").write_text((text + stages).replace("cheap.zarr", "none.zarr"))
-    assert run(["train", str(tmp_path / "run.toml")]) == 2
+    assert run(["config", "check", str(tmp_path / "run.toml")]) == 2
+    assert "none.zarr" in capsys.readouterr().err
 
 
 def test_stages_that_need_a_molecule_say_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,8 @@ class Train(Stage):
             sampler = run.selection.sampler
             if isinstance(getattr(sampler.options, "count", None), int):
                 check_counts(run.config, run.sampling.made(run.structure))
+        if run.data is None or not run.data.files:  # files are imported first, and elements are known after that
+            _ = run.cheap_sources
         if not _known_to_fit(run):
             self._build(run, run.specification_in(basis))
 
