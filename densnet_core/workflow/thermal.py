@@ -14,11 +14,11 @@ from densnet_core.md.equipartition import PIECES, Directions, thermal_replicas
 from densnet_core.md.rigid import is_linear
 from densnet_core.md.velocities import remove_overall_motion, thermal_velocities
 from densnet_core.potentials.base import Potential
-from densnet_core.potentials.bound import BoundPotential
+from densnet_core.potentials.single_points import single_points
 from densnet_core.spectra.harmonic import HarmonicReference, finite_differences, normal_modes
 from densnet_core.spectra.optimise import optimise
 from densnet_core.stores.dynamics import MDStage, MDState
-from densnet_core.structures import Array, Structure
+from densnet_core.structures import Structure
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, HARTREE_TO_EV
 from densnet_core.workflow.harmonic import harmonic_record
 from densnet_core.workflow.reporter import Reporter
@@ -31,7 +31,6 @@ PIECE_FS: Final = 250.0
 PIECES_OF_HEATING: Final = 8
 """A piece is no longer than this part of the heating."""
 SAMPLE_FS: Final = 2.0
-_BATCH: Final = 32
 _MAX_FORCE: Final = 1e-5
 
 
@@ -56,18 +55,7 @@ def model_harmonic(potential: Potential, structure: Structure) -> HarmonicRefere
     ConvergenceError
         There is none that the optimisation finds.
     """
-
-    def calculate(structures: list[Structure]) -> list[tuple[float, Array, Array]]:
-        found: list[tuple[float, Array, Array]] = []
-        for first in range(0, len(structures), _BATCH):
-            part = structures[first : first + _BATCH]
-            values = BoundPotential(potential, part, traced=False).evaluate(
-                np.array([one.positions for one in part]), ("energy", "forces", "dipole")
-            )
-            forces = values["forces"].reshape(len(part), -1, 3)
-            found += [(float(e), f, d) for e, f, d in zip(values["energy"], forces, values["dipole"], strict=True)]
-        return found
-
+    calculate = single_points(potential)
     return finite_differences(calculate, optimise(calculate, structure, max_force=_MAX_FORCE))
 
 

@@ -7,27 +7,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from densnet_core.config.vibrations import VibrationOptions
-from densnet_core.graphs.graph import graph_of
-from densnet_core.graphs.pairs import portions
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
-from densnet_core.potentials.base import Potential
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.single_points import single_points
 from densnet_core.reference.checks import check_structure
 from densnet_core.reference.level import LevelOfTheory
 from densnet_core.spectra.harmonic import finite_differences
 from densnet_core.spectra.optimise import Calculate, energy_and_gradient, optimise
 from densnet_core.spectra.vibrations import Vibrations, vibrations
 from densnet_core.stores.molecules import structure_record
-from densnet_core.structures import Array, Structure
+from densnet_core.structures import Structure
 from densnet_core.workflow.folder import RunFolder, key_of
 from densnet_core.workflow.keys import code_of, weights_digest
 from densnet_core.workflow.labels import calculator, open_store
 from densnet_core.workflow.observables import refuse_unlike
-from densnet_core.workflow.reporter import Advance, Reporter
+from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.stores import backend_factory, default_executor
 from densnet_core.workflow.vibration_files import FILES, compared, read_modes, summary, write_vibrations
 
@@ -80,7 +77,7 @@ def vibrations_of_model(
 
     with folder.locked():
         _claim(folder, key, reporter)
-        calculate = potential_calculator(model, reporter.task("calculations", 0))
+        calculate = single_points(model, reporter.task("calculations", 0))
         found, more = _located(calculate, structure, options, unlike)
         return _written(found, {"source": source, **more}, folder, options, other)
 
@@ -126,28 +123,6 @@ def vibrations_of_backend(
 def slug(backend: str, level: LevelOfTheory) -> str:
     """Backend and level of theory as part of a file name."""
     return f"{backend}-{level}".replace("/", "-").replace(" ", "_")
-
-
-def potential_calculator(potential: Potential, advance: Advance = lambda done, note: None) -> Calculate:
-    """Energies, forces and dipoles of structures with a potential."""
-    done = 0
-
-    def calculate(structures: list[Structure]) -> list[tuple[float, Array, Array]]:
-        nonlocal done
-        results: list[tuple[float, Array, Array]] = []
-        for portion in portions([structure.n_atoms for structure in structures]):
-            held = structures[portion.start : portion.stop]
-            found = potential.evaluate(graph_of(held, potential.cutoff), ("energy", "forces", "dipole"))
-            forces = torch.split(found["forces"], [structure.n_atoms for structure in held])
-            results += [
-                (energy, force.numpy(), dipole.numpy())
-                for energy, force, dipole in zip(found["energy"].tolist(), forces, found["dipole"], strict=True)
-            ]
-            done += len(held)
-            advance(done, "optimising" if len(structures) == 1 else "second derivatives")
-        return results
-
-    return calculate
 
 
 def _located(
