@@ -1,9 +1,10 @@
 """What learning GFN2-xTB first gains: energies and forces of thousands of geometries that cost milliseconds each.
 
-    python science/pretraining.py FOLDER [--frames 95 340] [--seeds 0 1 2] [--cheap 3000] [--data ../shared/data]
+    python science/pretraining.py FOLDER [--molecule ethanol] [--frames 95 340] [--start MODEL] [--seeds 0 1 2]
 
-alone : ethanol, so many frames of PBE/aug-cc-pVDZ; 1000 steps of densities, then 2500 (6000 from 200 frames on) of all.
+alone : so many frames of PBE/aug-cc-pVDZ; 1000 steps of densities, then 2500 (6000 from 200 frames on) of all.
 longer : the same with the steps of the pretraining added, so that both see as many batches.
+tuned, tuned and pretrained : alone and pretrained from a finished model of another molecule, ``--start``.
 pretrained : 4000 steps on GFN2-xTB energies and forces beside the densities of those frames, then as alone.
 
 The cheap frames are Langevin dynamics with GFN2-xTB at 400, 600 and 900 K from four training geometries. Errors on
@@ -33,10 +34,10 @@ TEMPERATURES = (400.0, 600.0, 900.0)
 STARTS = 4
 
 
-def store_of(folder: Path, data: Path, frames: int) -> Path:
-    """Ethanol with so many training frames; the held-out and validation frames are those of all sizes."""
-    name = f"ethanol-{frames}"
-    path = imported(folder, name, [data / "ethanol" / "train.npz"], lambda n: (n - 60, 20, 40))
+def store_of(folder: Path, data: Path, molecule: str, frames: int) -> Path:
+    """A store with so many training frames; the held-out and validation frames are those of all sizes."""
+    name = f"{molecule}-{frames}"
+    path = imported(folder, name, [data / molecule / "train.npz"], lambda n: (n - 60, 20, 40))
     with ReferenceStore.open(path, writable=True) as store:
         split = store.read_document("split")
         if len(split["train"]) != frames:
@@ -62,7 +63,8 @@ def geometries(store: Path, number: int) -> list[Structure]:
 
 def cheap_store(folder: Path, store: Path, number: int) -> Path:
     """Energies and forces of GFN2-xTB."""
-    path, file = folder / f"xtb-{number}.zarr", folder / f"xtb-{number}.npz"
+    name = f"xtb-{store.stem.split('-')[0]}-{number}"
+    path, file = folder / f"{name}.zarr", folder / f"{name}.npz"
     if path.exists():
         return path
     structures, method = geometries(store, number), GFN2()
@@ -82,6 +84,8 @@ def cheap_store(folder: Path, store: Path, number: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--molecule", choices=("ethanol", "ethanethiol"), default="ethanol")
+    parser.add_argument("--start", type=Path)
     parser.add_argument("--frames", type=int, nargs="+", default=[95, 340])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cheap", type=int, default=3000)
@@ -89,7 +93,7 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     for frames in chosen.frames:
-        store = store_of(chosen.folder, chosen.data, frames)
+        store = store_of(chosen.folder, chosen.data, chosen.molecule, frames)
         cheap = cheap_store(chosen.folder, store, chosen.cheap)
         both = 2500 if frames < 200 else 6000
         first = f'pretraining = {{ stores = ["{cheap.resolve()}"], steps = {PRETRAINING} }}'
@@ -98,13 +102,23 @@ def main() -> None:
             "longer": ({"density": 1000, "energy": both + PRETRAINING}, ""),
             "pretrained": ({"density": 1000, "energy": both}, first),
         }
+        if chosen.start is not None:
+            begin = f'from = "{chosen.start.resolve()}"'
+            variants = {
+                "alone": variants["alone"],
+                "tuned": (variants["alone"][0], begin),
+                "pretrained": variants["pretrained"],
+                "tuned and pretrained": (variants["pretrained"][0], f"{begin}\n{first}"),
+            }
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in chosen.seeds:
             for name, (steps, more) in variants.items():
-                errors = train(chosen.folder, f"{store.stem}-{name}", [store], seed, more, steps=steps)
+                errors = train(
+                    chosen.folder, f"{store.stem}-{name.replace(' ', '-')}", [store], seed, more, steps=steps
+                )
                 rows.setdefault(name, []).append(figures(errors[str(store.resolve())]))
-                table(f"ethanol, {frames} frames, after seed {seed}", {name: rows[name]})
-        table(f"ethanol, {frames} frames, {len(chosen.seeds)} seeds", rows)
+                table(f"{store.stem}, after seed {seed}", {name: rows[name]})
+        table(f"{store.stem}, {len(chosen.seeds)} seeds", rows)
 
 
 if __name__ == "__main__":
