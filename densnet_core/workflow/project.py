@@ -186,11 +186,11 @@ class Project:
     @cached_property
     def cheap_sources(self) -> list[Source]:
         """The stores of another level of theory to pretrain on; usually none."""
-        from densnet_core.workflow.data_stores import check_levels, source_of
-
         section = self.config.training.pretraining
         if section is None:
             return []
+        from densnet_core.workflow.data_stores import check_levels, source_of
+
         sources = [source_of(path) for path in section.stores]
         check_levels(sources)
         for source in sources:
@@ -200,10 +200,10 @@ class Project:
     @cached_property
     def cheap_frames(self) -> list[list[str]]:
         """Content hashes of the frames of each of them, without what the run holds out."""
-        from densnet_core.workflow.data_stores import not_held_out, twins_of
-
         if not self.cheap_sources:
             return []
+        from densnet_core.workflow.data_stores import not_held_out, twins_of
+
         twins = twins_of([*self.sources, *self.cheap_sources])
         return not_held_out(self.cheap_sources, self._splits, self.reporter, twins)
 

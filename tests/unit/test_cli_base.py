@@ -341,7 +341,8 @@ def test_schema_is_a_json_schema_with_the_components_options(capsys):
     [
         (["--smiles", "N"], "H3N", "densnet-m"),
         (["--smiles", "[OH-]", "--charge", "-1"], "HO", "densnet-m"),
-        (["--smiles", "P"], "H3P", "def2-universal-jkfit"),  # an element that densnet-m lacks
+        (["--smiles", "P"], "H3P", "densnet-m"),
+        (["--smiles", "[SeH2]"], "H2Se", "def2-universal-jkfit"),  # an element that densnet-m lacks
         (["--geometry", "mine.xyz"], "O2", "densnet-m"),
     ],
 )
