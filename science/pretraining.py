@@ -29,7 +29,6 @@ from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_core.workflow.labels import NO_BACKEND
 from densnet_core.workflow.stores import import_file
 
-PRETRAINING = 4000
 TEMPERATURES = (400.0, 600.0, 900.0)
 STARTS = 4
 
@@ -88,19 +87,20 @@ def main() -> None:
     parser.add_argument("--start", type=Path)
     parser.add_argument("--frames", type=int, nargs="+", default=[95, 340])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--cheap", type=int, default=3000)
+    parser.add_argument("--cheap", type=int, default=3000, help="geometries with GFN2-xTB")
+    parser.add_argument("--steps", type=int, nargs=3, help="of pretraining, densities and all labels")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     for frames in chosen.frames:
         store = store_of(chosen.folder, chosen.data, chosen.molecule, frames)
         cheap = cheap_store(chosen.folder, store, chosen.cheap)
-        both = 2500 if frames < 200 else 6000
-        first = f'pretraining = {{ stores = ["{cheap.resolve()}"], steps = {PRETRAINING} }}'
+        before, density, both = chosen.steps or (4000, 1000, 2500 if frames < 200 else 6000)
+        first = f'pretraining = {{ stores = ["{cheap.resolve()}"], steps = {before} }}'
         variants = {
-            "alone": ({"density": 1000, "energy": both}, ""),
-            "longer": ({"density": 1000, "energy": both + PRETRAINING}, ""),
-            "pretrained": ({"density": 1000, "energy": both}, first),
+            "alone": ({"density": density, "energy": both}, ""),
+            "longer": ({"density": density, "energy": both + before}, ""),
+            "pretrained": ({"density": density, "energy": both}, first),
         }
         if chosen.start is not None:
             begin = f'from = "{chosen.start.resolve()}"'
