@@ -231,9 +231,9 @@ class _Training:
             self.manager,
             self.device,
         )
-        objective.prepare()
         if start is not None:
             energy.adopt(start.energy)
+        objective.prepare()  # after it, for the energies of atoms are those of the cheap level
         self.stages("pretraining", objective, frames.subset(held))
         self.pretrained = {name: value.detach().clone() for name, value in energy.named_parameters()}
 

@@ -151,6 +151,18 @@ def test_pretraining_leaves_features_and_no_energy_of_the_other_level(tmp_path: 
         assert torch.equal(value, again.energy.state_dict()[name]), name
 
 
+def test_a_model_to_start_from_hands_no_energies_of_atoms_to_the_cheap_level(tmp_path: Path) -> None:
+    data, shared = frames(), {"energy": NetworkChoice("shared", None)}
+    start = train(None, plan(shared=True), **shared)
+    own = plan(shared=True, pretraining=[short(1)])
+    model = train(tmp_path, own, pretraining=cheaper(data), start=start, **shared)
+    with (tmp_path / "pretraining.csv").open() as file:
+        [row] = csv.DictReader(file)
+    unit = 27211.386246 * energy_unit(cheaper(data))
+    assert float(row["validation_energy_rms_mev_per_atom"]) < 10.0 * unit  # the levels are 3 hartree apart
+    assert model.energy.element_energies == start.energy.element_energies
+
+
 def save(model: DenSNet, path: Path) -> Path:
     model.save(path)
     return path
