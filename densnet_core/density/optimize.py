@@ -122,8 +122,10 @@ class ContractionOptimizer:
 
         Functions that are kept stand beside them with the identity.
         """
-        free = {key: self._directions[key] @ torch.linalg.qr(self.parameters[key])[0] for key in self._keys}
-        return {**free, **self._identities}
+        return {**self._free(), **self._identities}
+
+    def _free(self) -> dict[Key, Tensor]:
+        return {key: self._directions[key] @ torch.linalg.qr(self.parameters[key])[0] for key in self._keys}
 
     def nmae(self) -> Tensor:
         """(n_targets,) NMAE of the fits, per cent."""
@@ -165,11 +167,11 @@ class ContractionOptimizer:
     def basis(self, name: str) -> GaussianBasis:
         """The basis as it stands, rounded to ten digits, tightest primitive first; with all that is kept, unchanged."""
         with torch.no_grad():
-            contractions = self.contractions()
+            contractions = self._free()
         shells: dict[int, list[Shell]] = {z: [] for z in self.counts}
-        for z, l_ in self._keys:
+        for (z, l_), coefficients in contractions.items():
             exponents = tuple(float(f"{a:.10g}") for a in reversed(self._exponents[z, l_]))
-            for column in contractions[z, l_].flip(0).T:
+            for column in coefficients.flip(0).T:
                 shells[z].append(Shell(l_, exponents, tuple(float(f"{c:.10g}") for c in column.tolist())))
         return GaussianBasis(name, {**self._kept, **shells})
 
@@ -179,7 +181,7 @@ class ContractionOptimizer:
 
     def _backward(self) -> float:
         """Value of the loss; adds its gradient to the parameters, one target at a time to bound the memory."""
-        contractions = {key: value for key, value in self.contractions().items() if key not in self._identities}
+        contractions = self._free()
         leaves = {key: value.detach().requires_grad_() for key, value in contractions.items()}
         total = 0.0
         for target, weight in zip(self._targets, self._weights(), strict=True):

@@ -14,10 +14,10 @@ from scipy.signal import find_peaks
 
 from densnet_core.errors import InputError
 from densnet_core.spectra.infrared import Spectrum
+from densnet_core.spectra.windows import GAUSSIAN_FWHM
 
 Array = NDArray[np.float64]
 
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _SHOULDER = 0.2
 """A peak is a band if it rises by this fraction of its own height above the valleys beside it. Relative to itself, not
 to the strongest one, so that a weak band counts and a ripple on the flank of a strong one does not."""
@@ -97,7 +97,7 @@ def bands(
     if grid.size < 3:
         return []
     step = float(grid[1] - grid[0])
-    smooth = gaussian_filter1d(values, resolution / _FWHM / step, mode="nearest") if resolution > 0 else values
+    smooth = gaussian_filter1d(values, resolution / GAUSSIAN_FWHM / step, mode="nearest") if resolution > 0 else values
     peaks, shape = find_peaks(smooth, height=0.0, prominence=0.0)
     real = shape["prominences"] >= _SHOULDER * shape["peak_heights"]
     peaks = peaks[real & (shape["peak_heights"] > 0)]

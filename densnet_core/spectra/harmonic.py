@@ -11,6 +11,7 @@ from densnet_core.errors import InputError
 from densnet_core.md.rigid import rigid_body_vectors
 from densnet_core.spectra.intensity import SQUARED_DIPOLE_DERIVATIVE_TO_KM_PER_MOL
 from densnet_core.spectra.optimise import Calculate, optimise
+from densnet_core.spectra.windows import GAUSSIAN_FWHM
 from densnet_core.structures import Structure
 from densnet_core.units import DALTON_TO_ELECTRON_MASS, HARTREE_TO_WAVENUMBER
 
@@ -199,7 +200,7 @@ def broadened(modes: NormalModes, grid: Array, width: float) -> Array:
     if not width > 0:
         raise InputError(f"The width of a line must be positive, not {width} cm^-1.")
     real = modes.wavenumbers > 0
-    sigma = width / (2.0 * np.sqrt(2.0 * np.log(2.0)))
+    sigma = width / GAUSSIAN_FWHM
     distances = (grid[:, None] - modes.wavenumbers[real]) / sigma
     return np.asarray(np.exp(-0.5 * distances**2) @ modes.intensities[real] / (sigma * np.sqrt(2.0 * np.pi)))
 

@@ -15,7 +15,8 @@ from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, HARTREE_TO_WAVENUMBER
 Array = NDArray[np.float64]
 Window = Literal["gaussian", "hann"]
 
-_GAUSSIAN_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+GAUSSIAN_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+"""Full width at half maximum of a Gaussian, in standard deviations."""
 _TAPERED = 0.1  # share of a trajectory faded in, and faded out
 _GAUSSIAN_REACH = 3.7  # standard deviations after which a Gaussian lag window (1e-3) may be cut off
 
@@ -47,7 +48,7 @@ def _reach(window: Window, width: float) -> float:
     """The lag, in atomic units, up to which a window needs the correlation function."""
     angular = width / HARTREE_TO_WAVENUMBER
     # A Hann window of half-length L has a transform of full width 2 pi / L at half maximum.
-    return 2.0 * np.pi / angular if window == "hann" else _GAUSSIAN_REACH * _GAUSSIAN_FWHM / angular
+    return 2.0 * np.pi / angular if window == "hann" else _GAUSSIAN_REACH * GAUSSIAN_FWHM / angular
 
 
 def lag_window(window: Window, width: float, spacing: float, n: int) -> Array:
@@ -84,6 +85,6 @@ def lag_window(window: Window, width: float, spacing: float, n: int) -> Array:
     if window == "hann":
         lags = np.arange(int(reach / spacing) + 1) * spacing
         return np.asarray(0.5 * (1.0 + np.cos(np.pi * lags / reach)))
-    sigma = angular / _GAUSSIAN_FWHM
+    sigma = angular / GAUSSIAN_FWHM
     lags = np.arange(min(_usable(n), int(8.0 / (sigma * spacing)) + 1)) * spacing
     return np.asarray(np.exp(-0.5 * (sigma * lags) ** 2))

@@ -42,7 +42,7 @@ def announced_quantities() -> dict[str, Quantity]:
 
 def unit_of(name: str) -> str:
     """The unit of a quantity by name; of one that nobody announces, "atomic units"."""
-    known = {**announced_quantities(), **_CORE}
+    known = _CORE if name in _CORE else announced_quantities()  # which asks all plugins
     return known[name].unit if name in known else "atomic units"
 
 

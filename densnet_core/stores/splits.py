@@ -165,6 +165,11 @@ def _without_twins(hashes: Sequence[str], others: Iterable[str], twins: Twins) -
     return [content for content in hashes if content not in taken]
 
 
+def held_out_in(splits: Iterable[Split]) -> set[str]:
+    """Hashes of the frames that any of the splits tests on, now or in earlier trainings."""
+    return {content for split in splits for content in (*split["test"], *split[HELD_OUT])}
+
+
 def kept_apart(split: Split, held_out: Iterable[str], twins: Twins) -> Split:
     """A split without the frames for training and validation that are twins of frames held out here or elsewhere."""
     out = {*split["test"], *split[HELD_OUT], *held_out}
@@ -189,7 +194,7 @@ def merged_split(splits: Iterable[Split], present: Iterable[str]) -> Split | Non
     if not found:
         return None
     there = set(present)
-    held_out = {content for split in found for content in (*split["test"], *split[HELD_OUT])}
+    held_out = held_out_in(found)
     parts: Split = {}
     taken = set(held_out)
     for part in ("train", "validation"):

@@ -25,6 +25,7 @@ from densnet_core.stores.splits import (
     PARTS,
     Split,
     Twins,
+    held_out_in,
     kept_apart,
     read_split,
     split_frames,
@@ -192,7 +193,7 @@ def parts_together(sources: Sequence[Source], splits: Sequence[Split], reporter:
     A frame that any store holds out is trained and validated on in none, nor is a twin of it (the same geometry turned,
     mirrored or with like atoms exchanged), and a frame of several stores counts in the first.
     """
-    held_out = {content for split in splits for content in (*split[HELD_OUT], *split["test"])}
+    held_out = held_out_in(splits)
     taken: set[str] = set()
     parts: list[Split] = []
     for source, split in zip(sources, splits, strict=True):
@@ -218,7 +219,7 @@ def not_held_out(
     sources: Sequence[Source], splits: Sequence[Split], reporter: Reporter, twins: Twins
 ) -> list[list[str]]:
     """Of every store the frames, sorted, that are no test frame of the splits, nor a twin of one."""
-    held_out = {content for split in splits for content in (*split[HELD_OUT], *split["test"])}
+    held_out = held_out_in(splits)
     found = []
     for source in sources:
         split = {HELD_OUT: [], "test": [], "validation": [], "train": sorted(set(source.frames) - held_out)}

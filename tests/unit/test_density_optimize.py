@@ -38,15 +38,20 @@ TRUE = GaussianBasis(
 
 def target(seed: int) -> TargetDensity:
     """A neutral difference density made of known contracted functions, so that a basis of as many can hold it."""
-    positions = torch.tensor(HYDROGEN.positions)
-    exact, functions = MolecularBasis(TRUE, [1, 1]), MolecularBasis(PRIMITIVES, [1, 1])
+    return held_by(TRUE, PRIMITIVES, HYDROGEN, seed)
+
+
+def held_by(true: GaussianBasis, given: GaussianBasis, molecule: Structure, seed: int) -> TargetDensity:
+    """A neutral density at random in the functions of one basis, as a fit in another meets it."""
+    numbers, positions = molecule.numbers, torch.tensor(molecule.positions)
+    exact, functions = MolecularBasis(true, numbers), MolecularBasis(given, numbers)
     coefficients = torch.tensor(np.random.default_rng(seed).normal(size=exact.n_functions))
     counts = exact.electron_counts()
     coefficients -= counts * (counts @ coefficients) / (counts @ counts)
     projection = two_center("coulomb", functions, positions, exact, positions) @ coefficients
-    points, weights = quadrature(HYDROGEN, 20, 11)
+    points, weights = quadrature(molecule, 20, 11)
     values = exact.density(positions, coefficients, torch.tensor(points))
-    return TargetDensity(HYDROGEN, PRIMITIVES, projection.numpy(), points, weights, values.numpy())
+    return TargetDensity(molecule, given, projection.numpy(), points, weights, values.numpy())
 
 
 def test_the_loss_is_the_nmae_of_the_constrained_fit_in_the_basis() -> None:
@@ -100,17 +105,9 @@ KEPT = GaussianBasis("kept", {1: TRUE.shells(1), 9: [Shell(0, (1.0,), (1.0,))]})
 
 def target_beside_kept(seed: int) -> TargetDensity:
     """A density of hydrogen's kept functions and of functions of lithium that are to be found."""
-    numbers, positions = LITHIUM_HYDRIDE.numbers, torch.tensor(LITHIUM_HYDRIDE.positions)
     lithium = GaussianBasis("lithium", {1: TRUE.shells(1), 3: TRUE.shells(1)})
     given = GaussianBasis("given", {1: TRUE.shells(1), 3: PRIMITIVES.shells(1)})
-    exact, functions = MolecularBasis(lithium, numbers), MolecularBasis(given, numbers)
-    coefficients = torch.tensor(np.random.default_rng(seed).normal(size=exact.n_functions))
-    counts = exact.electron_counts()
-    coefficients -= counts * (counts @ coefficients) / (counts @ counts)
-    projection = two_center("coulomb", functions, positions, exact, positions) @ coefficients
-    points, weights = quadrature(LITHIUM_HYDRIDE, 20, 11)
-    values = exact.density(positions, coefficients, torch.tensor(points))
-    return TargetDensity(LITHIUM_HYDRIDE, given, projection.numpy(), points, weights, values.numpy())
+    return held_by(lithium, given, LITHIUM_HYDRIDE, seed)
 
 
 def test_functions_that_are_kept_stay_to_the_last_digit_and_serve_the_fit() -> None:
