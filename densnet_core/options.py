@@ -44,6 +44,20 @@ FilePath = Annotated[Path, Strict(False), BeforeValidator(_not_empty), AfterVali
 """A path in a configuration file; a relative one is meant from the folder of that file."""
 
 
+def is_word(path: Path) -> bool:
+    """Whether a path can be a name instead: one part without a suffix."""
+    return len(path.parts) == 1 and not path.suffix and path.name != ".."
+
+
+def _beside_file(path: Path, info: ValidationInfo) -> Path:
+    beside = _relative_to_file(path, info)
+    return path if is_word(path) and not beside.exists() else beside
+
+
+ModelPath = Annotated[Path, Strict(False), BeforeValidator(_not_empty), AfterValidator(_beside_file)]
+"""As ``FilePath``, or a plain word that is no file there: the name of a shipped model."""
+
+
 def validate(
     model: type[Table],
     table: Mapping[str, Any],

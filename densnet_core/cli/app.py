@@ -33,6 +33,7 @@ VERBS: Final[tuple[tuple[str, str, str], ...]] = (
     ("spectrum", "densnet_core.cli.dynamics:spectrum_app", "Infrared spectrum of the dynamics."),
     ("export", "densnet_core.cli.export:app", "Write a trained model as TorchScript for OpenMM."),
     ("data", "densnet_core.cli.data:app", "Look into stores; check, import, merge and upgrade them."),
+    ("models", "densnet_core.cli.models:app", "List the shipped models and their errors; pack one."),
     ("basis", "densnet_core.cli.basis:app", "Show bases, and optimise one on your data."),
     ("init", "densnet_core.cli.init:app", "Write a commented configuration for a molecule."),
     ("config", "densnet_core.cli.config:app", "Check a configuration file, or print the schema."),

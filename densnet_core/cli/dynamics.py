@@ -21,7 +21,9 @@ USUAL, DRAWN = MDSection(), SpectrumSection()
 
 @md_app.command()
 def md(
-    config: Annotated[Path, typer.Argument(help="Configuration file, or a trained model.", metavar="CONFIG|MODEL")],
+    config: Annotated[
+        Path, typer.Argument(help="Configuration file, or a model: path or shipped name.", metavar="CONFIG|MODEL")
+    ],
     geometry: Annotated[Path | None, typer.Argument(help="With a model: XYZ file of the molecule.")] = None,
     ps: Annotated[float, typer.Option(help="With a model: length at constant energy, ps.")] = USUAL.nve_ps,
     heating_ps: Annotated[float, typer.Option(help="Length in the heat bath before it, ps.")] = USUAL.nvt_ps,

@@ -23,7 +23,7 @@ class Part(StrEnum):
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Trained model, a folder or zip file.")],
+    model: Annotated[Path, typer.Argument(help="Trained model: folder, zip file or shipped name.")],
     store: Annotated[Path, typer.Argument(help="Store of labelled frames.")],
     frames: Annotated[
         Part, typer.Option("--frames", help="Held-out frames, or all; auto: held-out ones if the store has a split.")

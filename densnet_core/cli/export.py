@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="Trained model, a folder or zip file.")],
+    model: Annotated[Path, typer.Argument(help="Trained model: folder, zip file or shipped name.")],
     geometry: Annotated[Path, typer.Argument(help="XYZ file of one frame that gives the atoms and their order.")],
     output: Annotated[Path, typer.Argument(help="TorchScript file to write, for openmm-torch's TorchForce.")],
     replicas: Annotated[int, typer.Option(min=1, help="Independent copies of the molecule in one call.")] = 1,

@@ -28,7 +28,7 @@ class Quantity(StrEnum):
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="Trained model, a folder or zip file.")],
+    model: Annotated[Path, typer.Argument(help="Trained model: folder, zip file or shipped name.")],
     geometry: Annotated[Path, typer.Argument(help="XYZ file (angstrom), one or more frames.")],
     charge: Charge = None,
     multiplicity: Multiplicity = None,

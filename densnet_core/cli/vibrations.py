@@ -20,7 +20,10 @@ USUAL = VibrationOptions()
 @app.command()
 def vibrations(
     source: Annotated[
-        str, typer.Argument(help="Trained model; or with --level a reference backend.", metavar="MODEL|BACKEND")
+        str,
+        typer.Argument(
+            help="A model, path or shipped name; or with --level a reference backend.", metavar="MODEL|BACKEND"
+        ),
     ],
     geometry: Annotated[Path, typer.Argument(help="XYZ file (angstrom) of the molecule.")],
     level: Annotated[str | None, typer.Option(help="Level of theory of a backend: PBE/def2-SVP.")] = None,

@@ -16,7 +16,7 @@ from densnet_core.config.data import DataSection
 from densnet_core.config.dynamics import MDSection, SpectrumSection
 from densnet_core.elements import atomic_number
 from densnet_core.errors import ConfigError
-from densnet_core.options import FilePath, Options
+from densnet_core.options import FilePath, ModelPath, Options
 from densnet_core.reference.level import PROPERTIES, LevelOfTheory
 
 SCHEMA_VERSION: Final = 1
@@ -258,12 +258,12 @@ class TrainingSection(Options):
     threads: int = Field(
         default=1, ge=1, description="Threads of the CPU; those of a small molecule have little to share."
     )
-    start: FilePath | None = Field(
+    start: ModelPath | None = Field(
         default=None,
         alias="from",
-        description="A finished model (its folder or zip file) of the same networks and basis to start from; it may "
-        "lack elements.",
-        examples=["runs/ethanol/model"],
+        description="A finished model (its folder or zip file, or the name of a shipped one) of the same networks and "
+        "basis to start from; it may lack elements.",
+        examples=["ethanol"],
     )
     pretraining: PretrainingSection | None = None
     density: DensityTrainingSection = Field(default_factory=DensityTrainingSection)

@@ -58,6 +58,12 @@ def densnet_kinds() -> list[KindDescription]:
             "Where calculations run",
             suite="densnet_core.testing.executor:ExecutorTests",
         ),
+        KindDescription(
+            Kind.MODEL,
+            "densnet_core.potentials.shipped:ShippedModel",
+            "Trained model that a distribution carries",
+            suite="densnet_core.testing.shipped:ShippedModelTests",
+        ),
     ]
 
 

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     MD_ENGINE = "md_engine"
     SAMPLER = "sampler"
     EXECUTOR = "executor"
+    MODEL = "model"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from densnet_core.potentials.base import Potential
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.legacy import is_old, todays
 from densnet_core.potentials.outputs import common_cutoff, degree_for, derived_quantities, energy_outputs
+from densnet_core.potentials.shipped import model_path
 from densnet_core.reference.checks import check_distances
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.structures import Structure
@@ -160,19 +161,29 @@ class DenSNet(Potential):
     def load(cls, path: str | Path, manager: Manager | None = None) -> DenSNet:
         """Read a package; nothing in it is ever executed or unpickled.
 
+        Parameters
+        ----------
+        path : str or Path
+            A folder or zip file, or the name of a shipped model (``densnet models``).
+        manager : Manager or None
+
         Raises
         ------
         DataError
             If the package is damaged or not one of ours.
         PluginError
-            If a plugin that the model needs is not installed; the message has its install line.
+            If a plugin that the model needs is not installed, or a shipped model; the message has its install line.
+        InputError
+            If a plain word names neither a package nor a shipped model.
 
         Warns
         -----
         CodeChangedWarning
-            If the networks' code is no longer that which made the model.
+            If the networks' code is no longer that which made the model. Not of shipped models: that they give what
+            they gave is for the tests of their distribution (``densnet_core.testing.shipped``).
         """
-        document, tensors = load_model(Path(path))
+        named, path = Path(path), model_path(path, manager)
+        document, tensors = load_model(path)
         try:
             if document["kind"] != MODEL_KIND:
                 raise DataError(f"{path} holds a model of kind {document['kind']!r}, not {MODEL_KIND!r}.")
@@ -206,7 +217,7 @@ class DenSNet(Potential):
                 path,
             )
         model = cls(density, energy, prior, choices[0], choices[1], document, manager, domain)
-        if changes := model.changed_code(manager):
+        if path == named and (changes := model.changed_code(manager)):
             warnings.warn(f"{path} was made by other code: {'; '.join(changes)}.", CodeChangedWarning, stacklevel=2)
         return model
 

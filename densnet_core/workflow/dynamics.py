@@ -20,6 +20,7 @@ from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.shipped import model_path
 from densnet_core.potentials.threads import torch_threads
 from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.stores.molecules import structure_record
@@ -198,12 +199,12 @@ def run_model(path: Path, structure: Structure, md: MDSection, output: Path, rep
     Parameters
     ----------
     path : Path
-        The model.
+        The model, or the name of a shipped one.
     output : Path
         The directory of both trajectories.
     """
     manager, folder = get_manager(), RunFolder(output)
-    model = DenSNet.load(path)
+    model, path = DenSNet.load(path), model_path(path)
     component = manager.find(Kind.MD_ENGINE, md.engine)
     options = manager.options(component, md.options, where="md.options")
     engine = manager.load(component)(options)

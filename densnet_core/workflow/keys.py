@@ -12,6 +12,7 @@ from densnet_core.config import Chosen
 from densnet_core.plugins.hookspecs import Record
 from densnet_core.plugins.manager import Manager
 from densnet_core.plugins.origin import Origin
+from densnet_core.potentials.shipped import model_path
 from densnet_core.stores.packages import read_package
 
 CODE: Final = "code"
@@ -55,7 +56,7 @@ def file_digest(path: Path) -> str:
 
 def weights_digest(model: Path | None) -> str | None:
     """Digest of the weights of a model to start from."""
-    return None if model is None else hashlib.sha256(read_package(model)[1]).hexdigest()
+    return None if model is None else hashlib.sha256(read_package(model_path(model))[1]).hexdigest()
 
 
 def differences(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

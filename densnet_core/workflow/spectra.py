@@ -172,8 +172,8 @@ def spectrum_of_store(
         known = bool(np.isfinite(store.dipoles()).all())
         made_with, formula = store.provenance.get("model"), store.structure.formula
     if not known:
-        source = model or (Path(made_with) if isinstance(made_with, str) else None)
-        if source is None or not source.exists():
+        source = model or (Path(made_with) if isinstance(made_with, str) and Path(made_with).exists() else None)
+        if source is None:
             raise InputError(f"{path} has no dipoles of its frames. Name the model that gives them with --model.")
         add_dipoles(path, DenSNet.load(source), reporter)
     result = spectrum_of(

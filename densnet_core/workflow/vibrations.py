@@ -12,6 +12,7 @@ from densnet_core.config.vibrations import VibrationOptions
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.shipped import model_path
 from densnet_core.potentials.single_points import single_points
 from densnet_core.reference.checks import check_structure
 from densnet_core.reference.level import LevelOfTheory
@@ -63,7 +64,7 @@ def vibrations_of_model(
     ConvergenceError
         The optimisation does not converge.
     """
-    model = DenSNet.load(path)
+    model, path = DenSNet.load(path), model_path(path)
     model.check([structure])
     source = {"kind": "model", "path": str(path.absolute()), **model.metadata()}
     other = None if compare is None else read_modes(compare, structure)
