@@ -32,3 +32,14 @@ class SharedEnergyOptions(Options):
     """Options of the energy model ``shared``."""
 
     head_width: int = Field(default=64, ge=1, description="Width of the layer between features and atomic energies.")
+    long_range: Literal["none", "coulomb"] = Field(
+        default="none",
+        description="What acts beyond the backbone's cutoff: nothing, or the Coulomb interaction of the predicted "
+        "densities, as multipoles of the atoms.",
+    )
+    long_range_angstrom: float = Field(
+        default=5.0,
+        gt=0,
+        description="Distance of two atoms, angstrom, from which on their interaction is whole; it is switched on from "
+        "half of it. At most the backbone's cutoff.",
+    )

@@ -17,8 +17,10 @@ from densnet_core.models.config import SharedEnergyOptions
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.features import species_of
+from densnet_core.models.long_range import DEGREE, long_range_energy
 from densnet_core.models.states import StateEmbedding, state_indices
 from densnet_core.models.statistics import energy_unit, reference_energies
+from densnet_core.units import BOHR_TO_ANGSTROM
 
 
 class SharedEnergyModel(EnergyModel):
@@ -28,6 +30,9 @@ class SharedEnergyModel(EnergyModel):
     Some hundred coefficients of each atom teach the features more than the three components of a force can: see
     docs/method.md for what this gains. The energy does not read the coefficients themselves. E_F belongs to a
     fragment's charge and multiplicity, where these differ in the training data.
+
+    With ``long_range = "coulomb"`` the interaction of the predicted densities is added for atoms that are far apart
+    (``densnet_core.models.long_range``), and the head learns the rest.
 
     Parameters
     ----------
@@ -55,6 +60,9 @@ class SharedEnergyModel(EnergyModel):
         self.hidden = nn.Linear(n_invariants, options.head_width)
         self.element = nn.Parameter(torch.zeros(n_elements, options.head_width))
         self.output = nn.Linear(options.head_width, 1, bias=False)
+        self.long_range = options.long_range != "none"
+        self.l_max = DEGREE if self.long_range else -1
+        self.distance = options.long_range_angstrom / BOHR_TO_ANGSTROM
         self.states = StateEmbedding(states, specification.elements, options.head_width) if len(states) > 1 else None
         self.atomic_energies: Tensor
         self.state_energies: Tensor
@@ -96,4 +104,7 @@ class SharedEnergyModel(EnergyModel):
         if self.states is not None:
             own = self.state_energies[state_indices(self.states.table, graph)[0]]
             energies = energies.index_add(0, graph.fragment_molecule, own)
+        if self.long_range:
+            density = densities["density"]
+            energies = energies + long_range_energy(graph, density, self.specification, self.distance)
         return {"energy": energies}
