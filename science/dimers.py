@@ -3,8 +3,8 @@
     python science/dimers.py FOLDER [--frames 240] [--seeds 0 1 2] [--steps 1000 6000]
 
 Pairs of published water geometries, turned at random, their oxygens at distances drawn evenly from 2.5 to 10 angstrom,
-labelled with PBE/aug-cc-pVDZ (some 5 seconds each). Trained on single molecules and five sixths of the dimers; errors on
-the others, by distance:
+labelled with PBE/aug-cc-pVDZ (some 5 seconds each). Trained on single molecules and five sixths of the dimers; errors
+on the others, by distance:
 
 coulomb : with ``long_range = "coulomb"``.
 none : the same network without, the control.
@@ -117,7 +117,7 @@ def trained(folder: Path, store: Path, kind: str, seed: int, steps: Sequence[int
     run.do("evaluate")
     with ReferenceStore.open(store) as opened:
         held_out = set(opened.read_document("split")["test"])
-        return DenSNet.load(run.project.folder.model), [
+        return DenSNet.load(run.folder.model), [
             i for i, content in enumerate(opened.hashes) if content.hex() in held_out
         ]
 

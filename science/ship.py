@@ -26,8 +26,8 @@ def ship(name: str) -> None:
     """Train, evaluate and pack one."""
     run = Run(load_config(HERE / "systems" / name / "model.toml"), Reporter())
     errors = run.do("evaluate")
-    source = run.project.sources[0]
-    pack(run.project.folder.model, source.path, SHIPPED / f"{name}.zip", name)
+    source = run.sources[0]
+    pack(run.folder.model, source.path, SHIPPED / f"{name}.zip", name)
     table(name, {formula: [figures(one)] for formula, one in errors["formulas"].items()})
 
 

@@ -51,9 +51,8 @@ def _local_moments(functions: MolecularBasis) -> Tensor:
             angular = coupling.permute(2, 0, 1) * (4.0 * pi / 3.0)
         else:
             continue
-        local = radial.new_zeros((*radial.shape[:-1], functions.n_functions, 3, 3))
-        local[..., group.functions, :, :] = radial[..., None, None, None] * angular
-        result = result + local
+        own = (radial[..., None, None, None] * angular).flatten(-4, -3)  # the functions of the shells, in order
+        result = torch.index_add(result.expand(*own.shape[:-3], -1, 3, 3), -3, group.functions.reshape(-1), own)
     return result
 
 

@@ -39,16 +39,17 @@ def atomic_multipoles(functions: MolecularBasis, coefficients: Tensor) -> Multip
     Higher multipoles than the quadrupole are left out. Exact for the density as a whole: the multipoles of the atoms,
     moved to one origin, give those of the molecule up to the quadrupole.
     """
-    n_atoms = functions.n_atoms
-    origin = coefficients.new_zeros((n_atoms, 3))
+    own = coefficients[:, None] * _moments(functions)
+    summed = -own.new_zeros((functions.n_atoms, own.shape[1])).index_add(0, functions.function_atoms, own)
+    charges, dipoles, moments = summed.split([1, 3, 9], dim=1)
+    return Multipoles(charges[:, 0], dipoles, moments.reshape(-1, 3, 3))
 
-    def summed(moments: Tensor) -> Tensor:
-        own = coefficients.reshape(-1, *(1,) * (moments.ndim - 1)) * moments
-        return -own.new_zeros((n_atoms, *moments.shape[1:])).index_add(0, functions.function_atoms, own)
 
-    return Multipoles(
-        summed(functions.electron_counts()), summed(functions.dipoles(origin)), summed(quadrupoles(functions, origin))
-    )
+def _moments(functions: MolecularBasis) -> Tensor:
+    """(n_functions, 13) integrals, dipoles and quadrupoles of the functions about their own centres."""
+    origin = torch.zeros((functions.n_atoms, 3), dtype=functions.dtype, device=functions.device)
+    parts = functions.electron_counts()[:, None], functions.dipoles(origin), quadrupoles(functions, origin).flatten(-2)
+    return torch.cat(parts, dim=1)
 
 
 def interactions(multipoles: Multipoles, positions: Tensor, first: Tensor, second: Tensor) -> Tensor:

@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densnet_core.basis.integrals import two_center
 from densnet_core.datasets.dataset import Dataset
+from densnet_core.density.expansion import functions_of
 from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.models.backbone import cast_parameters
@@ -225,6 +227,29 @@ class EnergyModelTests(ConformanceSuite):
                 assert_close(found, total, self.tolerance, f"The energy of {what}", relative=False)
                 apart = torch.cat([alone[0][1], alone[1][1]])
                 assert_close(forces, apart, self.tolerance, f"Forces on {what}", relative=False)
+
+    def test_what_is_left_of_distant_molecules_is_their_coulomb_interaction(self) -> None:
+        """Of the densities that are predicted of each alone, by two-centre integrals, and nothing else."""
+        density, energy = self.models()
+        if not energy.long_range or density.long_range:
+            return
+        alone = [graph_of([part]) for part in (WATER, HYDROGEN_CYANIDE)]
+        energies = [total_energy(energy, graph, density(graph)) for graph in alone]
+        errors = []
+        for distance in (30.0, 60.0):
+            both = graph_of([together(WATER, HYDROGEN_CYANIDE, distance, fragments=False)])
+            left = float((total_energy(energy, both, density(both)) - energies[0] - energies[1]).detach())
+            coefficients = [density(graph)["density"].detached().coefficients for graph in alone]
+            functions = [functions_of(energy.specification.basis, graph.numbers) for graph in alone]
+            first, second = both.positions.split([graph.n_atoms for graph in alone])
+            integrals = two_center("coulomb", functions[0], first, functions[1], second)
+            expected = float(coefficients[0] @ integrals @ coefficients[1])
+            assert_that(abs(expected) > 1e-9, f"The densities do not interact at {distance} bohr: {expected}.")
+            errors.append(abs(left - expected) / abs(expected))
+        assert_that(errors[0] < 0.05, f"What is left at 30 bohr is off by {errors[0]:.1%} of the interaction.")
+        assert_that(
+            errors[1] < 0.7 * errors[0], f"It does not become the interaction: off by {errors[1]:.1%} at 60 bohr."
+        )
 
     def test_pairs_part_smoothly_at_the_cutoff(self) -> None:
         """Of the energy alone, at densities that do not change, and of both models."""

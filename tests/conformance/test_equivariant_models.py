@@ -61,6 +61,15 @@ class TestSharedEnergyModel(EnergyModelTests):
         return SharedEnergyModel(specification, SharedEnergyOptions(head_width=32), n_invariants=n_invariants)
 
 
+class TestLongRange(TestSharedEnergyModel):
+    """With the interaction of the predicted densities, which begins within the molecules of the suite."""
+
+    def make_model(self, specification: DensitySpecification) -> EnergyModel:
+        options = SharedEnergyOptions(head_width=32, long_range="coulomb", long_range_angstrom=2.0)
+        n_invariants = self.make_density_model(specification).n_invariants
+        return SharedEnergyModel(specification, options, n_invariants=n_invariants)
+
+
 class TestSharedFeatures(TestSharedEnergyModel):
     """On the density model that it is made for."""
 
