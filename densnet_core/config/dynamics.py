@@ -12,7 +12,7 @@ from densnet_core.options import Options
 class MDSection(Options):
     """Molecular dynamics: a piece in a heat bath, then one at constant energy that the spectrum is taken from."""
 
-    engine: str = Field(default="openmm", description="The engine.")
+    engine: str = Field(default="torch", description="The engine.")
     temperature: float = Field(default=300.0, gt=0, description="Temperature of the heat bath, K.")
     time_step_fs: float = Field(default=0.5, gt=0, description="Time step, fs.")
     nvt_ps: float = Field(default=5.0, ge=0, description="Length of the piece in the heat bath (Langevin), ps.")
