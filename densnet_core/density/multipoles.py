@@ -41,8 +41,7 @@ def atomic_multipoles(functions: MolecularBasis, coefficients: Tensor) -> Multip
     """
     own = coefficients[:, None] * _moments(functions)
     summed = -own.new_zeros((functions.n_atoms, own.shape[1])).index_add(0, functions.function_atoms, own)
-    charges, dipoles, moments = summed.split([1, 3, 9], dim=1)
-    return Multipoles(charges[:, 0], dipoles, moments.reshape(-1, 3, 3))
+    return Multipoles(summed[:, 0], summed[:, 1:4], summed[:, 4:].reshape(-1, 3, 3))
 
 
 def _moments(functions: MolecularBasis) -> Tensor:

@@ -241,7 +241,7 @@ class EnergyModelTests(ConformanceSuite):
             left = float((total_energy(energy, both, density(both)) - energies[0] - energies[1]).detach())
             coefficients = [density(graph)["density"].detached().coefficients for graph in alone]
             functions = [functions_of(energy.specification.basis, graph.numbers) for graph in alone]
-            first, second = both.positions.split([graph.n_atoms for graph in alone])
+            first, second = torch.split(both.positions, [graph.n_atoms for graph in alone])
             integrals = two_center("coulomb", functions[0], first, functions[1], second)
             expected = float(coefficients[0] @ integrals @ coefficients[1])
             assert_that(abs(expected) > 1e-9, f"The densities do not interact at {distance} bohr: {expected}.")

@@ -25,7 +25,7 @@ from densnet_core.workflow.keys import weights_digest
 from densnet_core.workflow.shipping import model_cards, pack
 
 SYSTEMS = Path(__file__).parents[2] / "science" / "systems"
-WATER = SYSTEMS / "water" / "water.xyz"
+WATER = SYSTEMS.parents[1] / "examples" / "water" / "water.xyz"
 LABELS = SYSTEMS / "water" / "labels-2.npz"
 
 
@@ -118,13 +118,15 @@ def test_verbs_take_the_name(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(WATER, tmp_path / "molecule.xyz")
     assert run(["predict", "water", "molecule.xyz", "--json"]) == 0
-    (frame,) = json.loads(capsys.readouterr().out)["frames"]
-    assert frame["electrons"] == pytest.approx(10.0, abs=1e-8)
+    found = json.loads(capsys.readouterr().out)
+    assert found["level_of_theory"] == "PBE/aug-cc-pVDZ"
+    assert found["frames"][0]["electron_count"] == pytest.approx(10.0, abs=1e-8)
     short = ["--ps", "0.01", "--heating-ps", "0.01", "--replicas", "1", "--engine", "torch"]
     assert run(["md", "water", "molecule.xyz", *short]) == 0
     assert (tmp_path / "molecule-md" / "md" / "nve.zarr").is_dir()
+    capsys.readouterr()
     assert run(["vibrations", "water", "molecule.xyz", "--json"]) == 0
-    frequencies = [mode["frequency_cm-1"] for mode in json.loads(capsys.readouterr().out)["modes"]]
+    frequencies = [mode["wavenumber_per_cm"] for mode in json.loads(capsys.readouterr().out)["modes"]]
     assert frequencies == pytest.approx([1585, 3689, 3802], abs=8)  # PBE/aug-cc-pVDZ
 
 

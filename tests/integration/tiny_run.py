@@ -40,6 +40,7 @@ batch_size = 7
 density = { steps = 60, learning_rate = 1e-2, checkpoint_every = 10 }
 energy = { steps = 60, learning_rate = 1e-2, checkpoint_every = 10 }
 [md]
+engine = "openmm"
 temperature = 200.0
 nvt_ps = 0.5
 nve_ps = 0.6

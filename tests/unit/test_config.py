@@ -160,9 +160,8 @@ def test_what_the_backend_cannot_do_is_refused_before_anything_is_computed(write
 
 def test_a_selection_has_every_component_with_its_validated_options(write, tmp_path):
     text = MINIMAL.replace("[basis]", "[reference.options]\ngrid_level = 5\n[basis]")
-    text += (
-        '[sampling]\nmethod = "file"\npath = "frames.xyz"\n[executor]\nworkers = 3\n[md.options]\nforce = "python"\n'
-    )
+    text += '[sampling]\nmethod = "file"\npath = "frames.xyz"\n[executor]\nworkers = 3\n'
+    text += '[md]\nengine = "openmm"\noptions = { force = "python" }\n'
     text += '[density.backbone_options]\nchannels = 8\n[energy]\nmodel = "equivariant"\n'
     text += "[energy.backbone_options]\nchannels = 16\n"
     chosen = select(load_config(write(text)))
@@ -237,7 +236,10 @@ def test_a_wrong_file_is_refused_with_the_key_and_what_was_expected(write, old, 
         ('[sampling]\nmetod = "file"', "sampling.metod: unknown key. Did you mean 'method'"),
         ('[sampling]\nmethod = "file"', "sampling.path: missing (XYZ file"),
         ('[executor]\nname = "locl"', "executor.name: There is no executor 'locl'. Did you mean 'local'?"),
-        ('[md.options]\nforce = "magic"', "md.options.force: input should be 'torchforce' or 'python', found 'magic'."),
+        (
+            '[md]\nengine = "openmm"\noptions = { force = "magic" }',
+            "md.options.force: input should be 'torchforce' or 'python', found 'magic'.",
+        ),
     ],
 )  # fmt: skip
 def test_sections_and_component_options_are_checked(write, extra, says):
@@ -245,14 +247,14 @@ def test_sections_and_component_options_are_checked(write, extra, says):
 
 
 def test_every_problem_is_listed_at_once(write):
-    wrong = MINIMAL + '[executor]\nname = "grid"\n[md.options]\nfroce = 1\n[density.backbone_options]\nlayers = 0\n'
+    wrong = MINIMAL + '[executor]\nname = "grid"\n[md.options]\nthreds = 1\n[density.backbone_options]\nlayers = 0\n'
     wrong += '[energy]\nbackbone = "e3nn"\n'
     lines = refusal(write(wrong))
     assert [line.split(": ")[1] for line in lines] == [
         "energy.backbone",
         "executor.name",
         "density.backbone_options.layers",
-        "md.options.froce",
+        "md.options.threds",
     ]
     assert "the model 'shared' takes no backbone; leave it out" in lines[0]
 
