@@ -151,6 +151,9 @@ def export(
         int | None,
         typer.Option(min=0, help="Of a trajectory: one replica, from 0; all in files of their own if not given."),
     ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="Of a NumPy archive: orbitals in single precision, compressed.")
+    ] = False,
 ) -> None:
     """Write the frames as extended XYZ with units in the header (for ASE), QCSchema JSON or a NumPy archive.
 
@@ -158,7 +161,7 @@ def export(
     """
     from densnet_core.workflow.stores import export_file
 
-    for written, frames in export_file(store, file, every, replica).items():
+    for written, frames in export_file(store, file, every, replica, small).items():
         print(f"{written}: {frames} frames")
 
 

@@ -59,8 +59,13 @@ def whole_file(file: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]]) -> None:
+def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]], small: bool = False) -> None:
     """Write frames as the NumPy archive that ``read_npz`` reads.
+
+    Parameters
+    ----------
+    small : bool
+        Orbitals in single precision, which are orthonormal to 1e-6 still, and everything compressed.
 
     Raises
     ------
@@ -91,6 +96,7 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]]) -
     if "dipole" in labels:
         arrays["dipole_au"] = np.array([result.dipole for result in results])
     if "orbitals" in labels and first.multiplicity == 1:
-        arrays["mo_coeff_occupied"] = np.array([result.orbitals for result in results])
+        orbitals = np.array([result.orbitals for result in results])
+        arrays["mo_coeff_occupied"] = orbitals.astype(np.float32) if small else orbitals
     with whole_file(file) as partial, partial.open("wb") as out:
-        np.savez(out, **arrays)
+        (np.savez_compressed if small else np.savez)(out, **arrays)

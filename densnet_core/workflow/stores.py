@@ -231,7 +231,9 @@ def _read(
     raise InputError(f"{file}: the suffix must be {FORMATS}, or {PUBLISHED} (the data of the paper).")
 
 
-def export_file(path: Path, file: Path, every: int = 1, replica: int | None = None) -> dict[Path, int]:
+def export_file(
+    path: Path, file: Path, every: int = 1, replica: int | None = None, small: bool = False
+) -> dict[Path, int]:
     """Write the frames of a store to a file whose suffix says the format; returns the files and their frames.
 
     Parameters
@@ -239,6 +241,8 @@ def export_file(path: Path, file: Path, every: int = 1, replica: int | None = No
     path, file : Path
     every, replica : int, int or None
         Of a trajectory, see ``export_trajectory``.
+    small : bool
+        Of a NumPy archive, see ``write_npz``.
 
     Raises
     ------
@@ -248,6 +252,8 @@ def export_file(path: Path, file: Path, every: int = 1, replica: int | None = No
         If the store is damaged.
     """
     suffix = file.suffix.lower()
+    if small and suffix != ".npz":
+        raise InputError(f"{file}: only a NumPy archive (.npz) can be small; leave out --small.")
     with open_any(path) as store:
         if isinstance(store, TrajectoryStore):
             return dict.fromkeys(export_trajectory(store, file, every, replica), len(range(0, len(store), every)))
@@ -263,7 +269,7 @@ def export_file(path: Path, file: Path, every: int = 1, replica: int | None = No
             with writing(file) as out:
                 write_qcschema(out, records, store.level, store.orbital_basis)
         elif suffix == ".npz":
-            write_npz(file, list(records))
+            write_npz(file, list(records), small)
         else:
             raise InputError(f"{file}: the suffix must be {FORMATS}.")
         return {file: len(store)}

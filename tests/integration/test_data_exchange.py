@@ -194,6 +194,16 @@ def test_extended_xyz_without_orbitals_is_a_store_that_says_what_it_cannot(
     import_file(tmp_path / "o.npz", tmp_path / "n.zarr", "HF/def2-SVP", "pyscf")
     with ReferenceStore.open(tmp_path / "n.zarr") as store, ReferenceStore.open(path) as whole:
         assert np.array_equal(store.result(1).orbitals, whole.result(1).orbitals)
+    small = tmp_path / "small.npz"
+    assert run(["data", "export", str(path), str(small), "--small"]) == 0
+    assert small.stat().st_size < (tmp_path / "o.npz").stat().st_size
+    import_file(small, tmp_path / "small.zarr", "HF/def2-SVP", "pyscf")
+    with ReferenceStore.open(tmp_path / "small.zarr") as store, ReferenceStore.open(path) as whole:
+        np.testing.assert_allclose(store.result(1).orbitals, whole.result(1).orbitals, rtol=1e-6, atol=1e-7)
+        assert np.array_equal(store.result(1).forces, whole.result(1).forces)
+    capsys.readouterr()
+    assert run(["data", "export", str(path), str(tmp_path / "o.xyz"), "--small"]) == 2
+    assert "leave out --small" in capsys.readouterr().err
     assert run(["data", "export", str(path), str(tmp_path / "o.cif")]) == 2
     assert "the suffix must be" in capsys.readouterr().err
 
