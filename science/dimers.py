@@ -1,12 +1,13 @@
 """What the Coulomb interaction of predicted densities gains: water dimers, 2.5 to 10 angstrom apart.
 
-    python science/dimers.py FOLDER [--frames 240] [--seeds 0 1 2] [--steps 1000 6000]
+    python science/dimers.py FOLDER [--frames 240] [--seeds 0 1 2] [--steps 1000 5000]
 
 Pairs of published water geometries, turned at random, their oxygens at distances drawn evenly from 2.5 to 10 angstrom,
 labelled with PBE/aug-cc-pVDZ (some 5 seconds each). Trained on single molecules and five sixths of the dimers; errors
 on the others, by distance:
 
 coulomb : with ``long_range = "coulomb"``.
+coulomb, 3.5 A : whole from 3.5 angstrom on instead of 5.
 none : the same network without, the control.
 no density, other density : the model of "coulomb" whose interaction is computed from none, or with the charges, dipoles
     and quadrupoles of other dimers' atoms; what is lost shows that the energy reads the density.
@@ -38,6 +39,11 @@ from densnet_core.workflow.run import Run
 WATER = Path(__file__).parent / "systems" / "water"
 NEAREST = {(1, 1): 1.7, (1, 8): 1.5, (8, 8): 2.4}
 """Angstrom between atoms of different molecules."""
+OPTIONS = {
+    "coulomb": 'long_range = "coulomb"',
+    "coulomb, 3.5 A": 'long_range = "coulomb", long_range_angstrom = 3.5',
+    "none": 'long_range = "none"',
+}
 RANGES = ((2.5, 4.0), (4.0, 5.0), (5.0, 7.0), (7.0, 10.0))
 
 
@@ -91,10 +97,11 @@ def labelled(folder: Path, number: int) -> Path:
 
 def trained(folder: Path, store: Path, kind: str, seed: int, steps: Sequence[int]) -> tuple[DenSNet, list[int]]:
     """A model, and the indices of the dimers that it has not learned from."""
-    file = folder / f"{kind}-{seed}.toml"
+    name = f"{kind.replace(',', '').replace(' ', '-')}-{seed}"
+    file = folder / f"{name}.toml"
     lines = [
         "schema = 1",
-        f'output = "{kind}-{seed}"',
+        f'output = "{name}"',
         "[data]",
         f'stores = ["{store.resolve()}"]',
         f'files = ["{(WATER / "labels-1.npz").resolve()}"]',
@@ -102,7 +109,7 @@ def trained(folder: Path, store: Path, kind: str, seed: int, steps: Sequence[int
         "[basis]",
         'name = "densnet-m"',
         "[energy]",
-        f'options = {{ long_range = "{kind}" }}',
+        f"options = {{ {OPTIONS[kind]} }}",
         "[training]",
         f"seed = {seed}",
         "train = 75",
@@ -166,13 +173,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, nargs=2, default=[1000, 6000])
+    parser.add_argument("--steps", type=int, nargs=2, default=[1000, 5000])
+    parser.add_argument("--kinds", nargs="+", choices=list(OPTIONS), help="all if not given")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     store = labelled(chosen.folder, chosen.frames)
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in chosen.seeds:
-        for kind in ("coulomb", "none"):
+        for kind in chosen.kinds or OPTIONS:
             model, indices = trained(chosen.folder, store, kind, seed, chosen.steps)
             rows.setdefault(kind, []).append(errors(model, store, indices))
             if kind == "coulomb":
