@@ -12,7 +12,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-PLUGINS := densnet-pyscf densnet-e3nn densnet-gaunt densnet-openmm densnet-ase densnet-xtb densnet-rdkit densnet-parsl densnet-psi4 densnet-models
+PLUGINS := densnet-pyscf densnet-e3nn densnet-gaunt densnet-openmm densnet-ase densnet-torchsim densnet-xtb densnet-rdkit densnet-parsl densnet-psi4 densnet-models
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 
 # One thread per process: the work is spread over processes, and oversubscribed cores are slower than idle ones.
@@ -36,7 +36,7 @@ $(STAMP): $(PROJECTS) constraints.txt
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  -e '.[dev,dispersion]' -e plugins/densnet-pyscf -e plugins/densnet-e3nn -e plugins/densnet-gaunt -e 'plugins/densnet-openmm[torchforce,openmmml]' \
-	  -e plugins/densnet-ase -e plugins/densnet-xtb -e plugins/densnet-rdkit -e plugins/densnet-parsl -e plugins/densnet-psi4 -e plugins/densnet-models
+	  -e plugins/densnet-ase -e plugins/densnet-torchsim -e plugins/densnet-xtb -e plugins/densnet-rdkit -e plugins/densnet-parsl -e plugins/densnet-psi4 -e plugins/densnet-models
 	@touch $@
 
 demo: $(STAMP)

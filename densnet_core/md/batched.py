@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from densnet_core.errors import DenSNetError, InputError
-from densnet_core.graphs.neighbours import NeighbourList
+from densnet_core.errors import InputError
 from densnet_core.md.stepping import Dynamics, Frame, SteppingEngine, at_step, check_run
 from densnet_core.md.velocities import kinetic_energy
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import ENERGY_AND_FORCES, BoundPotential
+from densnet_core.potentials.together import Together
 from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOLTZMANN, DALTON_TO_ELECTRON_MASS
@@ -130,28 +130,22 @@ def run_together(
     DenSNetError
         Naming the step and the molecule, if energy or forces are not finite.
     """
-    potential.check(structures)
+    together = Together(potential, structures)
     if [one.shape for one in velocities] != [structure.positions.shape for structure in structures]:
         raise InputError("There must be velocities (n_atoms, 3) for each molecule.")
-    neighbours, wanted = NeighbourList(structures, potential.cutoff), (*ENERGY_AND_FORCES, *outputs)
-    ends = np.cumsum([structure.n_atoms for structure in structures])[:-1]
+    wanted = (*ENERGY_AND_FORCES, *outputs)
     start = MDState(0, np.concatenate([one.positions for one in structures]), np.concatenate(velocities))
     check_run(start.positions.shape, stage, start, 1)
 
     def evaluate(positions: Array) -> dict[str, Array]:
-        values = potential.evaluate(neighbours.graph(positions), wanted)
-        found = {name: value.numpy() for name, value in values.items()}
-        finite = [np.isfinite(one).all() for one in np.split(found["forces"], ends)] & np.isfinite(found["energy"])
-        if not finite.all():
-            raise DenSNetError(f"Energy or forces of molecule {int(np.argmin(finite))} are not finite.")
-        return found
+        return together.evaluate(positions, wanted)
 
     atoms = _Atoms(evaluate, np.concatenate([structure.masses for structure in structures]), stage, start)
     atoms.evaluate()
     for step in range(0, stage.n_steps + 1, stage.record_every):
         if step:
             atoms.advance(stage.record_every)
-        positions, moving = (np.split(values.copy(), ends) for values in (atoms.positions, atoms.velocities))
+        positions, moving = (np.split(values.copy(), together.ends) for values in (atoms.positions, atoms.velocities))
         yield Snapshot(step, positions, moving, atoms.found)
 
 

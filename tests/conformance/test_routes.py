@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
+import torch
+import torch_sim
 from ase import Atoms
 from densnet_ase import DenSNetCalculator
 from densnet_ase.engine import ASEEngine
 from densnet_openmm import add_force
 from densnet_openmm.config import OpenMMOptions
 from densnet_openmm.engine import OpenMMEngine
+from densnet_torchsim import DenSNetModel
 from openmm import app
 from openmmml import MLPotential
 
@@ -94,6 +97,14 @@ def test_openmm_ml() -> None:
 def test_ase() -> None:
     atoms = Atoms(STRUCTURE.numbers, STRUCTURE.positions * ANGSTROM, calculator=DenSNetCalculator(model()))
     check(atoms.get_potential_energy() / VOLT, atoms.get_forces() * ANGSTROM / VOLT)
+
+
+def test_torch_sim() -> None:
+    atoms = Atoms(STRUCTURE.numbers, STRUCTURE.positions * ANGSTROM)
+    route = DenSNetModel(model())
+    found = route(torch_sim.io.atoms_to_state([atoms, atoms], route.device, route.dtype))
+    for energy, forces in zip(found["energy"], torch.split(found["forces"], len(atoms)), strict=True):
+        check(float(energy) / VOLT, forces.numpy() * ANGSTROM / VOLT)
 
 
 @pytest.mark.parametrize(

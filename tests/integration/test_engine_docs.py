@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import openmm
 import pytest
 from ase import Atoms
 from openmm import app, unit
+from torch_sim.integrators.md import MDState
 
 from densnet_core.md.batched import Snapshot
 
@@ -86,11 +88,25 @@ def test_the_script_for_openmm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert abs(sum(float(value) for value in rows[1][-3:])) < 1e-5
 
 
+def test_the_script_for_torch_sim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = run(script(3, **{"n_steps=1000": "n_steps=20"}), tmp_path, monkeypatch)
+    final = names["final"]
+    assert isinstance(final, MDState)
+    assert final.energy.numpy() / 27.211386 == pytest.approx(np.full(8, -75.98), abs=0.1)
+    assert len(set(final.energy.tolist())) == 8
+    dipoles, charges = (np.array(json.loads(line)) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert dipoles.shape == (8, 3)
+    assert charges.shape == (24,)
+    assert np.abs(charges.reshape(8, 3).sum(axis=1)).max() < 1e-6
+
+
 def test_the_script_without_another_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "water.xyz").write_text("3\n\nO 0 0 0\nH 0.957 0 0\nH -0.24 0.927 0\n")
-    names = run(script(3, **{"n_steps=1000": "n_steps=20"}), tmp_path, monkeypatch)
+    names = run(script(4, **{"n_steps=1000": "n_steps=20"}), tmp_path, monkeypatch)
     frame = names["frame"]
     assert isinstance(frame, Snapshot)
     assert frame.step == 20

@@ -10,7 +10,7 @@ import pytest
 
 import densnet_core
 
-FORBIDDEN = ("pyscf", "psi4", "e3nn", "openmm", "openmmtorch", "simtk", "ase", "parsl")
+FORBIDDEN = ("pyscf", "psi4", "e3nn", "openmm", "openmmtorch", "simtk", "ase", "parsl", "torch_sim")
 
 # Makes these modules as absent as an environment without them: an import fails, a look-up finds nothing.
 BLOCKER = f"""
