@@ -139,13 +139,22 @@ def _row(row: Record, lines: Sequence[Record]) -> list[str]:
         _with_error(row["intensity_km_per_mol"], row["standard_error_km_per_mol"]) if places else "",
         f"{wavenumbers}; {row['harmonic_intensity_km_per_mol']:.1f}",
         "" if ratio is None or not places else f"{ratio:.2f}",
-        "<br>".join(dict.fromkeys(_motion(line) for line in lines if "motion" in line)),
+        "<br>".join(_motions(lines)),
     ]
 
 
-def _motion(line: Record) -> str:
-    which = f" (conformer {line['conformer']})" if "conformer" in line else ""
-    return escape(line["motion"]) + which
+def _motions(lines: Sequence[Record]) -> list[str]:
+    """Each motion once, with the conformers that have it."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if "motion" in line:
+            found.setdefault(line["motion"], []).append(str(line.get("conformer", "")))
+    return [f"{escape(motion)}{_conformers(which)}" for motion, which in found.items()]
+
+
+def _conformers(which: Sequence[str]) -> str:
+    named = list(dict.fromkeys(one for one in which if one))
+    return f" (conformer{'s' if len(named) > 1 else ''} {', '.join(named)})" if named else ""
 
 
 def _compared(sources: Sequence[Record]) -> str:
@@ -163,7 +172,7 @@ def _compared(sources: Sequence[Record]) -> str:
         several = len(source["conformers"]) > 1
         head = [f"Line ({_WAVENUMBER})", f"{_INTENSITY}{', weighted' if several else ''}", "Motion"]
         rows = [
-            [f"{line['wavenumber_per_cm']:.1f}", f"{line['intensity_km_per_mol']:.1f}", _motion(line)]
+            [f"{line['wavenumber_per_cm']:.1f}", f"{line['intensity_km_per_mol']:.1f}", "".join(_motions([line]))]
             for line in source["lines"]
         ]
         parts.append(f"<details><summary>{len(rows)} lines</summary>\n{_table(head, rows)}\n</details>")

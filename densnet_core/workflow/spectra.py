@@ -263,8 +263,8 @@ def spectrum_of_stores(
     compared = lines_of_files(compare, structure, section.temperature or temperature)
     for one in given:
         _make_dipoles(one.path, model, reporter)
-    names = ", ".join(one.path.name for one in given)
-    title = f"{structure.formula}, {names}"
+    named = given[0].path.name if len(given) == 1 else f"mean of {len(given)} trajectories"
+    title = f"{structure.formula}, {named}"
     return write_spectrum(spectrum_of(given, section), files, section, title=title, compared=compared)
 
 

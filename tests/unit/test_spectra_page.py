@@ -148,6 +148,7 @@ def test_the_tables_have_the_bands_with_their_errors_and_what_moves():
         "10 cm\u22121 full width at half maximum",
         "c/modes.json: 0.750; weights: given",
         "42 %, 83 %",
+        "O-H stretch in phase (conformer 2)",
     ):
         assert part in text, part
     places = [attributes for tag, attributes in read.tags if tag == "button" and "data-lower" in attributes]

@@ -11,6 +11,7 @@
   const x = data.wavenumbers_per_cm;
   const y = data.absorption_km_cm_per_mol;
   const errors = data.standard_error_km_cm_per_mol;
+  const whole = { low: Math.min(ends.low, x[0]), high: Math.max(ends.high, x[x.length - 1]) }; // as far as one can move
   const view = { low: ends.low, high: ends.high, top: null }; // top: null fits the absorption in view
   let width = Math.max(data.settings.window_width_per_cm, 1);
   let sticks = false;
@@ -208,12 +209,12 @@
   // Zoom and pan
 
   const limit = () => {
-    const span = Math.min(Math.max(view.high - view.low, NARROWEST), ends.high - ends.low);
-    view.low = Math.min(Math.max(view.low, ends.low), ends.high - span);
+    const span = Math.min(Math.max(view.high - view.low, NARROWEST), whole.high - whole.low);
+    view.low = Math.min(Math.max(view.low, whole.low), whole.high - span);
     view.high = view.low + span;
   };
   const zoom = (factor, at) => {
-    const span = Math.min(Math.max((view.high - view.low) * factor, NARROWEST), ends.high - ends.low);
+    const span = Math.min(Math.max((view.high - view.low) * factor, NARROWEST), whole.high - whole.low);
     view.low = at - ((at - view.low) / (view.high - view.low)) * span;
     view.high = view.low + span;
     limit();
