@@ -20,6 +20,7 @@ from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, HARTREE_TO
 from densnet_core.workflow.harmonic import harmonic_record
 from densnet_core.workflow.thermal import HARMONIC
 from densnet_core.workflow.vibration_files import summary, write_vibrations
+from densnet_core.workflow.weighted import Weighted, weighted
 
 WATER = Structure(np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.22], [0.0, 1.43, -0.89], [0.0, -1.43, -0.89]]))
 TURNED = Structure(np.array([1, 8, 1]), WATER.positions[[1, 0, 2]])
@@ -224,6 +225,15 @@ def test_files_that_cannot_be_compared_are_refused(folder: Path, capsys: pytest.
     assert spectrum(capsys, one, "--compare", f"{low}=1", "--compare", f"{rolling}=1")["compared"]
     (folder / "no.json").write_text("{}")
     assert "no modes.json" in refusal(capsys, one, "--compare", "no.json")
+
+
+def test_a_weight_is_what_follows_the_last_equals_sign(folder: Path) -> None:
+    assert weighted("a.json=0.4") == Weighted(Path("a.json"), 0.4)
+    assert weighted("x=1/a.json=2") == Weighted(Path("x=1/a.json"), 2.0)
+    assert weighted("x=1/a.json") == Weighted(Path("x=1/a.json"))
+    assert weighted("=3") == Weighted(Path("=3"))
+    (folder / "t=300").touch()
+    assert weighted("t=300") == Weighted(Path("t=300"))
 
 
 @pytest.mark.parametrize(
