@@ -71,7 +71,18 @@
   const measured = () => { // indices of the spectrum in view, with a neighbour on both sides
     const from = Math.max(first(view.low) - 1, 0);
     const to = Math.min(first(view.high) + 1, x.length);
-    return Array.from({ length: Math.max(to - from, 0) }, (_, i) => from + i);
+    const each = Math.ceil((to - from) / (box.right - box.left) - 1e-9); // points of a pixel
+    const kept = [];
+    for (let i = from; i < to; i += Math.max(each, 1)) {
+      let lowest = i, highest = i; // these stand for all of a pixel
+      for (let k = i + 1; k < Math.min(i + each, to); k++) {
+        if (y[k] < y[lowest]) lowest = k;
+        if (y[k] > y[highest]) highest = k;
+      }
+      kept.push(Math.min(lowest, highest));
+      if (lowest !== highest) kept.push(Math.max(lowest, highest));
+    }
+    return kept;
   };
 
   // Drawing
