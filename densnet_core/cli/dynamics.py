@@ -129,9 +129,10 @@ def spectrum(
             or output
             or table != DRAWN.model_dump(include=set(table))
         ):
+            known = "is a configuration, whose spectrum is set in [spectrum]" if first.is_file() else "is not there"
             raise InputError(
-                f"{first} is no trajectory, and one configuration stands alone: its spectrum is set in [spectrum]. For "
-                "more name trajectories, such as md/nve.zarr in the directory of its results."
+                f"{first} {known}. Several names, and options of the spectrum, are for trajectories, such as "
+                "md/nve.zarr in the directory of a run."
             )
         SPECTRUM.carry_out(load_config(first), as_json, dry_run, again)
         return

@@ -157,9 +157,9 @@ def _plot(
         paragraphs = [*paragraphs, f"Experiment: {experiment.source}"]
     notes = [line for paragraph in paragraphs for line in wrap(paragraph, _NOTE_LENGTH)]
     # Heights in inches, from below: notes, legend and axis title, axes, experimental labels, title.
-    columns = 3 if len(lines) < 2 else 2  # of the legend; two entries are of the curve, one of the experiment
-    rows = max(2, ceil((2 + len(lines) + (experiment is not None)) / columns))
-    below = 0.12 + 0.17 * len(notes) + 0.68 + 0.25 * (rows - 2)
+    columns = 3 if len(lines) < 2 else 2  # of the legend
+    entries = 1 + (curve.errors is not None) + len(lines) + (experiment is not None)
+    below = 0.12 + 0.17 * len(notes) + 0.52 + 0.2 * ceil(entries / columns)
     above = (0.58 if experiment else 0.12) + (0.38 if title else 0.0)
     width, height = 8.4, below + 2.95 + above
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")

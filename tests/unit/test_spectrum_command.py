@@ -186,7 +186,8 @@ def test_trajectories_that_do_not_belong_together_are_refused(folder: Path, caps
     assert "need weights" in refusal(capsys, one, unknown)
     (folder / "run.toml").write_text("schema = 1\n")
     for arguments in (["run.toml", one], ["run.toml", "--compare", "x"], ["run.toml", "--experiment", "x"]):
-        assert "one configuration stands alone" in refusal(capsys, *arguments)
+        assert "run.toml is a configuration" in refusal(capsys, *arguments)
+    assert "nowhere.zarr is not there" in refusal(capsys, "nowhere.zarr", one)
 
 
 def test_files_of_one_source_are_conformers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
