@@ -42,6 +42,7 @@ NEAREST = {(1, 1): 1.7, (1, 8): 1.5, (8, 8): 2.4}
 OPTIONS = {
     "coulomb": 'long_range = "coulomb"',
     "coulomb, 3.5 A": 'long_range = "coulomb", long_range_angstrom = 3.5',
+    "coulomb, 2.5 A": 'long_range = "coulomb", long_range_angstrom = 2.5',
     "none": 'long_range = "none"',
 }
 RANGES = ((2.5, 4.0), (4.0, 5.0), (5.0, 7.0), (7.0, 10.0))

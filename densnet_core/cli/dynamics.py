@@ -11,7 +11,7 @@ from densnet_core.cli.options import Charge, Multiplicity
 from densnet_core.cli.output import print_json
 from densnet_core.cli.stages import SPECTRUM, Again, AsJson, DryRun, only
 from densnet_core.config import load_config
-from densnet_core.config.dynamics import MDSection, SpectrumSection
+from densnet_core.config.dynamics import ExperimentSection, MDSection, SpectrumSection
 from densnet_core.errors import InputError
 
 md_app = typer.Typer(add_completion=False)
@@ -75,11 +75,26 @@ def md(
 
 @spectrum_app.command()
 def spectrum(
-    config: Annotated[
-        Path, typer.Argument(help="Configuration file, or a trajectory store.", metavar="CONFIG|TRAJECTORY")
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            help="Configuration file, or a trajectory store; or several of one molecule, averaged with weights.",
+            metavar="CONFIG|TRAJECTORY[=WEIGHT]...",
+        ),
     ],
     model: Annotated[
         Path | None, typer.Option(help="With a trajectory: the model for its dipoles, where it has none.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[=WEIGHT]",
+            help="modes.json of densnet vibrations to stand beside; several of one source are conformers, with weights "
+            "or with those of their energies.",
+        ),
+    ] = None,
+    experiment: Annotated[
+        Path | None, typer.Option(help="JSON file of measured bands, with the keys of [spectrum.experiment].")
     ] = None,
     minimum: Annotated[float, typer.Option(help="Lower end, cm^-1.")] = DRAWN.minimum,
     maximum: Annotated[float, typer.Option(help="Upper end, cm^-1.")] = DRAWN.maximum,
@@ -95,27 +110,58 @@ def spectrum(
     dry_run: DryRun = False,
     again: Again = None,
 ) -> None:
-    """Infrared spectrum of the trajectory; the options that set it are for a trajectory without a configuration."""
-    if not config.is_dir():
-        SPECTRUM.carry_out(load_config(config), as_json, dry_run, again)
+    """Infrared spectrum of a trajectory, as JSON, picture and a page for the browser.
+
+    The options that set it are for trajectories; a configuration has them in [spectrum].
+    """
+    from densnet_core.workflow.weighted import weighted
+
+    stores = [weighted(text) for text in given]
+    table = {
+        "minimum": minimum, "maximum": maximum, "window": window, "resolution": resolution, "temperature": temperature
+    }  # fmt: skip
+    first = stores[0].path
+    if not first.is_dir():
+        if (
+            len(stores) > 1
+            or stores[0].weight
+            or model
+            or compare
+            or experiment
+            or output
+            or table != DRAWN.model_dump(include=set(table))
+        ):
+            known = "is a configuration, whose spectrum is set in [spectrum]" if first.is_file() else "is not there"
+            raise InputError(
+                f"{first} {known}. Several names, and options of the spectrum, are for trajectories, such as "
+                "md/nve.zarr in the directory of a run."
+            )
+        SPECTRUM.carry_out(load_config(first), as_json, dry_run, again)
         return
     if dry_run or again:
         raise InputError("--dry-run and --again are for a configuration, whose stages they name.")
     from densnet_core.cli.progress import RichReporter
     from densnet_core.cli.report import show_bands
     from densnet_core.options import validate
-    from densnet_core.workflow.spectra import spectrum_of_store
+    from densnet_core.workflow.spectra import SpectrumFiles, spectrum_of_stores
 
-    table = {
-        "minimum": minimum, "maximum": maximum, "window": window, "resolution": resolution, "temperature": temperature
-    }  # fmt: skip
-    section = validate(SpectrumSection, table)
-    stem = output or config.with_name(f"{config.stem}-spectrum")
-    files = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.png")
+    measured = None if experiment is None else _read_experiment(experiment)
+    section = validate(SpectrumSection, table).model_copy(update={"experiment": measured})
+    files = SpectrumFiles.of(output or first.with_name(f"{first.stem}-spectrum"))
     with RichReporter() as reporter:
-        record = spectrum_of_store(config, section, model, files, reporter)
+        record = spectrum_of_stores(stores, section, model, files, reporter, [weighted(text) for text in compare or ()])
     if as_json:
         print_json(record)
     else:
         show_bands(record)
-        print(f"{files[1]}\n{files[0]}")
+        print(f"{files.picture}\n{files.page}\n{files.record}")
+
+
+def _read_experiment(path: Path) -> ExperimentSection:
+    """Measured bands from a file with the keys of [spectrum.experiment]."""
+    from densnet_core.options import validate
+    from densnet_core.workflow.folder import read_json
+
+    if not path.is_file():
+        raise InputError(f"There is no file {path} with measured bands.")
+    return validate(ExperimentSection, read_json(path), prefix=f"{path}: ")

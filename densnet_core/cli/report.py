@@ -72,6 +72,10 @@ def show_bands(record: Mapping[str, Any]) -> None:
     if experiment:
         positions = ", ".join(f"{value:.0f}" for value in sorted(experiment["wavenumbers_per_cm"]))
         print(f"experiment: {positions} cm-1 ({experiment['source']})")
+    for source in record.get("compared", ()):
+        print(f"harmonic, {source['of']}: {_shares(source['conformers'], source['weights_from'])}")
+    if "trajectories" in record:
+        print(f"dynamics: mean of {_shares(record['trajectories'], record['weights_from'])}")
     dynamics = record.get("dynamics")
     if dynamics:
         print(
@@ -81,6 +85,13 @@ def show_bands(record: Mapping[str, Any]) -> None:
         for warning in dynamics["warnings"]:
             print(warning)
     print()
+
+
+def _shares(members: Sequence[Mapping[str, Any]], origin: str) -> str:
+    """Files with their weights, where there are several."""
+    if len(members) == 1:
+        return str(members[0]["file"])
+    return ", ".join(f"{one['weight_ratio']:.3f} {one['file']}" for one in members) + f" (weights: {origin})"
 
 
 def _show_assignment(record: Mapping[str, Any]) -> None:

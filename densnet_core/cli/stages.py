@@ -126,7 +126,7 @@ def _show_spectrum(run: Any) -> None:
     from densnet_core.cli.report import show_bands
 
     show_bands(run.result("spectrum"))
-    print(f"{run.folder.picture}\n{run.folder.spectrum}")
+    print(f"{run.folder.picture}\n{run.folder.page}\n{run.folder.spectrum}")
 
 
 def _files(run: Any) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _files(run: Any) -> dict[str, str]:
     folder = run.folder
     paths = {name: run.stage(name).outputs(run)[0] for name in run.selection.stages}
     if run.data is None:
-        paths |= {"picture": folder.picture, "spectrum": folder.spectrum}
+        paths |= {"picture": folder.picture, "page": folder.page, "spectrum": folder.spectrum}
     paths["model"] = folder.model
     if run.data is None:
         paths |= {"potential": folder.potential, "trajectory": folder.production, "data": run.store_path}

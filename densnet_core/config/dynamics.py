@@ -34,6 +34,24 @@ class MDSection(Options):
         return self
 
 
+class RegionSection(Options):
+    """A part of a measured spectrum that was integrated as a whole."""
+
+    name: str = Field(min_length=1, description="For people.")
+    lower: float = Field(ge=0, description="Lower end, cm^-1.")
+    upper: float = Field(gt=0, description="Upper end, cm^-1.")
+    intensity: float | None = Field(default=None, ge=0, description="Integrated intensity, km/mol.")
+    relative_intensity: float | None = Field(
+        default=None, ge=0, description="Area relative to those of the other regions, where its unit is not known."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RegionSection:
+        if self.lower >= self.upper:
+            raise ValueError(f"lower ({self.lower} cm^-1) must be below upper ({self.upper} cm^-1)")
+        return self
+
+
 class ExperimentSection(Options):
     """Experimental bands that are drawn into the spectrum."""
 
@@ -44,6 +62,12 @@ class ExperimentSection(Options):
         examples=[[62.5, 2.9, 41.7]],
     )
     source: str = Field(min_length=1, description="Where the numbers are from.", examples=["author, journal, year"])
+    regions: list[RegionSection] | None = Field(
+        default=None,
+        description="Measured integrals over regions: of each name, lower and upper, and intensity (km/mol) or "
+        "relative_intensity.",
+        examples=[[{"name": "OH stretches", "lower": 3500.0, "upper": 3900.0, "intensity": 44.6}]],
+    )
 
     @model_validator(mode="after")
     def _plausible(self) -> ExperimentSection:

@@ -81,6 +81,8 @@ class Assignment:
         Standard error of the absorption over replicas at the wavenumbers of the spectrum, km/mol per cm^-1.
     warning : str or None
         Where the spectrum is uneven.
+    expected : (n_replicas, n_modes) or None
+        Intensity of each line that a replica should have by the energy that it started with in the mode, km/mol.
     """
 
     lower: float
@@ -91,6 +93,7 @@ class Assignment:
     others: tuple[Band, ...]
     errors: Array | None
     warning: str | None
+    expected: Array | None = None
 
     def row_of(self, mode: int) -> Row:
         """The row of a line."""
@@ -120,6 +123,7 @@ def assign(
         The range; it is made wider where lines would be outside.
     energies : (n_replicas, n_modes) or None
         With what each mode started in each replica, any unit, if the means over replicas are right by construction.
+        Replicas of another conformer than the mode's have none in it.
     """
     lower = min([lower, *(lines - 2.0 * WINDOW)])
     upper = max([upper, *(lines + 2.0 * WINDOW)])
@@ -131,15 +135,17 @@ def assign(
     owner = _owners(lines, found, mains, groups)
     rows, left = [], spectrum.replica_intensities(lower, upper)
     errors = error_curve(spectrum)
+    every = None if energies is None else energies / energies.mean(axis=0) * np.maximum(intensities, 1e-12)
+    one_each = min(spectrum.groups or (spectrum.settings.n_replicas,)) < 2
     for index, modes in enumerate(groups):
         own = tuple(band for band, group in zip(found, owner, strict=True) if group == index)
         candidates = [found[place] for place in (mains[mode] for mode in modes) if place is not None]
         main = max(candidates, key=lambda band: band.intensity, default=None)
         weights = np.maximum(intensities[list(modes)], 1e-12)
-        expected = None if energies is None else energies[:, list(modes)] / energies[:, list(modes)].mean(0) @ weights
+        expected = None if every is None else every[:, list(modes)].sum(axis=1)
         inside = _inside(spectrum, own)
         if errors is not None and spectrum.replicas is not None:
-            errors[inside] = standard_error(spectrum.replicas[:, inside], expected)
+            errors[inside] = standard_error(spectrum.replicas[:, inside], expected, spectrum.groups)
         per_replica = np.sum([spectrum.replica_intensities(band.lower, band.upper) for band in own], axis=0)
         left = left - per_replica
         rows.append(
@@ -150,7 +156,7 @@ def assign(
                 own,
                 main,
                 sum(band.intensity for band in own),
-                _number(standard_error(per_replica, expected)) if own else None,
+                _number(standard_error(per_replica, expected, spectrum.groups)) if own else None,
                 None if errors is None else _part(errors[inside], spectrum.absorption[inside]),
             )
         )
@@ -165,16 +171,17 @@ def assign(
         upper,
         tuple(rows),
         total - sum(row.intensity for row in rows),
-        _number(standard_error(np.atleast_1d(left))),
+        _number(standard_error(np.atleast_1d(left), None, spectrum.groups)),
         tuple(band for band, group in zip(found, owner, strict=True) if group is None),
         errors,
-        uneven_warning(strong, spectrum.settings.n_replicas),
+        uneven_warning(strong, 1 if one_each else spectrum.settings.n_replicas),
+        every,
     )
 
 
 def error_curve(spectrum: Spectrum) -> Array | None:
     """(n,) standard error of the absorption over replicas, km/mol per cm^-1; None of one replica."""
-    return None if spectrum.replicas is None else standard_error(spectrum.replicas)
+    return None if spectrum.replicas is None else standard_error(spectrum.replicas, None, spectrum.groups)
 
 
 def _groups(lines: Array, mains: Sequence[int | None], resolved: float) -> list[tuple[int, ...]]:

@@ -8,6 +8,29 @@ from densnet_core.errors import InputError
 
 
 @dataclass(frozen=True)
+class Region:
+    """A part of a measured spectrum that was integrated as a whole.
+
+    Parameters
+    ----------
+    name : str
+        For people: ``"C-H stretches"``.
+    lower, upper : float
+        cm^-1.
+    intensity : float or None
+        Integrated, km/mol.
+    relative_intensity : float or None
+        The area where its unit is not known, relative to those of the other regions.
+    """
+
+    name: str
+    lower: float
+    upper: float
+    intensity: float | None = None
+    relative_intensity: float | None = None
+
+
+@dataclass(frozen=True)
 class ExperimentalBands:
     """Band positions from a measurement, and where they were published.
 
@@ -19,11 +42,13 @@ class ExperimentalBands:
         Printed in every plot and export that uses the values.
     intensities : tuple of float or None
         Integrated intensities, km/mol, in the same order.
+    regions : tuple of Region
     """
 
     wavenumbers: tuple[float, ...]
     source: str
     intensities: tuple[float, ...] | None = None
+    regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.source.strip():

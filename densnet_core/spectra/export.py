@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from densnet_core.spectra.assignment import Assignment, Row, error_curve
 from densnet_core.spectra.bands import Band
-from densnet_core.spectra.experiment import ExperimentalBands
-from densnet_core.spectra.harmonic import NormalModes
+from densnet_core.spectra.experiment import ExperimentalBands, Region
 from densnet_core.spectra.infrared import Spectrum
+from densnet_core.spectra.lines import HarmonicLines
+from densnet_core.spectra.uncertainty import standard_error
 
+Array = NDArray[np.float64]
 FORMAT = "densnet-infrared-spectrum"
 FORMAT_VERSION = 2
 
@@ -20,8 +25,9 @@ def spectrum_record(
     spectrum: Spectrum,
     *,
     bands: Sequence[Band] = (),
-    harmonic: NormalModes | None = None,
-    model_harmonic: NormalModes | None = None,
+    harmonic: HarmonicLines | None = None,
+    model_harmonic: HarmonicLines | None = None,
+    compared: Sequence[HarmonicLines] = (),
     assignment: Assignment | None = None,
     experiment: ExperimentalBands | None = None,
     curve: bool = True,
@@ -32,10 +38,12 @@ def spectrum_record(
     ----------
     spectrum : Spectrum
     bands : sequence of Band
-    harmonic : NormalModes or None
+    harmonic : HarmonicLines or None
         Lines of the reference calculation.
-    model_harmonic : NormalModes or None
+    model_harmonic : HarmonicLines or None
         Lines of the model that moved the molecule.
+    compared : sequence of HarmonicLines
+        Lines of other sources.
     assignment : Assignment or None
         To the lines of the model if these are given, otherwise to those of the reference.
     experiment : ExperimentalBands or None
@@ -61,9 +69,12 @@ def spectrum_record(
         "integrated_intensity_km_per_mol": spectrum.intensity(),
         "bands": [_band(band) for band in bands],
     }
-    for name, modes in (("harmonic", harmonic), ("model_harmonic", model_harmonic)):
-        if modes is not None:
-            record[name] = [line_record(modes, mode) for mode in range(modes.n_modes)]
+    for name, lines in (("harmonic", harmonic), ("model_harmonic", model_harmonic)):
+        if lines is not None:
+            record[name] = lines.records()
+            record[f"{name}_of"] = lines.label
+    if compared:
+        record["compared"] = [_compared(lines) for lines in compared]
     if assignment is not None:
         record["assignment"] = {
             "lines_of": "harmonic" if model_harmonic is None else "model_harmonic",
@@ -83,6 +94,11 @@ def spectrum_record(
             "intensities_km_per_mol": None if experiment.intensities is None else list(experiment.intensities),
             "source": experiment.source,
         }
+        if experiment.regions:
+            every = None if assignment is None else assignment.expected
+            known = model_harmonic or harmonic
+            at = None if known is None else known.wavenumbers
+            record["experiment"]["regions"] = _regions(experiment.regions, spectrum, at, every)
     if curve:
         errors = error_curve(spectrum) if assignment is None else assignment.errors
         record["wavenumbers_per_cm"] = [round(float(x), 4) for x in spectrum.wavenumbers]
@@ -92,13 +108,45 @@ def spectrum_record(
     return record
 
 
-def line_record(harmonic: NormalModes, mode: int) -> dict[str, float]:
-    """Plain data of one harmonic line; an imaginary frequency is a negative wavenumber."""
+def _compared(lines: HarmonicLines) -> dict[str, Any]:
     return {
-        "wavenumber_per_cm": float(harmonic.wavenumbers[mode]),
-        "intensity_km_per_mol": float(harmonic.intensities[mode]),
-        "reduced_mass_dalton": float(harmonic.reduced_masses[mode]),
+        "of": lines.label,
+        "weights_from": lines.weights_from,
+        "conformers": lines.conformer_records(),
+        "lines": lines.records(),
     }
+
+
+def _regions(
+    regions: Sequence[Region], spectrum: Spectrum, lines: Array | None, expected: Array | None
+) -> list[dict[str, Any]]:
+    """Measured integrals beside those of the spectrum; relative ones as shares of the regions that have one.
+
+    ``expected`` (n_replicas, n_lines) is what replicas should have of the ``lines`` (n_lines,), if that is known.
+    """
+    relative = [region for region in regions if region.relative_intensity is not None]
+    measured = sum(region.relative_intensity or 0.0 for region in relative)
+    found = sum(spectrum.intensity(region.lower, region.upper) for region in relative)
+    rows = []
+    for region in regions:
+        own = spectrum.intensity(region.lower, region.upper)
+        of_lines = None
+        if lines is not None and expected is not None:
+            inside = (lines >= region.lower) & (lines <= region.upper)
+            of_lines = expected[:, inside].sum(axis=1)
+        error = standard_error(spectrum.replica_intensities(region.lower, region.upper), of_lines, spectrum.groups)
+        row: dict[str, Any] = {
+            "name": region.name,
+            "lower_per_cm": region.lower,
+            "upper_per_cm": region.upper,
+            "experiment_km_per_mol": region.intensity,
+            "intensity_km_per_mol": own,
+            "standard_error_km_per_mol": None if error is None else float(error),
+        }
+        if region.relative_intensity is not None and measured > 0 and found > 0:
+            row |= {"experiment_share_ratio": region.relative_intensity / measured, "share_ratio": own / found}
+        rows.append(row)
+    return rows
 
 
 def _band(band: Band) -> dict[str, float]:

@@ -93,12 +93,15 @@ class Spectrum:
     settings : SpectrumSettings
     replicas : (n_replicas, n) or None
         The spectrum of each replica, of which ``absorption`` is the mean.
+    groups : tuple of int or None
+        Of several trajectories with weights (``mixture``): how many of the replicas are of each, in order.
     """
 
     wavenumbers: Array
     absorption: Array
     settings: SpectrumSettings
     replicas: Array | None = None
+    groups: tuple[int, ...] | None = None
 
     def intensity(self, lower: float = 0.0, upper: float = np.inf) -> float:
         """Integrated intensity between two wavenumbers (cm^-1), km/mol, by the trapezoidal rule."""

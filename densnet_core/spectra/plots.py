@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from textwrap import wrap
 from typing import Final
@@ -22,6 +23,7 @@ from densnet_core.errors import InputError
 from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.harmonic import NormalModes, broadened
 from densnet_core.spectra.infrared import Spectrum, SpectrumSettings
+from densnet_core.spectra.lines import HarmonicLines
 
 Array = NDArray[np.float64]
 
@@ -29,7 +31,11 @@ Array = NDArray[np.float64]
 _BLUE: Final = "#0072B2"
 _VERMILION: Final = "#D55E00"
 _GREEN: Final = "#009E73"
+_PURPLE: Final = "#CC79A7"
+_ORANGE: Final = "#E69F00"
+_SKY: Final = "#56B4E9"
 _GREY: Final = "#555555"
+_MARKERS: Final = "osD^v"
 
 _NOTE_LENGTH: Final = 130  # characters of the small print that fit beside each other
 
@@ -40,10 +46,9 @@ def plot_spectrum(
     *,
     errors: Array | None = None,
     title: str = "",
-    harmonic: NormalModes | None = None,
-    harmonic_label: str = "",
+    lines: Sequence[HarmonicLines] = (),
     experiment: ExperimentalBands | None = None,
-    warning: str | None = None,
+    remarks: Sequence[str] = (),
     lower: float = 400.0,
     upper: float = 4000.0,
     dpi: int = 200,
@@ -59,22 +64,20 @@ def plot_spectrum(
         Standard error of the absorption, drawn as a band about it.
     title : str
         Molecule and model.
-    harmonic : NormalModes or None
+    lines : sequence of HarmonicLines
         Drawn as sticks; their intensities have an axis of their own, on the right.
-    harmonic_label : str
-        Level of theory of the harmonic lines.
     experiment : ExperimentalBands or None
         Drawn as ticks at the top, with the source.
-    warning : str or None
-        Printed with the settings: why the spectrum is not to be trusted everywhere.
+    remarks : sequence of str
+        Printed with the settings: weights of conformers, why the spectrum is not to be trusted everywhere.
     lower, upper : float
         Range, cm^-1.
     dpi : int
     """
-    notes = [_settings_text(spectrum.settings), *([] if warning is None else [warning])]
+    notes = [_settings_text(spectrum.settings), *remarks]
     curve = _Curve("Molecular dynamics", spectrum.wavenumbers, spectrum.absorption, errors)
-    lines = [] if harmonic is None else [_Lines(harmonic_label, harmonic)]
-    _plot(path, curve, notes, title, lines, experiment, (lower, upper), dpi)
+    drawn = [_Lines(one.label, one.wavenumbers, one.intensities) for one in lines]
+    _plot(path, curve, notes, title, drawn, experiment, (lower, upper), dpi)
 
 
 def plot_modes(
@@ -113,7 +116,8 @@ def plot_modes(
     grid = np.arange(lower, upper + 0.5, min(1.0, width / 10.0))
     curve = _Curve(f"Gaussians of {width:g} cm\u207b\u00b9", grid, broadened(modes, grid, width))
     notes = [f"Harmonic wavenumbers and intensities, Gaussians of {width:g} cm\u207b\u00b9 FWHM, not scaled"]
-    lines = [_Lines(label, modes), *([] if other is None else [_Lines(other_label, other)])]
+    both = [(label, modes), *([] if other is None else [(other_label, other)])]
+    lines = [_Lines(name, one.wavenumbers, one.intensities) for name, one in both]
     _plot(path, curve, notes, title, lines, None, (lower, upper), dpi)
 
 
@@ -129,10 +133,11 @@ class _Curve:
 
 @dataclass(frozen=True, eq=False)
 class _Lines:
-    """Harmonic lines, and their level of theory."""
+    """Harmonic lines (n,) in cm^-1, their intensities (n,) in km/mol, and their level of theory."""
 
     label: str
-    modes: NormalModes
+    wavenumbers: Array
+    intensities: Array
 
 
 def _plot(
@@ -152,7 +157,10 @@ def _plot(
         paragraphs = [*paragraphs, f"Experiment: {experiment.source}"]
     notes = [line for paragraph in paragraphs for line in wrap(paragraph, _NOTE_LENGTH)]
     # Heights in inches, from below: notes, legend and axis title, axes, experimental labels, title.
-    below, above = 0.12 + 0.17 * len(notes) + 0.68, (0.58 if experiment else 0.12) + (0.38 if title else 0.0)
+    columns = 3 if len(lines) < 2 else 2  # of the legend
+    entries = 1 + (curve.errors is not None) + len(lines) + (experiment is not None)
+    below = 0.12 + 0.17 * len(notes) + 0.52 + 0.2 * ceil(entries / columns)
+    above = (0.58 if experiment else 0.12) + (0.38 if title else 0.0)
     width, height = 8.4, below + 2.95 + above
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
@@ -160,14 +168,15 @@ def _plot(
     _draw_curve(axes, curve, lower, upper)
     _style(axes, lower, upper)
     handles: list[Artist] = list(axes.get_legend_handles_labels()[0])
-    handles += _draw_sticks(axes, lines, lower, upper)
+    colors = (_VERMILION, _PURPLE if experiment else _GREEN, _ORANGE, _SKY, _GREY)
+    handles += _draw_sticks(axes, lines, lower, upper, colors)
     if experiment is not None:
         handles.append(_draw_experiment(axes, experiment, lower, upper))
     axes.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(0.0, -0.15),
-        ncols=3,
+        ncols=columns,
         frameon=False,
         fontsize=8.5,
         handlelength=1.8,
@@ -211,21 +220,25 @@ def _style(axes: Axes, lower: float, upper: float) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_sticks(axes: Axes, sources: Sequence[_Lines], lower: float, upper: float) -> list[LineCollection]:
-    """Harmonic lines of one source or two, on an axis of their own."""
+def _draw_sticks(
+    axes: Axes, sources: Sequence[_Lines], lower: float, upper: float, colors: Sequence[str]
+) -> list[LineCollection]:
+    """Harmonic lines of each source, the first in front, on an axis of their own."""
     if not sources:
         return []
     sticks, drawn, highest = axes.twinx(), [], 0.0
-    for one, color, order in zip(sources, (_VERMILION, _GREEN), (5, 4), strict=False):
-        inside = (one.modes.wavenumbers >= lower) & (one.modes.wavenumbers <= upper)
-        positions, intensities = one.modes.wavenumbers[inside], one.modes.intensities[inside]
-        label = f"Harmonic{', ' + one.label if one.label else ''} (right axis)" if len(sources) == 1 else one.label
+    for place, one in enumerate(sources):
+        color, marker, order = colors[place % len(colors)], _MARKERS[place % len(_MARKERS)], 5.0 - 0.1 * place
+        inside = (one.wavenumbers >= lower) & (one.wavenumbers <= upper)
+        positions, intensities = one.wavenumbers[inside], one.intensities[inside]
+        label = f"Harmonic{', ' + one.label if one.label else ''}{' (right axis)' if len(sources) == 1 else ''}"
         drawn.append(sticks.vlines(positions, 0.0, intensities, color=color, linewidth=1.6, label=label, zorder=order))
         # A dot keeps the place of a line too weak to be seen.
-        sticks.plot(positions, intensities, "o", color=color, markersize=3.2, zorder=order, clip_on=False)
+        sticks.plot(positions, intensities, marker, color=color, markersize=3.2, zorder=order, clip_on=False)
         highest = max(highest, float(intensities.max(initial=0.0)))
     sticks.set_ylim(0.0, 1.35 * highest if highest > 0 else 1.0)
-    sticks.set_ylabel("Harmonic intensity (km mol$^{-1}$)", fontsize=10, color=_VERMILION)
+    one_color = colors[0] if len(sources) == 1 else "black"
+    sticks.set_ylabel("Harmonic intensity (km mol$^{-1}$)", fontsize=10, color=one_color)
     sticks.tick_params(labelsize=9)
     sticks.spines[["top", "left"]].set_visible(False)
     return drawn

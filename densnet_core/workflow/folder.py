@@ -66,6 +66,7 @@ class RunFolder:
         self.production = root / "md" / "nve.zarr"
         self.spectrum = root / "spectrum.json"
         self.picture = root / "spectrum.png"
+        self.page = root / "spectrum.html"
         self._depth = 0
         self._lock: WriterLock | None = None
 

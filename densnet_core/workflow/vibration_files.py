@@ -12,8 +12,8 @@ from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.quantity import Quantity
 from densnet_core.spectra.animation import animation, displacements
 from densnet_core.spectra.comparison import check_same_molecule, deviations, match_modes
-from densnet_core.spectra.export import line_record
 from densnet_core.spectra.harmonic import normal_modes
+from densnet_core.spectra.lines import line_record
 from densnet_core.spectra.plots import plot_modes
 from densnet_core.spectra.thermochemistry import Thermochemistry, rotational_constants
 from densnet_core.spectra.vibrations import Vibrations
@@ -123,9 +123,9 @@ def write_vibrations(
             modes,
             width=width,
             title=title,
-            label=level if other is None else _described(record["source"]),
+            label=level if other is None else described(record["source"]),
             other=theirs,
-            other_label="" if other is None else _described(other["source"]),
+            other_label="" if other is None else described(other["source"]),
         )
     record = {**record, "files": {name: str(path) for name, path in files.items()}}
     vectors = [
@@ -142,7 +142,7 @@ def _name(source: Mapping[str, Any]) -> str:
     return str(source["name"] if source["kind"] == "backend" else Path(source["path"]).name)
 
 
-def _described(source: Mapping[str, Any]) -> str:
+def described(source: Mapping[str, Any]) -> str:
     """The level of theory, and model or backend where another source may have the same."""
     level = source["level_of_theory"]
     return f"{_name(source)}, {level}" if level else _name(source)
@@ -181,14 +181,20 @@ def read_modes(path: Path, structure: Structure) -> Record:
     InputError, DataError
         There is no such file, it is none of this format, or of another molecule.
     """
+    record = read_any_modes(path)
+    check_same_molecule(structure, harmonic_from(record).structure)
+    return record
+
+
+def read_any_modes(path: Path) -> Record:
+    """The same of whatever molecule."""
     if not path.is_file():
         raise InputError(f"There is no file {path} to compare with; name the modes.json that another call wrote.")
     record = read_json(path)
     if record.get("format") != FORMAT:
         raise DataError(f"{path} is no modes.json of densnet vibrations; its format is {record.get('format')!r}.")
-    check_same_molecule(structure, harmonic_from(record).structure)
     try:
-        _described(record["source"])
+        described(record["source"])
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} does not say where its modes are from ({error!r}); write it again.") from error
     return {**record, "path": str(path)}

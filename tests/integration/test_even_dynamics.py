@@ -26,8 +26,9 @@ from densnet_core.testing.md import at_rest
 from densnet_core.testing.potentials import ValencePotential
 from densnet_core.workflow.dynamics import heat_and_run
 from densnet_core.workflow.reporter import Reporter
-from densnet_core.workflow.spectra import spectrum_of_store
+from densnet_core.workflow.spectra import SpectrumFiles, spectrum_of_stores
 from densnet_core.workflow.thermal import HARMONIC, START, model_harmonic
+from densnet_core.workflow.weighted import Weighted
 
 MD = MDSection(temperature=200.0, nvt_ps=1.0, nve_ps=2.6, replicas=8, seed=4)
 DIPOLE = Recording(outputs=("dipole",))
@@ -47,10 +48,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def spectrum(path: Path) -> dict[str, object]:
-    files = path.with_name("s.json"), path.with_name("s.png")
-    record = spectrum_of_store(path, SPECTRUM, None, files, Reporter())
-    assert files[1].read_bytes().startswith(b"\x89PNG")
-    assert "standard_error_km_cm_per_mol" in json.loads(files[0].read_text())
+    files = SpectrumFiles.of(path.with_name("s"))
+    record = spectrum_of_stores([Weighted(path)], SPECTRUM, None, files, Reporter())
+    assert files.picture.read_bytes().startswith(b"\x89PNG")
+    assert files.page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert "standard_error_km_cm_per_mol" in json.loads(files.record.read_text())
     return record
 
 

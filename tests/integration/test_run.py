@@ -64,8 +64,8 @@ def test_run_makes_every_result_and_ends_with_tables_and_paths(finished_run: Fin
     lines = finished_run.stdout.splitlines()
     assert any(line.startswith("errors on 6 frames") for line in lines)
     assert any(line.startswith("harmonic cm-1") for line in lines)
-    paths = dict(line.split(maxsplit=1) for line in lines[-7:])
-    assert set(paths) == {"picture", "spectrum", "model", "potential", "trajectory", "data", "logs"}
+    paths = dict(line.split(maxsplit=1) for line in lines[-8:])
+    assert set(paths) == {"picture", "page", "spectrum", "model", "potential", "trajectory", "data", "logs"}
     assert all(Path(path).exists() for path in paths.values())
     assert (finished_run.output / "spectrum.png").read_bytes().startswith(b"\x89PNG")
     with ReferenceStore.open(finished_run.store) as store:

@@ -14,6 +14,7 @@ from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.spectra.export import spectrum_record
 from densnet_core.spectra.harmonic import NormalModes
 from densnet_core.spectra.infrared import Spectrum, SpectrumSettings
+from densnet_core.spectra.lines import Conformer, HarmonicLines
 from densnet_core.spectra.plots import _spread, plot_spectrum
 from densnet_core.structures import Structure
 
@@ -27,6 +28,7 @@ WATER = Structure(np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.22], [0.0, 1.43, -
 MODES = NormalModes(
     WATER, np.array([1609.0, 3691.0, 3790.0]), np.zeros((3, 3, 3)), np.ones(3), np.array([47.5, 2.3, 19.9])
 )
+LINES = HarmonicLines.of(MODES, "PBE/def2-SVP")
 EXPERIMENT = ExperimentalBands((3657.0, 1595.0, 3756.0), "Shimanouchi, NIST WebBook", (2.9, 62.5, 41.7))
 
 
@@ -34,7 +36,7 @@ def record():
     return spectrum_record(
         SPECTRUM,
         bands=bands(SPECTRUM),
-        harmonic=MODES,
+        harmonic=LINES,
         assignment=assign(SPECTRUM, MODES.wavenumbers, MODES.intensities),
         experiment=EXPERIMENT,
     )
@@ -95,7 +97,7 @@ def columns_of_colour(picture, hexadecimal):
 
 def test_the_picture_has_high_wavenumbers_on_the_left(tmp_path):
     path = tmp_path / "spectrum.png"
-    plot_spectrum(path, SPECTRUM, title="Water", harmonic=MODES, harmonic_label="PBE/def2-SVP", experiment=EXPERIMENT)
+    plot_spectrum(path, SPECTRUM, title="Water", lines=[LINES], experiment=EXPERIMENT)
     picture = imread(path)
     assert picture.shape[1] > 1500
     strongest = columns_of_colour(picture, "#0072B2") / picture.shape[1]
@@ -109,7 +111,7 @@ def test_the_picture_has_high_wavenumbers_on_the_left(tmp_path):
 def test_the_picture_has_the_standard_error_and_the_warning(tmp_path):
     plain, banded = tmp_path / "plain.png", tmp_path / "banded.png"
     plot_spectrum(plain, SPECTRUM)
-    plot_spectrum(banded, SPECTRUM, errors=0.4 * SPECTRUM.absorption, warning="The spectrum is uneven.")
+    plot_spectrum(banded, SPECTRUM, errors=0.4 * SPECTRUM.absorption, remarks=["The spectrum is uneven."])
     assert imread(banded).shape[0] > imread(plain).shape[0]  # a line of text more
     light = np.array([0.65, 0.8, 0.895])  # the blue of the band at 35 % on white
 
@@ -117,6 +119,15 @@ def test_the_picture_has_the_standard_error_and_the_warning(tmp_path):
         return (np.abs(imread(path)[..., :3] - light) < 0.03).all(axis=2).sum()
 
     assert area(banded) > area(plain) + 500
+
+
+def test_the_picture_has_the_lines_of_every_source(tmp_path):
+    conformers = (Conformer(MODES, name="a", weight=0.5), Conformer(MODES, name="b", weight=0.5))
+    plot_spectrum(tmp_path / "many.png", SPECTRUM, lines=[LINES, HarmonicLines("CCSD", conformers, "given")] * 2)
+    picture = imread(tmp_path / "many.png")
+    for colour in ("#D55E00", "#009E73", "#E69F00", "#56B4E9"):
+        wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
+        assert (np.abs(picture[..., :3] - wanted) < 0.02).all(axis=2).any(), colour
 
 
 def test_a_picture_needs_nothing_but_a_spectrum(tmp_path):

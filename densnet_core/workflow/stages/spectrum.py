@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from densnet_core.config.dynamics import ExperimentSection
 from densnet_core.config.inputs import check_spectrum
-from densnet_core.spectra.experiment import ExperimentalBands
 from densnet_core.workflow.folder import read_json
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.stages.base import Stage
@@ -22,7 +20,7 @@ class Spectrum(Stage):
         return ("md", "harmonic")
 
     def outputs(self, run: Project) -> tuple[Path, ...]:
-        return (run.folder.spectrum, run.folder.picture)
+        return (run.folder.spectrum, run.folder.picture, run.folder.page)
 
     def key(self, run: Project) -> dict[str, Any]:
         return {"spectrum": run.config.spectrum.model_dump(mode="json")}
@@ -34,35 +32,13 @@ class Spectrum(Stage):
         return "infrared spectrum"
 
     def work(self, run: Project) -> None:
-        from densnet_core.workflow.spectra import spectrum_of, write_spectrum
+        from densnet_core.workflow.spectra import SpectrumFiles, spectrum_of, write_spectrum
+        from densnet_core.workflow.weighted import Weighted
 
-        section, harmonic = run.config.spectrum, run.harmonic()
-        result = spectrum_of(
-            run.folder.production,
-            lower=section.minimum,
-            upper=section.maximum,
-            window=section.window,
-            width=section.resolution,
-            temperature=section.temperature,
-            harmonic=harmonic,
-        )
-        write_spectrum(
-            result,
-            run.folder.spectrum,
-            run.folder.picture,
-            title=f"{run.structure.formula}, DenSNet on {run.level}",
-            lower=section.minimum,
-            upper=section.maximum,
-            experiment=_experiment(section.experiment),
-            level=str(run.level),
-        )
+        folder, section, level = run.folder, run.config.spectrum, str(run.level)
+        result = spectrum_of([Weighted(folder.production)], section, run.harmonic(), level)
+        files = SpectrumFiles(folder.spectrum, folder.picture, folder.page)
+        write_spectrum(result, files, section, title=f"{run.structure.formula}, DenSNet on {level}")
 
     def result(self, run: Project) -> dict[str, Any]:
         return read_json(run.folder.spectrum)
-
-
-def _experiment(given: ExperimentSection | None) -> ExperimentalBands | None:
-    if given is None:
-        return None
-    intensities = None if given.intensities is None else tuple(given.intensities)
-    return ExperimentalBands(tuple(given.bands), given.source, intensities)
