@@ -83,6 +83,7 @@ def train(
     model: str = "shared",
     steps: Mapping[str, int] = STEPS,
     of_energy: str = "",
+    energy_options: str = "",
 ) -> dict[str, Any]:
     """Errors on held-out frames of a run, by store; ``balanced``: as many steps for each store."""
     times = len(stores) if balanced else 1
@@ -100,6 +101,7 @@ def train(
         "[energy]",
         f'model = "{model}"',
         *([] if model == "shared" else [f'backbone = "{BACKBONE}"']),
+        *([f"options = {{ {energy_options} }}"] if energy_options else []),
         "[basis]",
         'name = "densnet-m"',
         "[training]",

@@ -6,10 +6,9 @@ Pairs of published water geometries, turned at random, their oxygens at distance
 labelled with PBE/aug-cc-pVDZ (some 5 seconds each). Trained on single molecules and five sixths of the dimers; errors
 on the others, by distance:
 
-coulomb : with ``long_range = "coulomb"``.
-coulomb, 3.5 A : whole from 3.5 angstrom on instead of 5.
+coulomb, 5 A (3.5, 2.5) : with ``long_range = "coulomb"``, whole from so many angstrom on.
 none : the same network without, the control.
-no density, other density : the model of "coulomb" whose interaction is computed from none, or with the charges, dipoles
+no density, other density : the first of these, whose interaction is computed from none, or with the charges, dipoles
     and quadrupoles of other dimers' atoms; what is lost shows that the energy reads the density.
 
 What is finished is not done again, and a killed run goes on.
@@ -40,7 +39,7 @@ WATER = Path(__file__).parent / "systems" / "water"
 NEAREST = {(1, 1): 1.7, (1, 8): 1.5, (8, 8): 2.4}
 """Angstrom between atoms of different molecules."""
 OPTIONS = {
-    "coulomb": 'long_range = "coulomb"',
+    "coulomb, 5 A": 'long_range = "coulomb", long_range_angstrom = 5.0',
     "coulomb, 3.5 A": 'long_range = "coulomb", long_range_angstrom = 3.5',
     "coulomb, 2.5 A": 'long_range = "coulomb", long_range_angstrom = 2.5',
     "none": 'long_range = "none"',
@@ -184,7 +183,7 @@ def main() -> None:
         for kind in chosen.kinds or OPTIONS:
             model, indices = trained(chosen.folder, store, kind, seed, chosen.steps)
             rows.setdefault(kind, []).append(errors(model, store, indices))
-            if kind == "coulomb":
+            if kind == next(iter(OPTIONS)):
                 for name, change in (("no density", none), ("other density", of_others)):
                     own = long_range.atomic_multipoles
                     with_multipoles(change)

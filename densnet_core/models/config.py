@@ -38,7 +38,7 @@ class SharedEnergyOptions(Options):
         "densities, as multipoles of the atoms.",
     )
     long_range_angstrom: float = Field(
-        default=5.0,
+        default=2.5,
         gt=0,
         description="Distance of two atoms, angstrom, from which on their interaction is whole; it is switched on from "
         "half of it. At most the backbone's cutoff.",
