@@ -3,12 +3,12 @@
     python science/dimers.py FOLDER [--frames 240] [--seeds 0 1 2] [--steps 1000 5000]
 
 Pairs of published water geometries, turned at random, their oxygens at distances drawn evenly from 2.5 to 10 angstrom,
-labelled with PBE/aug-cc-pVDZ (some 5 seconds each). Trained on single molecules and five sixths of the dimers; errors
+labelled with PBE/aug-cc-pVDZ (1.5 CPU seconds each). Trained on single molecules and five sixths of the dimers; errors
 on the others, by distance:
 
 coulomb, 5 A (3.5, 2.5) : with ``long_range = "coulomb"``, whole from so many angstrom on.
 none : the same network without, the control.
-no density, other density : the first of these, whose interaction is computed from none, or with the charges, dipoles
+no density, other density : that of 2.5, whose interaction is computed from none, or with the charges, dipoles
     and quadrupoles of other dimers' atoms; what is lost shows that the energy reads the density.
 
 What is finished is not done again, and a killed run goes on.
@@ -36,6 +36,8 @@ from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.run import Run
 
 WATER = Path(__file__).parent / "systems" / "water"
+USUAL = "coulomb, 2.5 A"
+"""What the model does if nothing else is asked for."""
 NEAREST = {(1, 1): 1.7, (1, 8): 1.5, (8, 8): 2.4}
 """Angstrom between atoms of different molecules."""
 OPTIONS = {
@@ -183,7 +185,7 @@ def main() -> None:
         for kind in chosen.kinds or OPTIONS:
             model, indices = trained(chosen.folder, store, kind, seed, chosen.steps)
             rows.setdefault(kind, []).append(errors(model, store, indices))
-            if kind == next(iter(OPTIONS)):
+            if kind == USUAL:
                 for name, change in (("no density", none), ("other density", of_others)):
                     own = long_range.atomic_multipoles
                     with_multipoles(change)
