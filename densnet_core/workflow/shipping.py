@@ -98,10 +98,16 @@ class ModelCard:
 
 
 def model_cards(manager: Manager | None = None) -> tuple[list[ModelCard], list[str]]:
-    """The shipped models that are installed, read without torch; and in words what is wrong with others."""
+    """The shipped models that are installed, read without torch; and in words what is wrong with others, or lacking."""
     manager = manager or get_manager()
     cards, problems = [], []
-    for component in manager.components(Kind.MODEL):
+    components = manager.components(Kind.MODEL)
+    for name in sorted(set(manager.registry.names(Kind.MODEL)) - {component.name for component in components}):
+        try:
+            manager.find(Kind.MODEL, name)
+        except DenSNetError as error:
+            problems.append(str(error).removesuffix("."))
+    for component in components:
         try:
             shipped: type[ShippedModel] = manager.load(component)
             path = shipped.path()

@@ -70,6 +70,10 @@ def test_a_known_model_that_is_not_installed_comes_with_its_install_line():
     bare = Manager(load_registry(), {"DENSNET_PLUGINS": "densnet-gaunt"})
     with pytest.raises(PluginError, match="densnet-models"):
         model_path("water", bare)
+    cards, problems = model_cards(bare)
+    assert cards == []
+    assert len(problems) == 3
+    assert all("densnet-models" in one for one in problems)
 
 
 def test_the_list_has_the_errors_of_every_molecule(capsys):
