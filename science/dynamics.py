@@ -48,8 +48,8 @@ def run(folder: Path, model: str, structure: Structure, **options: float) -> Pat
 
 def conservation(store: TrajectoryStore, time_step_fs: float) -> str:
     """Drift and fluctuation per atom."""
-    times = store.steps() * time_step_fs / ATOMIC_TIME_TO_FEMTOSECOND
-    energies = store.potential_energy() + store.kinetic_energy()
+    times = store.steps * time_step_fs / ATOMIC_TIME_TO_FEMTOSECOND
+    energies = store.potential_energy + store.kinetic_energy
     return str(energy_conservation(times, energies, store.n_replicas * store.structure.n_atoms))
 
 
@@ -84,7 +84,7 @@ def seeds(folder: Path, model: str, structure: Structure, replicas: int, ps: flo
         positions = store.positions()
         print(f"0.5 fs, {replicas} replicas: {conservation(store, 0.5)}")
         freedom = 3 * structure.n_atoms - 6
-        kinetic = store.kinetic_energy() / replicas
+        kinetic = store.kinetic_energy / replicas
         print(f"temperature {2.0 * kinetic.mean() / (freedom * BOLTZMANN):.1f} K")
     found: dict[str, tuple[float, float]] = {}
     for first, second in bonds_of(structure):
