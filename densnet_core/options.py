@@ -51,11 +51,13 @@ def is_word(path: Path) -> bool:
 
 def _beside_file(path: Path, info: ValidationInfo) -> Path:
     beside = _relative_to_file(path, info)
-    return path if is_word(path) and not beside.exists() else beside
+    if is_word(path) and not beside.is_file() and not (beside / "model.json").is_file():
+        return path
+    return beside.absolute()
 
 
 ModelPath = Annotated[Path, Strict(False), BeforeValidator(_not_empty), AfterValidator(_beside_file)]
-"""As ``FilePath``, or a plain word that is no file there: the name of a shipped model."""
+"""As ``FilePath``, absolute; or a plain word that is no model there: the name of a shipped one."""
 
 
 def validate(

@@ -5,8 +5,8 @@
 halving : from the same positions and velocities at 300 K, 2 ps with steps of 1, 0.5, 0.25 and 0.125 fs; the fluctuation
     of the total energy must fall fourfold each time.
 drift : two replicas, 0.25 fs a step.
-seeds : replicas that begin with velocities of their own at 300 K, 0.5 fs a step; the longest bond of each kind over all
-    frames against that at the start, and frames unlike the training data.
+seeds : replicas that begin with velocities of their own at 300 K, 0.5 fs a step; the shortest and the longest bond of
+    each kind over all frames, and how many are unlike the training data.
 
 MODEL is a path or a shipped name. Trajectories are kept: a killed run goes on, a longer --ps extends.
 """

@@ -12,7 +12,7 @@ from densnet_core.cli.output import print_json
 from densnet_core.cli.stages import SPECTRUM, Again, AsJson, DryRun, only
 from densnet_core.config import load_config
 from densnet_core.config.dynamics import ExperimentSection, MDSection, SpectrumSection
-from densnet_core.errors import InputError
+from densnet_core.errors import DenSNetError, InputError
 
 md_app = typer.Typer(add_completion=False)
 spectrum_app = typer.Typer(add_completion=False)
@@ -43,11 +43,6 @@ def md(
     again: Again = None,
 ) -> None:
     """Run the dynamics: heat bath, then constant energy. The options that name a molecule are for a model."""
-    if geometry is None:
-        only("md").carry_out(load_config(config), as_json, dry_run, again)
-        return
-    if dry_run or again:
-        raise InputError("--dry-run and --again are for a configuration, whose stages they name.")
     table = {
         "engine": engine,
         "temperature": temperature,
@@ -58,6 +53,14 @@ def md(
         "record_every": record_every,
         "seed": seed,
     }
+    if geometry is None:
+        _check_configuration(
+            config, bool(output or charge or multiplicity) or table != USUAL.model_dump(include=set(table))
+        )
+        only("md").carry_out(load_config(config), as_json, dry_run, again)
+        return
+    if dry_run or again:
+        raise InputError("--dry-run and --again are for a configuration, whose stages they name.")
     from densnet_core.cli.progress import RichReporter
     from densnet_core.options import validate
     from densnet_core.structures import read_geometry
@@ -71,6 +74,21 @@ def md(
         print_json({"path": str(path)})
     else:
         print(path)
+
+
+def _check_configuration(config: Path, options: bool) -> None:
+    """``InputError`` if what is to be a configuration is a model, or has options that it would not heed."""
+    from densnet_core.potentials.shipped import model_path
+
+    if not config.is_file() or config.suffix == ".zip":
+        try:
+            model = model_path(config)
+        except DenSNetError:
+            model = config
+        if model.exists():
+            raise InputError(f"{config} is a model; name the geometry too: densnet md {config} molecule.xyz")
+    elif options:
+        raise InputError(f"{config} is a configuration, whose dynamics is set in [md]; the options are for a model.")
 
 
 @spectrum_app.command()
@@ -120,7 +138,11 @@ def spectrum(
     table = {
         "minimum": minimum, "maximum": maximum, "window": window, "resolution": resolution, "temperature": temperature
     }  # fmt: skip
-    first = stores[0].path
+    first = stores[0].path if stores[0].path.name else stores[0].path.absolute()
+    if output is not None and output.is_dir():
+        raise InputError(
+            f"{output} is a folder; give the files that --output writes a stem, such as {output}/spectrum."
+        )
     if not first.is_dir():
         if (
             len(stores) > 1
@@ -164,4 +186,4 @@ def _read_experiment(path: Path) -> ExperimentSection:
 
     if not path.is_file():
         raise InputError(f"There is no file {path} with measured bands.")
-    return validate(ExperimentSection, read_json(path), prefix=f"{path}: ")
+    return validate(ExperimentSection, read_json(path, advice=""), prefix=f"{path}: ")

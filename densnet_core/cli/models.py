@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from densnet_core.cli.output import print_json, print_table
 
-if TYPE_CHECKING:
-    from densnet_core.workflow.shipping import ModelCard
-
 app = typer.Typer(add_completion=False)
-FIGURES = {
-    "forces_mae_mev_per_angstrom": ("forces", "mae_mev_per_angstrom"),
-    "energy_mae_mev": ("energy", "mae_mev"),
-    "density_nmae_model_vs_fit_percent": ("density", "nmae_model_vs_fit_percent"),
-    "density_nmae_model_vs_reference_percent": ("density", "nmae_model_vs_reference_percent"),
-    "dipole_mae_debye": ("dipole", "mae_debye"),
-}
 
 
 @app.callback(invoke_without_command=True)
@@ -38,7 +28,7 @@ def models(
 
     cards, problems = model_cards()
     if as_json:
-        print_json([_record(card) for card in cards])
+        print_json(cards)
     else:
         print_table(
             [
@@ -71,27 +61,11 @@ def pack(
     print(output)
 
 
-def _record(card: ModelCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "summary": card.summary,
-        "distribution": card.distribution,
-        "path": str(card.path),
-        "level_of_theory": card.document.get("level_of_theory"),
-        "basis": card.document.get("basis", {}).get("name"),
-        "training_frames": len(card.document.get("training_frames", [])),
-        "held_out": {
-            formula: {"frames": errors.get("frames")}
-            | {name: errors.get(part, {}).get(figure) for name, (part, figure) in FIGURES.items()}
-            for formula, errors in card.formulas.items()
-        },
-    }
+def _rows(card: dict[str, Any]) -> list[list[str]]:
+    from densnet_core.workflow.shipping import FIGURES
 
-
-def _rows(card: ModelCard) -> list[list[str]]:
-    record = _record(card)
     return [
-        [card.name, formula, str(record["level_of_theory"]), str(errors["frames"])]
+        [card["name"], formula, card["level_of_theory"], str(errors["frames"])]
         + ["" if errors[name] is None else f"{errors[name]:.3g}" for name in FIGURES]
-        for formula, errors in record["held_out"].items()
+        for formula, errors in card["held_out"].items()
     ]

@@ -33,6 +33,9 @@ class EnergyModel(nn.Module, ABC):
     ----------
     inputs, cutoff, long_range
         As for a ``DensityModel``.
+    long_range_from : float
+        Distance in bohr from which on an interaction that is long-ranged is whole; at most the density model's cutoff,
+        so that no pair of atoms falls between the two.
     densities : frozenset of str
         Densities that it reads; a density model that does not predict them cannot be combined with it.
     l_max : int or None
@@ -50,6 +53,7 @@ class EnergyModel(nn.Module, ABC):
     outputs: frozenset[str] = frozenset({"energy"})
     cutoff: float | None = None
     long_range: bool = False
+    long_range_from: float = 0.0
     l_max: int | None = None
     reads_invariants: bool = False
 

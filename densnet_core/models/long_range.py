@@ -54,9 +54,10 @@ def long_range_energy(graph: Graph, density: Expansion, specification: DensitySp
     return result.index_add(0, graph.molecule.index_select(0, first), energies)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def _pairs(sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Each pair of atoms of a molecule once."""
     senders, receivers = all_pairs(sizes)
     once = np.flatnonzero(senders < receivers)
-    return torch.tensor(senders[once]), torch.tensor(receivers[once])
+    with torch.inference_mode(False):  # kept for calls that are differentiated
+        return torch.tensor(senders[once]), torch.tensor(receivers[once])

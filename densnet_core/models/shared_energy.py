@@ -62,7 +62,7 @@ class SharedEnergyModel(EnergyModel):
         self.output = nn.Linear(options.head_width, 1, bias=False)
         self.long_range = options.long_range != "none"
         self.l_max = DEGREE if self.long_range else -1
-        self.distance = options.long_range_angstrom / BOHR_TO_ANGSTROM
+        self.long_range_from = options.long_range_angstrom / BOHR_TO_ANGSTROM
         self.states = StateEmbedding(states, specification.elements, options.head_width) if len(states) > 1 else None
         self.atomic_energies: Tensor
         self.state_energies: Tensor
@@ -106,5 +106,5 @@ class SharedEnergyModel(EnergyModel):
             energies = energies.index_add(0, graph.fragment_molecule, own)
         if self.long_range:
             density = densities["density"]
-            energies = energies + long_range_energy(graph, density, self.specification, self.distance)
+            energies = energies + long_range_energy(graph, density, self.specification, self.long_range_from)
         return {"energy": energies}

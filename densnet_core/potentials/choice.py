@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final
 
 from densnet_core.density.specification import DensitySpecification
@@ -48,7 +49,8 @@ class NetworkChoice:
         Raises
         ------
         InputError
-            The model asks for a backbone and none is named, or for invariants and the density model has none.
+            The model asks for a backbone and none is named, or for invariants and the density model has none, or an
+            interaction of distant densities begins where the density model sees nothing any more.
         """
         manager = manager or get_manager()
         model = manager.find(kind, self.model)
@@ -66,6 +68,12 @@ class NetworkChoice:
         target = manager.load(model)
         more = invariants_for(target, density) if density is not None else {}
         network = target(specification, options, make_backbone, **more)
+        if density is not None and network.long_range and network.long_range_from > (density.cutoff or inf):
+            raise InputError(
+                f"The interaction of distant densities is whole from {network.long_range_from:.2f} bohr on, and the "
+                f"density model sees {density.cutoff:.2f} bohr far: pairs of atoms between the two would have half of "
+                "it. Give a smaller distance."
+            )
         return network, made[0] if made else None
 
     def learns_with_density(self, manager: Manager | None = None) -> bool:
@@ -80,6 +88,16 @@ class NetworkChoice:
             "options": dict(self.options),
             "backbone_options": dict(self.backbone_options),
         }
+
+    def completed(self, kind: str, manager: Manager | None = None) -> NetworkChoice:
+        """The same with every option named: those that it leaves out, or that came after it was made, have defaults."""
+        manager = manager or get_manager()
+
+        def whole(of_kind: str, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+            return manager.options(manager.find(of_kind, name), dict(table), where=of_kind).model_dump(mode="json")
+
+        backbone = {} if self.backbone is None else whole(Kind.BACKBONE, self.backbone, self.backbone_options)
+        return NetworkChoice(self.model, self.backbone, whole(kind, self.model, self.options), backbone)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NetworkChoice:

@@ -36,7 +36,7 @@ from densnet_core.potentials.base import Potential
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.legacy import is_old, todays
 from densnet_core.potentials.outputs import common_cutoff, degree_for, derived_quantities, energy_outputs
-from densnet_core.potentials.shipped import model_path
+from densnet_core.potentials.shipped import CHECKS, model_path
 from densnet_core.reference.checks import check_distances
 from densnet_core.stores.models import load_model, save_model
 from densnet_core.structures import Structure
@@ -179,10 +179,10 @@ class DenSNet(Potential):
         Warns
         -----
         CodeChangedWarning
-            If the networks' code is no longer that which made the model. Not of shipped models: that they give what
+            If the networks' code is no longer that which made the model. Not of packed models: that they give what
             they gave is for the tests of their distribution (``densnet_core.testing.shipped``).
         """
-        named, path = Path(path), model_path(path, manager)
+        path = model_path(path, manager)
         document, tensors = load_model(path)
         try:
             if document["kind"] != MODEL_KIND:
@@ -217,7 +217,7 @@ class DenSNet(Potential):
                 path,
             )
         model = cls(density, energy, prior, choices[0], choices[1], document, manager, domain)
-        if path == named and (changes := model.changed_code(manager)):
+        if CHECKS not in document and (changes := model.changed_code(manager)):
             warnings.warn(f"{path} was made by other code: {'; '.join(changes)}.", CodeChangedWarning, stacklevel=2)
         return model
 

@@ -33,7 +33,10 @@ Densities = Callable[[Graph], Mapping[str, Expansion]]
 
 
 def common_cutoff(density: DensityModel, energy: EnergyModel) -> float | None:
-    """Distance in bohr beyond which no pair of atoms matters to either of two models, or None."""
+    """Distance in bohr beyond which no pair of atoms of the graph matters to either of two models, or None.
+
+    What acts farther (``long_range``) has pairs of its own.
+    """
     cutoffs = [model.cutoff for model in (density, energy) if model.cutoff is not None]
     return max(cutoffs) if len(cutoffs) == 2 else None
 

@@ -62,14 +62,22 @@ def model_path(source: str | Path, manager: Manager | None = None) -> Path:
     packages = (path, previous_of(path))
     if not is_word(path) or path.is_file() or any((one / DOCUMENT_NAME).is_file() for one in packages):
         return path
+    return path if path.exists() and path.name not in _names(manager) else shipped_path(path.name, manager)
+
+
+def shipped_path(name: str, manager: Manager | None = None) -> Path:
+    """Where the shipped model of a name is; errors as of ``model_path``."""
     manager = manager or get_manager()
-    known = {one.name for one in manager.components(Kind.MODEL)} | set(manager.registry.names(Kind.MODEL))
-    if path.name in known:
-        found: type[ShippedModel] = manager.load(manager.find(Kind.MODEL, path.name))
-        return found.path()
-    if path.exists():
-        return path
-    raise InputError(
-        f"There is no model at {path}, and none of this name is shipped. {nearest(path.name, known)} 'densnet models' "
-        "lists them."
-    )
+    known = _names(manager)
+    if name not in known:
+        raise InputError(
+            f"There is no model at {name}, and none of this name is shipped. {nearest(name, known)} 'densnet models' "
+            "lists them."
+        )
+    found: type[ShippedModel] = manager.load(manager.find(Kind.MODEL, name))
+    return found.path()
+
+
+def _names(manager: Manager | None) -> set[str]:
+    manager = manager or get_manager()
+    return {one.name for one in manager.components(Kind.MODEL)} | set(manager.registry.names(Kind.MODEL))

@@ -172,7 +172,7 @@ def _plot(
     handles += _draw_sticks(axes, lines, lower, upper, colors)
     if experiment is not None:
         handles.append(_draw_experiment(axes, experiment, lower, upper))
-    axes.legend(
+    legend = axes.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(0.0, -0.15),
@@ -182,11 +182,18 @@ def _plot(
         handlelength=1.8,
         borderaxespad=0.0,
     )
+    texts = list(legend.get_texts())
     if title:
-        figure.text(0.085, 1 - 0.22 / height, title, fontsize=11.5, fontweight="bold", ha="left", va="center")
-    figure.text(
-        0.085, 0.1 / height, "\n".join(notes), fontsize=7.5, color=_GREY, ha="left", va="bottom", linespacing=1.5
+        texts.append(
+            figure.text(0.085, 1 - 0.22 / height, title, fontsize=11.5, fontweight="bold", ha="left", va="center")
+        )
+    texts.append(
+        figure.text(
+            0.085, 0.1 / height, "\n".join(notes), fontsize=7.5, color=_GREY, ha="left", va="bottom", linespacing=1.5
+        )
     )
+    for text in texts:
+        text.set_parse_math(False)  # a dollar sign in a name or a source is one
     try:
         figure.savefig(Path(path), format="png")
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ def read_package(path: Path) -> tuple[bytes, bytes]:
     if not path.exists() and previous_of(path).is_dir():
         path = previous_of(path)
     if path.is_dir():
-        return _read_folder(path)
+        return _read_file(path, DOCUMENT_NAME), _read_file(path, WEIGHTS_NAME)
     if not path.exists():
         raise DataError(f"There is no model at {path}.")
     if not zipfile.is_zipfile(path):
@@ -38,7 +39,17 @@ def read_package(path: Path) -> tuple[bytes, bytes]:
             pickled = file.read(1) == b"\x80"
         what = "looks like a pickle or a torch.save file, which DenSNet never loads" if pickled else "is neither"
         raise DataError(f"A model is a folder or a zip file of {DOCUMENT_NAME} and {WEIGHTS_NAME}; {path} {what}.")
-    return _read_zip(path)
+    document, weights = _read_zip(path, (DOCUMENT_NAME, WEIGHTS_NAME))
+    return document, weights
+
+
+def read_document(path: Path) -> bytes:
+    """Contents of ``model.json`` alone; errors as of ``read_package``."""
+    if path.is_dir():
+        return _read_file(path, DOCUMENT_NAME)
+    if not zipfile.is_zipfile(path):
+        return read_package(path)[0]  # which says what it is instead
+    return _read_zip(path, (DOCUMENT_NAME,))[0]
 
 
 def write_zip(path: Path, document: bytes, weights: bytes) -> None:
@@ -51,27 +62,24 @@ def write_zip(path: Path, document: bytes, weights: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _read_folder(folder: Path) -> tuple[bytes, bytes]:
-    contents = []
-    for name, limit in MAX_BYTES.items():
-        file = folder / name
-        if not file.is_file():
-            raise DataError(f"{folder} is not a whole model package: it has no {name}.")
-        if file.stat().st_size > limit:
-            raise DataError(f"{file} has {file.stat().st_size} bytes; more than {limit} is not a model.")
-        try:
-            contents.append(file.read_bytes())
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    return contents[0], contents[1]
+def _read_file(folder: Path, name: str) -> bytes:
+    file, limit = folder / name, MAX_BYTES[name]
+    if not file.is_file():
+        raise DataError(f"{folder} is not a whole model package: it has no {name}.")
+    if file.stat().st_size > limit:
+        raise DataError(f"{file} has {file.stat().st_size} bytes; more than {limit} is not a model.")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
 
 
-def _read_zip(path: Path) -> tuple[bytes, bytes]:
+def _read_zip(path: Path, names: Sequence[str]) -> list[bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_entries(path, entries)
-            return archive.read(DOCUMENT_NAME), archive.read(WEIGHTS_NAME)
+            return [archive.read(name) for name in names]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"The zip file {path} is damaged or encrypted: {error}.") from error
 

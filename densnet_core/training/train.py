@@ -296,7 +296,8 @@ def check_start(start: DenSNet, choices: tuple[NetworkChoice, NetworkChoice], ne
     for name, own, wanted in zip(
         ("density", "energy"), (start.density_choice, start.energy_choice), choices, strict=True
     ):
-        if own.to_dict() != wanted.to_dict():
+        kind = f"{name}_model"
+        if own.completed(kind).to_dict() != wanted.completed(kind).to_dict():
             raise InputError(
                 f"The model to start from has another {name} network ({own.to_dict()}) than [{name}] asks for "
                 f"({wanted.to_dict()}). Give its options, or train from the start."

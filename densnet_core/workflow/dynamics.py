@@ -204,7 +204,8 @@ def run_model(path: Path, structure: Structure, md: MDSection, output: Path, rep
         The directory of both trajectories.
     """
     manager, folder = get_manager(), RunFolder(output)
-    model, path = DenSNet.load(path), model_path(path)
+    path = model_path(path)
+    model = DenSNet.load(path)
     component = manager.find(Kind.MD_ENGINE, md.engine)
     options = manager.options(component, md.options, where="md.options")
     engine = manager.load(component)(options)

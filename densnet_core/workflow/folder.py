@@ -31,14 +31,17 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     records.write_json(path, record)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what ``write_json`` wrote; ``DataError`` if it cannot be read."""
+def read_json(path: Path, advice: str = " Remove it to have it made again.") -> dict[str, Any]:
+    """Read what ``write_json`` wrote; ``DataError`` if it cannot be read, with what to do about a file of a run.
+
+    Of files that people give, ``advice`` is empty.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read {path}: {error}. Remove it to have it made again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"Cannot read {path}: {error}.{advice}") from error
     if not isinstance(record, dict):
-        raise DataError(f"{path} does not hold a JSON object. Remove it to have it made again.")
+        raise DataError(f"{path} does not hold a JSON object.{advice}")
     return record
 
 

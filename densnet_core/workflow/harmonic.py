@@ -22,8 +22,10 @@ def harmonic_record(harmonic: HarmonicReference) -> dict[str, Any]:
     }
 
 
-def harmonic_from(record: Mapping[str, Any]) -> HarmonicReference:
-    """Inverse of ``harmonic_record``; ``DataError`` if the record is malformed."""
+def harmonic_from(
+    record: Mapping[str, Any], message: str = "harmonic.json is malformed ({}); remove it to have it made again."
+) -> HarmonicReference:
+    """Inverse of ``harmonic_record``; ``DataError`` with the message, and what is wrong in it, if it is malformed."""
     try:
         return HarmonicReference(
             structure_from(record),
@@ -32,4 +34,4 @@ def harmonic_from(record: Mapping[str, Any]) -> HarmonicReference:
             np.array(record["dipole_derivatives_e"]),
         )
     except (KeyError, TypeError, ValueError, DataError) as error:
-        raise DataError(f"harmonic.json is malformed ({error!r}); remove it to have it made again.") from error
+        raise DataError(message.format(repr(error))) from error

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from densnet_core.config import Chosen
+from densnet_core.config.schema import TrainingSection
+from densnet_core.options import is_word
 from densnet_core.plugins.hookspecs import Record
 from densnet_core.plugins.manager import Manager
 from densnet_core.plugins.origin import Origin
-from densnet_core.potentials.shipped import model_path
+from densnet_core.potentials.shipped import shipped_path
 from densnet_core.stores.packages import read_package
 
 CODE: Final = "code"
@@ -54,9 +56,15 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def start_path(training: TrainingSection) -> Path | None:
+    """Where the model to start from is; a plain word that is no model beside the configuration names a shipped one."""
+    start = training.start
+    return start if start is None or not is_word(start) else shipped_path(start.name)
+
+
 def weights_digest(model: Path | None) -> str | None:
-    """Digest of the weights of a model to start from."""
-    return None if model is None else hashlib.sha256(read_package(model_path(model))[1]).hexdigest()
+    """Digest of the weights of a model."""
+    return None if model is None else hashlib.sha256(read_package(model)[1]).hexdigest()
 
 
 def differences(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

@@ -28,7 +28,7 @@ from densnet_core.training.terms import wanted_labels
 from densnet_core.training.train import check_start, train_model
 from densnet_core.workflow.atoms import atomic_energies
 from densnet_core.workflow.data_stores import common_prior, fit_source
-from densnet_core.workflow.keys import code_of
+from densnet_core.workflow.keys import code_of, start_path
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
 
@@ -77,8 +77,9 @@ def check_networks(
         plan = plan_of(config.training, choices[1].learns_with_density(manager))
         plan.all_wanted(manager)
         device_of(plan.device)
-        if config.training.start is not None and config.needed_basis().exponents != "element":
-            check_start(DenSNet.load(config.training.start, manager), choices, specification)
+        start = start_path(config.training)
+        if start is not None and config.needed_basis().exponents != "element":
+            check_start(DenSNet.load(start, manager), choices, specification)
     except InputError as error:
         raise ConfigError(f"{source}: {error}") from error
     return built
@@ -131,7 +132,7 @@ def train(run: Project, keys: Mapping[str, str]) -> DenSNet:
     plan = plan_of(run.config.training, network_choices(run.selection)[1].learns_with_density(run.manager))
     labels = wanted_labels(plan.all_wanted(run.manager))
     learned, validation = (_dataset(run, part, labels, fits) for part in ("train", "validation"))
-    first, start = run.sources[0], run.config.training.start
+    first, start = run.sources[0], start_path(run.config.training)
     atoms = atomic_energies(
         run.config.training.energy.atoms,
         run.folder.atoms,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from densnet_core.errors import DataError, DenSNetError, InputError
-from densnet_core.plugins.component import Kind
+from densnet_core.errors import DenSNetError, InputError
+from densnet_core.plugins.component import Component, Kind
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.shipped import CHECKS, ShippedModel
 from densnet_core.stores.molecules import structure_record
-from densnet_core.stores.packages import read_package
+from densnet_core.stores.packages import read_document
 
 N_CHECKS: Final = 3
 
@@ -64,41 +63,36 @@ def pack(model: Path, store: Path, target: Path, name: str) -> None:
 
 
 def _without_paths(value: Any) -> Any:
-    """The last part of every absolute path, in keys and texts."""
+    """The last part of every path that leads out of the folder, in keys and texts; equal keys are numbered."""
     if isinstance(value, dict):
-        return {_without_paths(key): _without_paths(inner) for key, inner in value.items()}
+        found: dict[Any, Any] = {}
+        for key, inner in value.items():
+            name, number = _without_paths(key), 2
+            while name in found:
+                name, number = f"{_without_paths(key)} ({number})", number + 1
+            found[name] = _without_paths(inner)
+        return found
     if isinstance(value, list):
         return [_without_paths(inner) for inner in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    outside = isinstance(value, str) and (Path(value).is_absolute() or value.startswith(".."))
+    return Path(value).name if outside else value
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What a shipped model says of itself.
+FIGURES: Final = {
+    "forces_mae_mev_per_angstrom": ("forces", "mae_mev_per_angstrom"),
+    "energy_mae_mev": ("energy", "mae_mev"),
+    "density_nmae_model_vs_fit_percent": ("density", "nmae_model_vs_fit_percent"),
+    "density_nmae_model_vs_reference_percent": ("density", "nmae_model_vs_reference_percent"),
+    "dipole_mae_debye": ("dipole", "mae_debye"),
+}
+"""Errors that a card has of each molecule, and where a package keeps them."""
 
-    Parameters
-    ----------
-    name, summary, distribution : str
-    path : Path
-    document : mapping
-        Of its package.
+
+def model_cards(manager: Manager | None = None) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the shipped models that are installed say of themselves, as plain data with the units in the keys.
+
+    They are read without torch. The second list says in words what is wrong with others, or lacking.
     """
-
-    name: str
-    summary: str
-    distribution: str
-    path: Path
-    document: Mapping[str, Any]
-
-    @property
-    def formulas(self) -> dict[str, dict[str, Any]]:
-        """Errors on held-out frames by formula."""
-        found: dict[str, dict[str, Any]] = self.document["metrics"].get("held_out", {}).get("formulas", {})
-        return found
-
-
-def model_cards(manager: Manager | None = None) -> tuple[list[ModelCard], list[str]]:
-    """The shipped models that are installed, read without torch; and in words what is wrong with others, or lacking."""
     manager = manager or get_manager()
     cards, problems = [], []
     components = manager.components(Kind.MODEL)
@@ -109,22 +103,33 @@ def model_cards(manager: Manager | None = None) -> tuple[list[ModelCard], list[s
             problems.append(str(error).removesuffix("."))
     for component in components:
         try:
-            shipped: type[ShippedModel] = manager.load(component)
-            path = shipped.path()
-            document = _document(path)
+            cards.append(_card(component, manager))
         except DenSNetError as error:
             problems.append(f"{component.name}: {error}")
-        else:
-            where = str(manager.origin(component).distribution)
-            cards.append(ModelCard(component.name, component.summary, where, path, document))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            problems.append(f"{component.name}: its package or its class is malformed: {error!r}")
     return cards, problems
 
 
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(read_package(path)[0])
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"The model.json of {path} is no JSON: {error}.") from error
-    if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
-        raise DataError(f"The model.json of {path} is not that of a model.")
-    return document
+def _card(component: Component, manager: Manager) -> dict[str, Any]:
+    shipped: type[ShippedModel] = manager.load(component)
+    path = shipped.path()
+    document = json.loads(read_document(path))
+    return {
+        "name": component.name,
+        "summary": component.summary,
+        "distribution": str(manager.origin(component).distribution),
+        "path": str(path),
+        "level_of_theory": str(document["level_of_theory"]),
+        "basis": str(document["basis"]["name"]),
+        "training_frames": int(document["metrics"]["training_frames"]),
+        "held_out": {
+            str(formula): {"frames": int(errors["frames"])}
+            | {name: _figure(errors, part, figure) for name, (part, figure) in FIGURES.items()}
+            for formula, errors in document["metrics"]["held_out"]["formulas"].items()
+        },
+    }
+
+
+def _figure(errors: Mapping[str, Any], part: str, figure: str) -> float | None:
+    return float(errors[part][figure]) if part in errors else None

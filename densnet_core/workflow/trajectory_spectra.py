@@ -86,6 +86,8 @@ def trajectory_spectrum(
         structure, n_replicas, provenance = store.structure, store.n_replicas, store.provenance
         dipoles = store.dipoles()
         documents = {name: store.read_document(name) for name in (START, HARMONIC) if name in store.document_names()}
+    parts = None if section.experiment is None else section.experiment.regions
+    ends = [region.upper for region in parts or ()]
     of_model = None if HARMONIC not in documents else harmonic_from(documents[HARMONIC])
     known = reference or of_model
     minimum = structure if known is None else known.structure
@@ -99,7 +101,7 @@ def trajectory_spectrum(
         temperature_kind="kinetic" if section.temperature is None else "nominal",
         window=section.window,
         width=section.resolution,
-        max_wavenumber=section.maximum + 500.0,
+        max_wavenumber=max([section.maximum + 500.0, *ends]),
     )
     return TrajectorySpectrum(
         path,
@@ -118,7 +120,11 @@ def trajectory_spectrum(
 def check_together(paths: Sequence[Path]) -> None:
     """``InputError`` unless trajectories are of one molecule at one temperature, with frames at the same times."""
     first: tuple[Path, Structure, dict[str, Any]] | None = None
+    named: set[Path] = set()
     for path in paths:
+        if path.resolve() in named:
+            raise InputError(f"{path} is named twice; its replicas would count as if there were twice as many.")
+        named.add(path.resolve())
         with TrajectoryStore.open(path) as store:
             structure, stage = store.structure, store.stage
         if first is None:

@@ -190,13 +190,14 @@ def read_any_modes(path: Path) -> Record:
     """The same of whatever molecule."""
     if not path.is_file():
         raise InputError(f"There is no file {path} to compare with; name the modes.json that another call wrote.")
-    record = read_json(path)
+    record = read_json(path, advice="")
     if record.get("format") != FORMAT:
         raise DataError(f"{path} is no modes.json of densnet vibrations; its format is {record.get('format')!r}.")
     try:
         described(record["source"])
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} does not say where its modes are from ({error!r}); write it again.") from error
+    harmonic_from(record, f"{path} is damaged ({{}}); write it again with densnet vibrations.")
     return {**record, "path": str(path)}
 
 

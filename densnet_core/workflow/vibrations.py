@@ -64,7 +64,8 @@ def vibrations_of_model(
     ConvergenceError
         The optimisation does not converge.
     """
-    model, path = DenSNet.load(path), model_path(path)
+    path = model_path(path)
+    model = DenSNet.load(path)
     model.check([structure])
     source = {"kind": "model", "path": str(path.absolute()), **model.metadata()}
     other = None if compare is None else read_modes(compare, structure)

@@ -14,14 +14,16 @@ import pytest
 
 import densnet_core
 from densnet_core.cli.app import run
-from densnet_core.config.load import load_config
+from densnet_core.config.load import load_config, select
 from densnet_core.errors import CodeChangedWarning, InputError, PluginError
 from densnet_core.plugins.manager import Manager
 from densnet_core.plugins.registry import load_registry
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.shipped import CHECKS, ShippedModel, model_path
 from densnet_core.stores.molecules import structure_from
-from densnet_core.workflow.keys import weights_digest
+from densnet_core.training.train import check_start
+from densnet_core.workflow.keys import start_path
+from densnet_core.workflow.learning import network_choices
 from densnet_core.workflow.shipping import model_cards, pack
 
 SYSTEMS = Path(__file__).parents[2] / "science" / "systems"
@@ -84,7 +86,7 @@ def test_the_list_has_the_errors_of_every_molecule(capsys):
     # Worse than what docs/models.md says by a factor of two is another model.
     assert errors["forces_mae_mev_per_angstrom"] < 3.0
     assert errors["dipole_mae_debye"] < 0.003
-    assert water["training_frames"] == 170
+    assert water["training_frames"] == 160
     assert run(["models"]) == 0
     table = capsys.readouterr().out
     for text in ("water", "H2O", "PBE/aug-cc-pVDZ"):
@@ -112,7 +114,7 @@ def test_a_package_that_is_missing_or_broken_is_told_and_the_others_are_listed(t
     monkeypatch.setattr(packages, "Ethanol", Broken)
     monkeypatch.setattr(packages.Ethanethiol, "file", "nowhere.zip")
     cards, problems = model_cards()
-    assert [card.name for card in cards] == ["water"]
+    assert [card["name"] for card in cards] == ["water"]
     assert len(problems) == 2
     for text in ("pickle", "install the distribution again"):
         assert any(text in one for one in problems)
@@ -138,10 +140,22 @@ def test_a_training_starts_from_a_name_unless_a_file_beside_it_has_it(tmp_path, 
     text = '[training]\nfrom = "water"\n'
     config = tmp_path / "run.toml"
     config.write_text(f'schema = 1\n[data]\nfiles = ["{LABELS}"]\nlevel = "PBE/aug-cc-pVDZ"\n{text}')
+    (tmp_path / "water").mkdir()  # of something else
     assert load_config(config).training.start == Path("water")
-    assert weights_digest(Path("water")) == weights_digest(model_path("water"))
+    assert start_path(load_config(config).training) == model_path("water")
+    shutil.rmtree(tmp_path / "water")
     water.save(tmp_path / "water")
-    assert load_config(config).training.start == tmp_path / "water"
+    assert start_path(load_config(config).training) == tmp_path / "water"
+
+
+def test_a_shipped_model_made_before_an_option_came_is_a_start_and_one_of_other_networks_is_not(tmp_path, water):
+    config = tmp_path / "run.toml"
+    text = f'schema = 1\n[data]\nfiles = ["{LABELS}"]\nlevel = "PBE/aug-cc-pVDZ"\n[basis]\nname = "densnet-l"\n'
+    config.write_text(text + '[training]\nfrom = "water"\n')
+    check_start(water, network_choices(select(load_config(config))), water.specification)
+    config.write_text(text + "[density.backbone_options]\nchannels = 16\n")
+    with pytest.raises(InputError, match="another density network"):
+        check_start(water, network_choices(select(load_config(config))), water.specification)
 
 
 def test_packing_takes_out_paths_and_refuses_what_cannot_be_checked(tmp_path, water, capsys):

@@ -10,7 +10,7 @@ from densnet_core.config.inputs import check_counts
 from densnet_core.config.schema import DEFAULT_BACKBONE, DensitySection, EnergySection
 from densnet_core.plugins.component import Kind
 from densnet_core.workflow.folder import key_of
-from densnet_core.workflow.keys import CODE, code_of, identity, weights_digest
+from densnet_core.workflow.keys import CODE, code_of, identity, start_path, weights_digest
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.stages.base import Stage
 from densnet_core.workflow.stages.harmonic import molecule
@@ -62,7 +62,7 @@ class Train(Stage):
             "weights": weights,
             "objectives": _objectives(run),
             **{name: getattr(training, name) for name in ("seed", "batch_size", "precision")},
-            "from": weights_digest(training.start),
+            "from": weights_digest(start_path(training)),
             "pretraining": _pretraining(run),
             **{name: _of(networks, name, training) for name in ("density", "energy")},
             "joint": None if training.joint is None else training.joint.model_dump(mode="json"),
