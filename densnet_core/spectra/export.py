@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.errors import InputError
 from densnet_core.spectra.assignment import Assignment, Row, error_curve
 from densnet_core.spectra.bands import Band
 from densnet_core.spectra.experiment import ExperimentalBands, Region
@@ -125,12 +124,6 @@ def _regions(
 
     ``expected`` (n_replicas, n_lines) is what replicas should have of the ``lines`` (n_lines,), if that is known.
     """
-    for region in regions:
-        if region.upper > spectrum.wavenumbers[-1] + spectrum.settings.width:
-            raise InputError(
-                f"The region {region.name} ends at {region.upper:.0f} cm-1, and frames that far apart know nothing "
-                f"above {spectrum.wavenumbers[-1]:.0f} cm-1. Record more often, or leave the region out."
-            )
     relative = [region for region in regions if region.relative_intensity is not None]
     measured = sum(region.relative_intensity or 0.0 for region in relative)
     found = sum(spectrum.intensity(region.lower, region.upper) for region in relative)

@@ -21,9 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densnet_core.basis.integrals import two_center
 from densnet_core.datasets.dataset import Dataset
-from densnet_core.density.expansion import functions_of
 from densnet_core.density.specification import NEUTRAL_SINGLET, DensitySpecification
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.models.backbone import cast_parameters
@@ -43,12 +41,11 @@ from densnet_core.testing.comparisons import (
     assert_that,
     slope,
 )
+from densnet_core.testing.distant import assert_coulomb_interaction, assert_fragments_add_up
 from densnet_core.testing.neighbours import NeighbourBackbone, NeighbourDensityModel
 from densnet_core.testing.network_data import (
-    CATION,
     FORMALDEHYDE,
     HYDROGEN_CYANIDE,
-    HYDRONIUM,
     MOLECULES,
     WATER,
     example_data,
@@ -209,47 +206,14 @@ class EnergyModelTests(ConformanceSuite):
         assert_close(energies, torch.cat([e for e, _ in alone]), self.tolerance, "Energies in a batch", relative=False)
         assert_close(forces, torch.cat([f for _, f in alone]), self.tolerance, "Forces in a batch")
 
-    def test_fragments_beyond_the_cutoff_add_up(self) -> None:
-        """Neutral ones, and a neutral one beside an ion; with all pairs and with near ones."""
+    def test_distant_fragments_add_up_or_interact_as_their_densities_do(self) -> None:
         density, energy = self.models()
-        if density.long_range or energy.long_range:
-            return  # what is left of distant molecules is the interaction that the models are made for
-        cutoff = reach_of(common_cutoff(density, energy))
-        cases = [(together(WATER, HYDROGEN_CYANIDE, cutoff + 0.5, fragments=False), WATER, HYDROGEN_CYANIDE)]
-        if CATION in energy.specification.states:
-            cases.append((together(WATER, HYDRONIUM, cutoff + 0.5), WATER, HYDRONIUM))
-        for both, one, other in cases:
-            alone = [energies_and_forces(density, energy, graph_of([part])) for part in (one, other)]
-            for pairs in (None, cutoff):
-                found, forces = energies_and_forces(density, energy, graph_of([both], pairs))
-                what = f"{one.formula} and {other.formula} with charge {other.charge} beyond the cutoff"
-                total = alone[0][0] + alone[1][0]
-                assert_close(found, total, self.tolerance, f"The energy of {what}", relative=False)
-                apart = torch.cat([alone[0][1], alone[1][1]])
-                assert_close(forces, apart, self.tolerance, f"Forces on {what}", relative=False)
-
-    def test_what_is_left_of_distant_molecules_is_their_coulomb_interaction(self) -> None:
-        """Of the densities that are predicted of each alone, by two-centre integrals, and nothing else."""
-        density, energy = self.models()
-        if not energy.long_range or density.long_range:
-            return
-        alone = [graph_of([part]) for part in (WATER, HYDROGEN_CYANIDE)]
-        energies = [total_energy(energy, graph, density(graph)) for graph in alone]
-        errors = []
-        for distance in (30.0, 60.0):
-            both = graph_of([together(WATER, HYDROGEN_CYANIDE, distance, fragments=False)])
-            left = float((total_energy(energy, both, density(both)) - energies[0] - energies[1]).detach())
-            coefficients = [density(graph)["density"].detached().coefficients for graph in alone]
-            functions = [functions_of(energy.specification.basis, graph.numbers) for graph in alone]
-            first, second = torch.split(both.positions, [graph.n_atoms for graph in alone])
-            integrals = two_center("coulomb", functions[0], first, functions[1], second)
-            expected = float(coefficients[0] @ integrals @ coefficients[1])
-            assert_that(abs(expected) > 1e-9, f"The densities do not interact at {distance} bohr: {expected}.")
-            errors.append(abs(left - expected) / abs(expected))
-        assert_that(errors[0] < 0.05, f"What is left at 30 bohr is off by {errors[0]:.1%} of the interaction.")
-        assert_that(
-            errors[1] < 0.7 * errors[0], f"It does not become the interaction: off by {errors[1]:.1%} at 60 bohr."
-        )
+        if density.long_range:
+            return  # its densities change with what is far away, as they should
+        if energy.long_range:
+            assert_coulomb_interaction(density, energy)
+        else:
+            assert_fragments_add_up(density, energy, self.tolerance)
 
     def test_pairs_part_smoothly_at_the_cutoff(self) -> None:
         """Of the energy alone, at densities that do not change, and of both models."""

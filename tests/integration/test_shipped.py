@@ -180,3 +180,10 @@ def test_packing_takes_out_paths_and_refuses_what_cannot_be_checked(tmp_path, wa
     water.save(tmp_path / "model")
     with pytest.raises(InputError, match="held-out"):
         pack(tmp_path / "model", store, tmp_path / "mine.zip", "mine")
+
+
+def test_a_model_without_a_geometry_and_options_of_a_model_for_a_configuration_are_refused(capsys):
+    assert run(["md", "water"]) == 2
+    assert "name the geometry too" in capsys.readouterr().err
+    assert run(["md", str(WATER.with_suffix(".toml")), "--ps", "50"]) == 2
+    assert "is set in [md]" in capsys.readouterr().err

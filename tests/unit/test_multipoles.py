@@ -20,7 +20,7 @@ from densnet_core.density.multipoles import Multipoles, atomic_multipoles, inter
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import graph_of
-from densnet_core.models.long_range import ONSET, long_range_energy
+from densnet_core.models.long_range import ONSET, _pairs, long_range_energy
 from densnet_core.structures import Structure
 
 SIZE = 1e-2
@@ -139,3 +139,17 @@ def test_a_cell_is_refused():
     functions = MolecularBasis(specification.basis, [8, 1])
     with pytest.raises(InputError, match="leave out the cell"):
         long_range_energy(periodic, Expansion(coefficients_of(functions, 2)), specification, 8.0)
+
+
+def test_what_was_asked_without_gradients_can_be_differentiated_later():
+    specification = DensitySpecification(basis_by_name("densnet-s"), "coulomb", (1, 8), states=((0, 2),))
+    functions = MolecularBasis(specification.basis, [8, 1])
+    expansion = Expansion(coefficients_of(functions, 2))
+    _pairs.cache_clear()
+    with torch.inference_mode():
+        long_range_energy(graph_of([HYDROXYL]), expansion, specification, 1.5)
+    graph = graph_of([HYDROXYL])
+    positions = graph.positions.clone().requires_grad_()
+    energy = long_range_energy(graph.with_positions(positions), expansion, specification, 1.5)
+    (gradient,) = torch.autograd.grad(energy.sum(), positions)
+    assert float(gradient.abs().max()) > 1e-6

@@ -253,3 +253,47 @@ def test_measured_bands_are_checked(
     one = trajectory(folder / "one.zarr", [0.01], frames=20)
     (folder / "measured.json").write_text(json.dumps({**EXPERIMENT, **change}))
     assert message in refusal(capsys, one, "--experiment", "measured.json")
+
+
+def test_a_region_beyond_the_range_is_integrated_all_the_same_and_refused_where_frames_know_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trajectory(folder / "a.zarr", [0.02, 0.02], wavenumber=3700.0)
+    stretch = {"name": "stretch", "lower": 3500.0, "upper": 3900.0, "intensity": 44.6}
+    Path("e.json").write_text(json.dumps({**EXPERIMENT, "regions": [stretch]}))
+    (whole,) = spectrum(capsys, "a.zarr", "--experiment", "e.json")["experiment"]["regions"]
+    (cut,) = spectrum(capsys, "a.zarr", "--experiment", "e.json", "--maximum", "2000")["experiment"]["regions"]
+    assert whole["intensity_km_per_mol"] > 1.0
+    assert cut["intensity_km_per_mol"] == pytest.approx(whole["intensity_km_per_mol"], rel=1e-3)
+    trajectory(folder / "slow.zarr", [0.02, 0.02], record_every=10)
+    said = refusal(capsys, "slow.zarr", "--experiment", "e.json", "--maximum", "2000")
+    assert "resolve wavenumbers up to 3322 cm^-1 only; 3900" in said
+
+
+def test_a_dollar_sign_in_a_source_is_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trajectory(folder / "a.zarr", [0.02, 0.02])
+    Path("e.json").write_text(json.dumps({**EXPERIMENT, "source": "a $\\frac{$ b, US$ 5"}))
+    assert spectrum(capsys, "a.zarr", "--experiment", "e.json")["experiment"]["source"].endswith("US$ 5")
+    assert Path("a-spectrum.png").is_file()
+
+
+def test_files_of_the_user_are_named_and_not_to_be_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trajectory(folder / "a.zarr", [0.02, 0.02])
+    Path("e.json").write_text('{"bands": ')
+    Path("deep.json").write_text("[" * 100_000)
+    modes = vibrations_file(folder / "v", reference())
+    record = json.loads(modes.read_text())
+    modes.write_text(json.dumps({**record, "hessian_hartree_per_bohr2": "none"}))
+    for option, file in (("--experiment", "e.json"), ("--experiment", "deep.json"), ("--compare", "v/modes.json")):
+        said = refusal(capsys, "a.zarr", option, file)
+        assert file in said
+        assert "emove it" not in said
+
+
+def test_one_trajectory_twice_and_a_folder_for_the_files_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trajectory(folder / "a.zarr", [0.02, 0.02])
+    Path("b.zarr").symlink_to("a.zarr")
+    assert "named twice" in refusal(capsys, "a.zarr", "b.zarr")
+    assert "give the files" in refusal(capsys, "a.zarr", "--output", ".")
