@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from densnet_core.spectra.harmonic import NormalModes
+from densnet_core.spectra.harmonic import HarmonicReference, NormalModes, normal_modes
+from densnet_core.spectra.motions import motions
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,12 @@ class Conformer:
     name: str = ""
     weight: float = 1.0
     energy: float | None = None
+
+    @classmethod
+    def of(cls, harmonic: HarmonicReference, name: str = "", weight: float = 1.0) -> Self:
+        """Of a minimum with its second derivatives."""
+        modes = normal_modes(harmonic)
+        return cls(modes, tuple(motion.text for motion in motions(modes)), name, weight, harmonic.energy)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.errors import InputError
-from densnet_core.spectra.harmonic import normal_modes
 from densnet_core.spectra.lines import Conformer, HarmonicLines
-from densnet_core.spectra.motions import motions
 from densnet_core.spectra.weights import boltzmann, shares
 from densnet_core.structures import Structure
 from densnet_core.workflow.harmonic import harmonic_from
@@ -62,12 +60,10 @@ def lines_of_files(files: Sequence[Weighted], structure: Structure, temperature:
 def _lines(label: str, members: Sequence[tuple[Weighted, dict[str, Any]]], temperature: float) -> HarmonicLines:
     given = shares([file.weight for file, _ in members], f"files of {label}")
     weights = _populations(label, members, temperature) if given is None else given
-    conformers = []
-    for (file, record), weight in zip(members, weights, strict=True):
-        harmonic = harmonic_from(record)
-        modes = normal_modes(harmonic)
-        words = tuple(motion.text for motion in motions(modes))
-        conformers.append(Conformer(modes, words, str(file.path), float(weight), harmonic.energy))
+    conformers = [
+        Conformer.of(harmonic_from(record), str(file.path), float(weight))
+        for (file, record), weight in zip(members, weights, strict=True)
+    ]
     several = len(members) > 1
     origin = f"energies at {temperature:.0f} K" if given is None else "given"
     return HarmonicLines(label, tuple(conformers), origin if several else "")

@@ -18,11 +18,10 @@ from densnet_core.spectra.assignment import Assignment, assign, error_curve
 from densnet_core.spectra.bands import bands
 from densnet_core.spectra.experiment import ExperimentalBands, Region
 from densnet_core.spectra.export import spectrum_record
-from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
+from densnet_core.spectra.harmonic import HarmonicReference
 from densnet_core.spectra.infrared import Spectrum
 from densnet_core.spectra.lines import Conformer, HarmonicLines
 from densnet_core.spectra.mixture import energies_together, mixture
-from densnet_core.spectra.motions import motions
 from densnet_core.spectra.page import write_page
 from densnet_core.spectra.plots import plot_spectrum
 from densnet_core.stores.trajectory import TrajectoryStore
@@ -131,11 +130,7 @@ def _lines(
     weights: Sequence[float] = (1.0,),
     origin: str = "",
 ) -> HarmonicLines:
-    conformers = []
-    for harmonic, name, weight in zip(references, names, weights, strict=True):
-        modes = normal_modes(harmonic)
-        words = tuple(motion.text for motion in motions(modes))
-        conformers.append(Conformer(modes, words, name, weight, harmonic.energy))
+    conformers = [Conformer.of(*one) for one in zip(references, names, weights, strict=True)]
     return HarmonicLines(label, tuple(conformers), origin if len(conformers) > 1 else "")
 
 

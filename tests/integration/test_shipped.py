@@ -18,6 +18,7 @@ from densnet_core.config.load import load_config, select
 from densnet_core.errors import CodeChangedWarning, InputError, PluginError
 from densnet_core.plugins.manager import Manager
 from densnet_core.plugins.registry import load_registry
+from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.shipped import CHECKS, ShippedModel, model_path
 from densnet_core.stores.molecules import structure_from
@@ -187,3 +188,37 @@ def test_a_model_without_a_geometry_and_options_of_a_model_for_a_configuration_a
     assert "name the geometry too" in capsys.readouterr().err
     assert run(["md", str(WATER.with_suffix(".toml")), "--ps", "50"]) == 2
     assert "is set in [md]" in capsys.readouterr().err
+
+
+def test_a_malformed_package_of_another_distribution_hides_no_other(tmp_path, monkeypatch):
+    from densnet_models import packages
+
+    class Malformed(ShippedModel):
+        @classmethod
+        def path(cls):
+            (tmp_path / "bad").mkdir(exist_ok=True)
+            (tmp_path / "bad" / "model.json").write_text('{"metrics": {"held_out": null}, "basis": null}')
+            return tmp_path / "bad"
+
+    class Nameless(ShippedModel):
+        pass
+
+    monkeypatch.setattr(packages, "Ethanol", Malformed)
+    monkeypatch.setattr(packages, "Ethanethiol", Nameless)
+    cards, problems = model_cards()
+    assert [card["name"] for card in cards] == ["water"]
+    assert [one.partition(":")[0] for one in problems] == ["ethanethiol", "ethanol"]
+
+
+def test_stores_of_one_name_stay_two_without_their_paths():
+    from densnet_core.workflow.shipping import _without_paths
+
+    stores = {"/a/labels.zarr": 1, "/b/labels.zarr": 2, "../c/labels.zarr": 3}
+    assert _without_paths(stores) == {"labels.zarr": 1, "labels.zarr (2)": 2, "labels.zarr (3)": 3}
+    assert _without_paths(["PBE/aug-cc-pVDZ", {"path": "/x/y"}]) == ["PBE/aug-cc-pVDZ", {"path": "y"}]
+
+
+def test_an_interaction_that_begins_beyond_the_networks_reach_is_refused(water):
+    choice = NetworkChoice("shared", None, {"long_range": "coulomb", "long_range_angstrom": 6.0})
+    with pytest.raises(InputError, match="Give a smaller distance"):
+        choice.build("energy_model", water.specification, density=water.density)
