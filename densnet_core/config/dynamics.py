@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from densnet_core.options import Options
+from densnet_core.options import FilePath, Options
 
 
 class MDSection(Options):
@@ -95,10 +95,26 @@ class SpectrumSection(Options):
         description="Temperature of the intensities, K; absent: the one measured in the trajectory.",
         examples=[300.0],
     )
+    compare: list[FilePath] | None = Field(
+        default=None,
+        description="modes.json of 'densnet vibrations' whose harmonic lines stand beside; a conformer with a mirror "
+        "image is named twice.",
+        examples=[["anti-vibrations/modes.json", "gauche-vibrations/modes.json"]],
+    )
+    compare_weights: list[Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        description="Of the files of compare, in their order; absent: Boltzmann's, from the energies in the files.",
+        examples=[[0.35, 0.65]],
+    )
     experiment: ExperimentSection | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> SpectrumSection:
         if self.minimum >= self.maximum:
             raise ValueError(f"minimum ({self.minimum} cm^-1) must be below maximum ({self.maximum} cm^-1)")
+        expected, found = len(self.compare or ()), len(self.compare_weights or ())
+        if self.compare_weights is not None and found != expected:
+            raise ValueError(
+                f"compare_weights: expected one for each of the {expected} files of compare, found {found}"
+            )
         return self

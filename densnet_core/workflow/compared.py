@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from densnet_core.config.dynamics import SpectrumSection
 from densnet_core.errors import InputError
 from densnet_core.spectra.lines import Conformer, HarmonicLines
 from densnet_core.spectra.weights import boltzmann, shares
@@ -17,6 +18,14 @@ from densnet_core.workflow.vibration_files import described, read_any_modes
 from densnet_core.workflow.weighted import Weighted
 
 Array = NDArray[np.float64]
+
+
+def files_of(section: SpectrumSection) -> list[Weighted]:
+    """Those that [spectrum] names, with their weights."""
+    files = section.compare or []
+    if section.compare_weights is None:
+        return [Weighted(file) for file in files]
+    return [Weighted(*one) for one in zip(files, section.compare_weights, strict=True)]
 
 
 def lines_of_files(files: Sequence[Weighted], structure: Structure, temperature: float) -> list[HarmonicLines]:

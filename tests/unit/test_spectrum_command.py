@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from densnet_core.cli.app import run
+from densnet_core.config.load import load_config
+from densnet_core.errors import ConfigError, InputError
+from densnet_core.files.records import write_json
 from densnet_core.md.rigid import vibrational_degrees_of_freedom
 from densnet_core.spectra.harmonic import HarmonicReference, normal_modes
 from densnet_core.spectra.model_hessian import model_hessian
@@ -15,9 +18,12 @@ from densnet_core.spectra.motions import motions
 from densnet_core.spectra.vibrations import vibrations
 from densnet_core.stores.dynamics import MDFrames, MDStage, MDState
 from densnet_core.stores.trajectory import TrajectoryStore
-from densnet_core.structures import Structure
+from densnet_core.structures import Structure, write_xyz
 from densnet_core.units import ATOMIC_TIME_TO_FEMTOSECOND, BOLTZMANN, HARTREE_TO_WAVENUMBER
 from densnet_core.workflow.harmonic import harmonic_record
+from densnet_core.workflow.reporter import Reporter
+from densnet_core.workflow.run import Run
+from densnet_core.workflow.stages.spectrum import Spectrum
 from densnet_core.workflow.thermal import HARMONIC
 from densnet_core.workflow.vibration_files import summary, write_vibrations
 from densnet_core.workflow.weighted import Weighted, weighted
@@ -297,3 +303,35 @@ def test_one_trajectory_twice_and_a_folder_for_the_files_are_refused(
     Path("b.zarr").symlink_to("a.zarr")
     assert "named twice" in refusal(capsys, "a.zarr", "b.zarr")
     assert "give the files" in refusal(capsys, "a.zarr", "--output", ".")
+
+
+def test_a_configuration_names_files_to_compare_with(folder: Path) -> None:
+    """The stage on a trajectory that lies where the run's dynamics would leave it."""
+    write_xyz(folder / "water.xyz", [WATER])
+    lines = [
+        "schema = 1", 'output = "out"', '[system]\ngeometry = "water.xyz"',
+        '[reference]\nbackend = "pyscf"\nmethod = "PBE"\nbasis = "def2-SVP"', "[spectrum]", "resolution = 40",
+        'compare = ["low/modes.json", "high/modes.json"]', "compare_weights = [1, 3]",
+    ]  # fmt: skip
+    (folder / "run.toml").write_text("\n".join(lines))
+    vibrations_file(folder / "low", reference())
+    vibrations_file(folder / "high", reference(stiffer=1.1))
+    project = Run(load_config(folder / "run.toml"), Reporter())
+    trajectory(project.folder.production, [0.01, 0.02])
+    write_json(project.folder.harmonic, harmonic_record(reference()))
+    stage = Spectrum()
+    stage.check(project)
+    stage.work(project)
+    (compared,) = stage.result(project)["compared"]
+    assert compared["weights_from"] == "given"
+    assert [one["weight_ratio"] for one in compared["conformers"]] == [0.25, 0.75]
+    before = stage.key(project)
+    vibrations_file(folder / "other", reference(stiffer=1.2))
+    (folder / "other" / "modes.json").replace(folder / "high" / "modes.json")
+    assert stage.key(project) != before
+    (folder / "high" / "modes.json").unlink()
+    with pytest.raises(InputError, match=r"There is no file .*modes\.json to compare with"):
+        stage.check(project)
+    (folder / "run.toml").write_text("\n".join(lines).replace("[1, 3]", "[1]"))
+    with pytest.raises(ConfigError, match="expected one for each of the 2 files of compare, found 1"):
+        load_config(folder / "run.toml")

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from densnet_core.config.inputs import check_spectrum
+from densnet_core.spectra.lines import HarmonicLines
 from densnet_core.workflow.folder import read_json
+from densnet_core.workflow.keys import file_digest
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.stages.base import Stage
 
@@ -23,10 +25,14 @@ class Spectrum(Stage):
         return (run.folder.spectrum, run.folder.picture, run.folder.page)
 
     def key(self, run: Project) -> dict[str, Any]:
-        return {"spectrum": run.config.spectrum.model_dump(mode="json")}
+        section = run.config.spectrum
+        contents = [file_digest(path) for path in section.compare or ()]
+        return {"spectrum": section.model_dump(mode="json"), **({"contents": contents} if contents else {})}
 
     def check(self, run: Project) -> None:
         check_spectrum(run.config)
+        if run.config.spectrum.compare:
+            _compared(run)
 
     def summary(self, run: Project) -> str:
         return "infrared spectrum"
@@ -36,9 +42,19 @@ class Spectrum(Stage):
         from densnet_core.workflow.weighted import Weighted
 
         folder, section, level = run.folder, run.config.spectrum, str(run.level)
+        compared = _compared(run)
         result = spectrum_of([Weighted(folder.production)], section, run.harmonic(), level)
         files = SpectrumFiles(folder.spectrum, folder.picture, folder.page)
-        write_spectrum(result, files, section, title=f"{run.structure.formula}, DenSNet on {level}")
+        title = f"{run.structure.formula}, DenSNet on {level}"
+        write_spectrum(result, files, section, title=title, compared=compared)
 
     def result(self, run: Project) -> dict[str, Any]:
         return read_json(run.folder.spectrum)
+
+
+def _compared(run: Project) -> list[HarmonicLines]:
+    """Harmonic lines of the files that [spectrum] names."""
+    from densnet_core.workflow.compared import files_of, lines_of_files
+
+    section = run.config.spectrum
+    return lines_of_files(files_of(section), run.structure, section.temperature or run.config.md.temperature)
