@@ -11,7 +11,9 @@ from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
 from densnet_pyscf.integration import SPARSE, Integrator, function_blocks, orbitals_of
 from densnet_pyscf.molecule import make_molecule
+from densnet_pyscf.weights import Cells, points_of
 from pyscf import dft, gto
+from pyscf.grad.rks import grids_response_cc
 
 from densnet_core.errors import ConvergenceError
 from densnet_core.reference.level import LevelOfTheory
@@ -209,3 +211,31 @@ def test_orbitals_of_a_bare_density_matrix_make_it_again() -> None:
     for given in (matrices, np.asarray(matrices)):
         for matrix, (coefficients, occupations) in zip(matrices, orbitals_of(given), strict=True):
             np.testing.assert_allclose((coefficients * occupations) @ coefficients.T, matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_weights_and_their_gradient_are_pyscfs_where_cells_of_far_atoms_are_left_out(adjusted: bool) -> None:
+    """A chain longer than the reach of a cell: more atoms than bound a cell function, points of many without a share."""
+    chain = "; ".join(f"{'CHO'[i % 3]} {2.1 * i} {0.7 * (i % 2)} {0.3 * (i % 5)}" for i in range(15))
+    molecule = gto.M(atom=chain, unit="Bohr", basis="STO-3G", spin=None, verbose=0)
+    grids = dft.gen_grid.Grids(molecule)
+    grids.level = 0
+    if not adjusted:
+        grids.radii_adjust = None
+    cells, left_out = Cells(grids), 0
+    for own, (points, weights, derivatives) in zip(points_of(grids), grids_response_cc(grids), strict=True):
+        blocks = list(cells.blocks(own))
+        kept = np.concatenate([block.positions for block in blocks])
+        index = {tuple(point): i for i, point in enumerate(points)}
+        rows = np.array([index[tuple(point)] for point in kept])
+        np.testing.assert_allclose(np.concatenate([block.weights for block in blocks]), weights[rows], atol=1e-11)
+        assert np.abs(np.delete(weights, rows)).sum() < 1e-10
+        left_out += len(points) - len(rows)
+
+        def values(positions: Array) -> Array:
+            return np.exp(-0.2 * np.linalg.norm(positions, axis=1)) * np.cos(positions[:, 1])
+
+        found = sum(block.gradient(values(block.positions)) for block in blocks)
+        np.testing.assert_allclose(found, np.einsum("p,axp->ax", values(points), derivatives), atol=1e-11)
+    assert left_out > 0
+    assert min(len(block.members) for block in blocks) < molecule.natm

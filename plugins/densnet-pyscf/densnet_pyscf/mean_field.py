@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pyscf import dft, gto, scf
 
 from densnet_core.errors import ConvergenceError, InputError, ResourceError
-from densnet_pyscf import gradient as exchange_correlation
+from densnet_pyscf import gradient as potentials
 from densnet_pyscf import two_grids
 from densnet_pyscf.field import position_integrals
 from densnet_pyscf.functional import is_hartree_fock
@@ -126,8 +126,8 @@ def forces(solver: Any, label: str) -> Array:
     """
     gradient = solver.nuc_grad_method()
     gradient.grid_response = True
-    if exchange_correlation.applies(solver):
-        exchange_correlation.replace_exchange_correlation(gradient)
+    if potentials.applies(solver):
+        potentials.replace_potential(gradient)
     try:
         return -np.asarray(gradient.kernel(), dtype=np.float64)
     except NotImplementedError as error:
