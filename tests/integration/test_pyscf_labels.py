@@ -215,7 +215,7 @@ def test_orbitals_of_a_bare_density_matrix_make_it_again() -> None:
 
 @pytest.mark.parametrize("adjusted", [True, False])
 def test_weights_and_their_gradient_are_pyscfs_where_cells_of_far_atoms_are_left_out(adjusted: bool) -> None:
-    """A chain longer than the reach of a cell: more atoms than bound a cell function, points of many without a share."""
+    """A chain longer than the reach of a cell, with more atoms than those that bound a cell function."""
     chain = "; ".join(f"{'CHO'[i % 3]} {2.1 * i} {0.7 * (i % 2)} {0.3 * (i % 5)}" for i in range(15))
     molecule = gto.M(atom=chain, unit="Bohr", basis="STO-3G", spin=None, verbose=0)
     grids = dft.gen_grid.Grids(molecule)

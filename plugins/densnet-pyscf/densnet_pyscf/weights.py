@@ -2,8 +2,8 @@
 
 Becke, J. Chem. Phys. 88, 2547 (1988); the derivatives: Johnson, Gill and Pople, J. Chem. Phys. 98, 5612 (1993), with
 the terms of points that move with their own atom. PySCF makes the derivative of every weight by every nucleus, for all
-pairs of nuclei: time that grows with the third power of the molecule. The gradient needs their sum over the points alone,
-and at a point only the few nuclei near it have a share.
+pairs of nuclei: time that grows with the third power of the molecule. The gradient needs their sum over the points
+alone, and at a point only the few nuclei near it have a share.
 """
 
 from __future__ import annotations
