@@ -168,7 +168,7 @@ def _plot(
     _draw_curve(axes, curve, lower, upper)
     _style(axes, lower, upper)
     handles: list[Artist] = list(axes.get_legend_handles_labels()[0])
-    colors = (_VERMILION, _PURPLE if experiment else _GREEN, _ORANGE, _SKY, _GREY)
+    colors = (_VERMILION, _PURPLE, _ORANGE, _SKY, _GREY)
     handles += _draw_sticks(axes, lines, lower, upper, colors)
     if experiment is not None:
         handles.append(_draw_experiment(axes, experiment, lower, upper))

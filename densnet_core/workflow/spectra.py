@@ -189,7 +189,7 @@ def write_spectrum(
     record = {**spectrum_record(result.spectrum, **arguments), **more}
     write_json(files.record, record)
     write_page(files.page, record)
-    lines = [one for one in (result.harmonic, result.model_harmonic, *compared) if one is not None]
+    lines = [one for one in (result.model_harmonic, result.harmonic, *compared) if one is not None]
     plot_spectrum(
         files.picture,
         result.spectrum,

@@ -19,13 +19,15 @@
   // Curves
 
   const curves = [{ name: "Molecular dynamics", color: "#0072b2", kind: "dynamics", on: true }];
-  const addLines = (name, lines, color, on = true) => curves.push({ name, lines, color, kind: "lines", on });
+  // The colours of plots.py, in the same order.
+  const colors = ["#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
+  let sources = 0;
+  const addLines = (name, lines) => curves.push({ name, lines, color: colors[sources++ % colors.length], kind: "lines", on: true });
   const suffix = (text) => (text ? ", " + text : "");
   if (errors) curves.push({ name: "\u00b1 standard error", color: "#9cc7e0", kind: "errors", on: true });
-  if (data.model_harmonic) addLines("Harmonic" + suffix(data.model_harmonic_of), data.model_harmonic, "#d55e00");
-  if (data.harmonic) addLines("Harmonic" + suffix(data.harmonic_of), data.harmonic, "#cc79a7");
-  const more = ["#e69f00", "#555555", "#56b4e9", "#8a6d3b"];
-  (data.compared || []).forEach((one, i) => addLines("Harmonic" + suffix(one.of), one.lines, more[i % more.length]));
+  if (data.model_harmonic) addLines("Harmonic" + suffix(data.model_harmonic_of), data.model_harmonic);
+  if (data.harmonic) addLines("Harmonic" + suffix(data.harmonic_of), data.harmonic);
+  for (const one of data.compared || []) addLines("Harmonic" + suffix(one.of), one.lines);
   if (data.experiment) {
     const { wavenumbers_per_cm: places, intensities_km_per_mol: known } = data.experiment;
     const lines = places.map((place, i) => ({ wavenumber_per_cm: place, intensity_km_per_mol: known ? known[i] : 0 }));
