@@ -53,6 +53,9 @@ class Graph:
         Uniform electric field, hartree/(e bohr).
     level : (n_molecules,) int64, optional
         Index of the level of theory among those of the model's specification.
+    width : int, optional
+        The pairs are a table with so many for each receiver, one receiver after another; where an atom has fewer, pairs
+        beyond every cutoff fill its row. What is compiled once then serves as the senders change.
     """
 
     numbers: Tensor
@@ -70,6 +73,7 @@ class Graph:
     cell: Tensor | None = None
     field: Tensor | None = None
     level: Tensor | None = None
+    width: int | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -122,7 +126,7 @@ class Graph:
         moved: dict[str, Any] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
-            moved[entry.name] = None if value is None else value.to(device)
+            moved[entry.name] = value.to(device) if isinstance(value, Tensor) else value
         return Graph(**moved)
 
 

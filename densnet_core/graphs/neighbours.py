@@ -17,6 +17,8 @@ from densnet_core.structures import Array, Structure
 
 SKIN: Final = 2.0
 """Bohr. Thermal motion takes some hundred steps to move an atom by half of it."""
+SPARE: Final = 2
+"""Neighbours that a table has room for beyond the most that an atom has."""
 ALL_PAIRS_UP_TO: Final = 24
 """Atoms of a molecule whose pairs are not searched: most are near, and a graph that never changes can be traced.
 
@@ -48,6 +50,8 @@ class NeighbourList:
         small (``ALL_PAIRS_UP_TO``).
     searches : int
         How often pairs have been searched.
+    width : int
+        Neighbours of each atom in a table, see ``table``; zero before the first.
 
     Raises
     ------
@@ -58,13 +62,14 @@ class NeighbourList:
     def __init__(self, structures: Sequence[Structure], cutoff: float | None, skin: float = SKIN) -> None:
         if not skin > 0.0:
             raise InputError(f"The skin of a neighbour list must be positive, not {skin}.")
-        self.cutoff, self.skin, self.searches = cutoff, skin, 0
+        self.cutoff, self.skin, self.searches, self.width = cutoff, skin, 0, 0
         self._sizes = np.cumsum([structure.n_atoms for structure in structures])[:-1]
         self.fixed = cutoff is None or max(s.n_atoms for s in structures) <= ALL_PAIRS_UP_TO
         self._graph: Graph = graph_of(structures, None if self.fixed else cutoff)
         self._made_at: Array | None = None
         self._senders: NDArray[np.int64]
         self._receivers: NDArray[np.int64]
+        self._table: Graph | None = None
 
     def graph(self, positions: Array) -> Graph:
         """The molecules at positions (n_atoms, 3) in bohr, finite, of all atoms one after another."""
@@ -77,6 +82,37 @@ class NeighbourList:
         senders, receivers = self._senders[near], self._receivers[near]
         return replace(moved, senders=torch.from_numpy(senders), receivers=torch.from_numpy(receivers))
 
+    def table(self, positions: Array) -> Graph:
+        """As ``graph``, for code that is compiled once: all pairs of the list, with as many senders for every atom.
+
+        Rows are filled with the atom that is farthest away in the molecule, beyond the cutoff as long as the list is
+        valid, so what a potential gives is that of ``graph`` up to rounding. ``width`` changes when an atom has more
+        neighbours than there is room for. For molecules of one size with a cutoff.
+        """
+        assert self.cutoff is not None
+        self._keep(positions, self.cutoff)
+        if self._table is None:
+            counts = np.bincount(self._receivers, minlength=len(positions))
+            if counts.max() > self.width:
+                self.width = min(int(counts.max()) + SPARE, len(positions) // (len(self._sizes) + 1) - 1)
+            rows = np.repeat(self._farthest(positions)[:, None], self.width, axis=1)
+            order = np.argsort(self._receivers, kind="stable")
+            own = self._receivers[order]
+            rows[own, np.arange(len(own)) - (np.cumsum(counts) - counts)[own]] = self._senders[order]
+            receivers = torch.arange(len(positions)).repeat_interleave(self.width)
+            self._table = replace(
+                self._graph, senders=torch.from_numpy(rows.ravel()), receivers=receivers, width=self.width
+            )
+        return self._table.with_positions(torch.tensor(positions))
+
+    def _farthest(self, positions: Array) -> NDArray[np.int64]:
+        """(n_atoms,) the atom of the same molecule that is farthest from each."""
+        found = []
+        for first, own in zip([0, *self._sizes], np.split(positions, self._sizes), strict=True):
+            squares = ((own[:, None] - own) ** 2).sum(-1)
+            found.append(first + squares.argmax(axis=1))
+        return np.concatenate(found)
+
     def _keep(self, positions: Array, cutoff: float) -> None:
         """Search pairs if there is no list or it is no longer valid."""
         if self._made_at is not None:
@@ -84,4 +120,4 @@ class NeighbourList:
             if float(np.einsum("ax,ax->a", step, step).max()) <= (0.5 * self.skin) ** 2:
                 return
         self._senders, self._receivers = near_pairs(np.split(positions, self._sizes), cutoff + self.skin)
-        self._made_at, self.searches = positions.copy(), self.searches + 1
+        self._made_at, self.searches, self._table = positions.copy(), self.searches + 1, None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +17,13 @@ from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.neighbours import NeighbourList
 from densnet_core.potentials.base import Potential
-from densnet_core.potentials.compiled import Function, fastest
+from densnet_core.potentials.compiled import SINGLE, SMALLEST, Function, fastest
 from densnet_core.potentials.torchscript import export_torchscript, replica_metadata
 from densnet_core.potentials.trace import flatten
 from densnet_core.potentials.whole import BondTree, bonds_of
 from densnet_core.structures import Array, Structure
 
+log = logging.getLogger(__name__)
 ENERGY_AND_FORCES: Final = ("energy", "forces")
 WORTH_COMPILING: Final = 500_000
 """Calls times (30 + atoms of all replicas), what they cost in 0.1 ms: a minute without compiling."""
@@ -30,8 +33,9 @@ class BoundPotential:
     """A potential of fixed molecules of one composition, for engines of molecular dynamics and calculators.
 
     Small molecules have all their pairs, so that their graph never changes and the potential is traced once for each
-    set of outputs. Of large ones a ``NeighbourList`` keeps the pairs within the cutoff; the results are the same, since
-    a potential takes those beyond its cutoff to zero. It can be pickled, without its traces.
+    set of outputs. Of large ones a ``NeighbourList`` keeps the pairs within the cutoff, in native code as a table that
+    changes with them; the results are the same, since a potential takes those beyond its cutoff to zero. It can be
+    pickled, without its traces.
 
     Parameters
     ----------
@@ -42,7 +46,7 @@ class BoundPotential:
         Whether small molecules are traced: some seconds once for calls that are up to twice as fast.
     native : bool
         Whether the trace is compiled too (``densnet_core.potentials.compiled``): half a minute once for each molecule,
-        number of replicas and machine, for calls that are three times as fast.
+        number of replicas and machine, for calls that are three times as fast, of large molecules twice.
 
     Raises
     ------
@@ -65,8 +69,8 @@ class BoundPotential:
         potential.check([first])
         self.potential, self.structures = potential, tuple(structures)
         self.neighbours = NeighbourList(structures, potential.cutoff)
-        self.traced = traced and self.neighbours.fixed
-        self.native = native
+        self.traced = traced
+        self.native, self._follows_pairs = native, True
         self._flat: dict[tuple[str, ...], Function] = {}
 
     def compile_for(self, calls: int) -> None:
@@ -128,22 +132,36 @@ class BoundPotential:
         return found["energy"], found["forces"].reshape(self.shape)
 
     def _values(self, positions: Array, outputs: tuple[str, ...]) -> Sequence[Tensor]:
-        graph = self.neighbours.graph(positions.reshape(-1, 3))
-        if not self.traced:
-            found = self.potential.evaluate(graph, outputs)
-            return [found[name] for name in outputs]
-        given = torch.tensor(positions)
+        atoms = positions.reshape(-1, 3)
+        if self.neighbours.fixed and self.traced:
+            return self._flatly(self.neighbours.graph(atoms), outputs)
+        if not self.neighbours.fixed and self.native and self._follows_pairs:
+            width = self.neighbours.width
+            graph = self.neighbours.table(atoms)
+            if self.neighbours.width != width:
+                self._flat.clear()
+            return self._flatly(graph, outputs)
+        found = self.potential.evaluate(self.neighbours.graph(atoms), outputs)
+        return [found[name] for name in outputs]
+
+    def _flatly(self, graph: Graph, outputs: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """By a trace whose arguments are the positions and, where pairs change, the senders."""
+        given = (graph.positions,) if graph.width is None else (graph.positions, graph.senders)
         if outputs not in self._flat:
 
-            def function(moved: Tensor) -> tuple[Tensor, ...]:
-                found = self.potential.evaluate(graph.with_positions(moved.reshape(-1, 3)), outputs)
+            def function(positions: Tensor, senders: Tensor = graph.senders) -> tuple[Tensor, ...]:
+                moved = replace(graph, positions=positions, senders=senders)
+                found = self.potential.evaluate(moved, outputs)
                 return tuple(found[name] for name in outputs)
 
-            flat = flatten(function, given)
-            self._flat[outputs] = fastest(flat, given) if self.native else flat
+            flat = flatten(function, *given)
+            if graph.width is not None and not _follows(flat, function, graph):
+                self._follows_pairs = False
+                log.warning("The potential is not compiled: its backbone reads outside of torch which pairs there are.")
+                return function(*given)
+            self._flat[outputs] = fastest(flat, *given) if self.native else flat
         with torch.no_grad():
-            values: tuple[Tensor, ...] = self._flat[outputs](given)
-        return values
+            return self._flat[outputs](*given)
 
     def _check_finite(self, what: str, *arrays: Array) -> None:
         for values in arrays:
@@ -169,3 +187,16 @@ class BoundPotential:
         tree = tree or BondTree.of(n_atoms, bonds_of(self.structure))
         _ = self._all_pairs  # made outside of what is traced
         export_torchscript(self.function, n_replicas, n_atoms, path, metadata, self.structure.positions, atoms, tree)
+
+
+def _follows(flat: Function, function: Function, graph: Graph) -> bool:
+    """Whether a trace gives what the function gives with other pairs: without one neighbour of every atom."""
+    fewer = graph.senders.reshape(graph.n_atoms, -1).clone()
+    fewer[:, 0] = fewer[:, -1]
+    with torch.no_grad():
+        found = flat(graph.positions, fewer.reshape(-1))
+    before, expected = (function(graph.positions, senders) for senders in (graph.senders, fewer.reshape(-1)))
+    return all(
+        float((one - other).abs().max()) <= 0.01 * float((other - first).abs().max()) + SINGLE * SMALLEST
+        for one, other, first in zip(found, expected, before, strict=True)
+    )

@@ -13,7 +13,7 @@ import platform
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, fx
 
 log = logging.getLogger(__name__)
-Function = Callable[[Tensor], tuple[Tensor, ...]]
+Function = Callable[..., tuple[Tensor, ...]]
 DISPLACEMENT: Final = 0.05
 """Bohr; of the geometries at which the code is compared."""
 N_COMPARED: Final = 3
@@ -42,7 +42,7 @@ class Compiled:
     Parameters
     ----------
     function : callable
-        From positions, as the graph takes them, to the tuple of outputs.
+        From what the graph takes, positions first, to the tuple of outputs.
     native : bool
         Whether it is native code.
     why : str
@@ -54,20 +54,20 @@ class Compiled:
     why: str = ""
 
 
-def fastest(graph: fx.GraphModule, example: Tensor) -> Function:
+def fastest(graph: fx.GraphModule, *example: Tensor) -> Function:
     """Native code for a flat graph where it can be had, else the graph; why not is said once.
 
     ``DENSNET_COMPILE=never`` in the environment leaves the graph as it is.
     """
     if os.environ.get("DENSNET_COMPILE") == "never":
         return graph
-    found = compiled(graph, example)
+    found = compiled(graph, *example)
     if not found.native:
         log.warning("The potential is not compiled, calls take about three times as long. %s", found.why)
     return found.function
 
 
-def compiled(graph: fx.GraphModule, example: Tensor) -> Compiled:
+def compiled(graph: fx.GraphModule, *example: Tensor) -> Compiled:
     """Native code for a flat graph, from the cache or built: 20 to 40 seconds the first time.
 
     Parameters
@@ -75,7 +75,7 @@ def compiled(graph: fx.GraphModule, example: Tensor) -> Compiled:
     graph : fx.GraphModule
         From ``flatten``.
     example : Tensor
-        An argument near which it is compared with the graph.
+        Arguments; it is compared with the graph at others of the first, near it.
     """
     compiler = cpp_compiler()
     if compiler is None:
@@ -118,12 +118,12 @@ def cache_folder() -> Path:
     return folder
 
 
-def _key(graph: fx.GraphModule, example: Tensor, compiler: str) -> str:
+def _key(graph: fx.GraphModule, example: Sequence[Tensor], compiler: str) -> str:
     """Of all that the code depends on: operations, constants, shapes, torch, compiler, processor, threads."""
     digest = hashlib.sha256(FORMAT.encode())
     for what in (
         graph.code,
-        (tuple(example.shape), example.dtype, example.device.type),
+        [(tuple(one.shape), one.dtype, one.device.type) for one in example],
         (torch.__version__, torch.get_num_threads(), compiler, platform.machine(), _processor()),
     ):
         digest.update(repr(what).encode())
@@ -153,10 +153,10 @@ def _is_own(path: Path) -> bool:
     return hashlib.sha256(path.read_bytes()).hexdigest() == seal.read_text().strip()
 
 
-def _build(graph: fx.GraphModule, example: Tensor, path: Path) -> None:
+def _build(graph: fx.GraphModule, example: tuple[Tensor, ...], path: Path) -> None:
     """Compile into the cache; a kill leaves no library or a whole one."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, _quietly(Path(folder)), torch.no_grad():
-        exported = torch.export.export(graph, (example,), strict=False)
+        exported = torch.export.export(graph, example, strict=False)
         options = {"cpp.threads": torch.get_num_threads()}
         made = Path(folder) / "made.pt2"
         torch._inductor.aoti_compile_and_package(exported, package_path=str(made), inductor_configs=options)
@@ -188,14 +188,15 @@ class _quietly:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = self.before
 
 
-def _difference(graph: fx.GraphModule, function: Function, example: Tensor) -> str:
+def _difference(graph: fx.GraphModule, function: Function, example: Sequence[Tensor]) -> str:
     """Where two functions disagree at some geometries, in words; empty if they agree."""
     tolerance = SINGLE if any(one.dtype == torch.float32 for one in graph.state_dict().values()) else DOUBLE
     random = torch.Generator().manual_seed(0)
-    noise = [number * DISPLACEMENT * torch.randn(example.shape, generator=random) for number in range(N_COMPARED)]
-    geometries = [example + one.to(example) for one in noise]
+    first, *others = example
+    noise = [number * DISPLACEMENT * torch.randn(first.shape, generator=random) for number in range(N_COMPARED)]
+    geometries = [first + one.to(first) for one in noise]
     with torch.no_grad():
-        found, expected = ([of(one) for one in geometries] for of in (function, graph))
+        found, expected = ([of(one, *others) for one in geometries] for of in (function, graph))
     for place, outputs in enumerate(zip(*expected, strict=True)):
         changes = [float((one - outputs[0]).abs().max()) if one.numel() else 0.0 for one in outputs]
         for own, one in zip(found, outputs, strict=True):

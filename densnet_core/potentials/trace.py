@@ -6,7 +6,7 @@ forces therefore has everything removed from it that does not depend on the posi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -38,7 +38,7 @@ _PRODUCTS: Final = {aten.mm.default: aten.addmm.default, aten.bmm.default: aten.
 _RESHAPED: Final = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
 
 
-def flatten(function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -> fx.GraphModule:
+def flatten(function: Callable[..., tuple[Tensor, ...]], *example: Tensor) -> fx.GraphModule:
     """Trace ``function`` at ``example`` into a graph of ATen operators without autograd or mutation.
 
     Shapes are those of ``example`` for ever. Control flow that depends on positions is frozen as it was at the
@@ -47,9 +47,9 @@ def flatten(function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -
     Parameters
     ----------
     function : callable
-        From one tensor to a tuple of tensors; may call ``torch.autograd.grad``.
+        From tensors to a tuple of tensors; may call ``torch.autograd.grad``. Integers are indices, none negative.
     example : Tensor
-        An argument for which the function gives finite values.
+        Arguments for which the function gives finite values.
 
     Raises
     ------
@@ -57,16 +57,16 @@ def flatten(function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -
         If the graph draws random numbers (dropout left in training mode), or Python reads a value of a tensor.
     """
 
-    def plain(argument: Tensor) -> tuple[Tensor, ...]:  # make_fx miscounts the arguments of a bound method
-        return function(argument)
+    def plain(*arguments: Tensor) -> tuple[Tensor, ...]:  # make_fx miscounts the arguments of a bound method
+        return function(*arguments)
 
     try:
-        traced = make_fx(plain)(example)
+        traced = make_fx(plain)(*example)
     except RuntimeError as error:
         if "data-dependent" not in str(error):
             raise
         raise InputError(f"The potential takes a decision that depends on positions: {error}") from error
-    pure = make_fx(torch.func.functionalize(traced, remove="mutations"))(example)
+    pure = make_fx(torch.func.functionalize(traced, remove="mutations"))(*example)
     _refuse_random(pure)
     return _fuse_silu_backward(_Folder(pure, example).run())
 
@@ -86,7 +86,7 @@ def _refuse_random(graph: fx.GraphModule) -> None:
 class _Folder:
     """Copies a pure graph: evaluates what is constant, joins what is computed twice, picks the cheaper operator."""
 
-    def __init__(self, source: fx.GraphModule, example: Tensor) -> None:
+    def __init__(self, source: fx.GraphModule, example: Sequence[Tensor]) -> None:
         self.source = source
         self.values = _node_values(source, example)
         self.root = torch.nn.Module()
@@ -189,7 +189,7 @@ class _Folder:
         return self.buffers[same]
 
 
-def _node_values(source: fx.GraphModule, example: Tensor) -> dict[fx.Node, Any]:
+def _node_values(source: fx.GraphModule, example: Sequence[Tensor]) -> dict[fx.Node, Any]:
     """What every node gives at the example (kept alive, so that storage addresses stay distinct)."""
     values: dict[fx.Node, Any] = {}
 
@@ -200,7 +200,7 @@ def _node_values(source: fx.GraphModule, example: Tensor) -> dict[fx.Node, Any]:
             return values[n]
 
     with torch.no_grad():
-        Recorder(source, garbage_collect_values=False).run(example)
+        Recorder(source, garbage_collect_values=False).run(*example)
     return values
 
 

@@ -162,7 +162,7 @@ class PotentialTests(ConformanceSuite):
     def test_optional_inputs_that_are_not_used_are_refused(self) -> None:
         structures = list(self.structures())
         n = len(structures)
-        values = {
+        values: dict[str, Any] = {
             "field": torch.zeros(n, 3, dtype=torch.float64) + 0.01,
             "cell": (torch.eye(3, dtype=torch.float64) * 100.0).repeat(n, 1, 1),
             "level": torch.zeros(n, dtype=torch.int64),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,23 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from densnet_core.graphs.graph import graph_of
+from densnet_core.basis.base import GaussianBasis, Shell
+from densnet_core.basis.library import basis_by_name
+from densnet_core.density.prior import AtomicPrior
+from densnet_core.density.specification import DensitySpecification
+from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.plugins.component import Kind
 from densnet_core.potentials import compiled as module
 from densnet_core.potentials.bound import WORTH_COMPILING, BoundPotential
+from densnet_core.potentials.choice import STANDARD
 from densnet_core.potentials.compiled import cache_folder, compiled
+from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.trace import flatten
+from densnet_core.testing.potentials import PairPotential
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network_examples as example
+from test_neighbours import chain
 
 OUTPUTS = ("energy", "forces", "dipole", "coefficients")
 SMALL = example.OPTIONS.model_copy(update={"layers": 1})
@@ -27,6 +38,7 @@ SMALL = example.OPTIONS.model_copy(update={"layers": 1})
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DENSNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("DENSNET_COMPILE", "always")
     return tmp_path
 
 
@@ -122,10 +134,7 @@ def test_without_a_compiler_the_flat_graph_is_used_and_says_so(cache: Path, monk
     torch.testing.assert_close(found.function(given)[1], given**2)
 
 
-def test_a_bound_potential_is_compiled_where_many_calls_are_planned(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DENSNET_COMPILE", "always")
+def test_a_bound_potential_is_compiled_where_many_calls_are_planned(cache: Path) -> None:
     bound = BoundPotential(example.make_densnet(torch.float32, SMALL), [example.WATER])
     positions = example.WATER.positions[None] + 0.05
     traced = bound.energy_and_forces(positions)
@@ -136,3 +145,55 @@ def test_a_bound_potential_is_compiled_where_many_calls_are_planned(
     assert len(list(cache_folder().glob("*.pt2"))) == 1
     for one, other in zip(native, traced, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=3e-6)
+
+
+def test_large_molecules_are_compiled_once_as_pairs_change(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An alkane of 38 atoms that is stretched, against the networks with exactly the pairs within the cutoff."""
+    structure = chain(12)
+    specification = DensitySpecification(basis_by_name("densnet-s", [1, 6]), "coulomb", (1, 6))
+    torch.manual_seed(0)
+    density = STANDARD[0].build(Kind.DENSITY_MODEL, specification)[0]
+    energy = STANDARD[1].build(Kind.ENERGY_MODEL, specification, density=density)[0]
+    atoms = AtomicPrior(GaussianBasis("atoms", {z: [Shell(0, (0.5 * z,), (1.0,))] for z in (1, 6)}))
+    model = DenSNet(density.double(), energy.double(), atoms, *STANDARD, {})
+    bound, exact = (BoundPotential(model, [structure], native=native) for native in (True, False))
+    outputs = ("energy", "forces", "dipole")
+    assert not bound.neighbours.fixed
+    for step in range(8):
+        noise = 0.02 * np.sin(np.arange(structure.positions.size) + step).reshape(-1, 3)
+        positions = structure.positions * [1.0 + 0.03 * step, 1.0, 1.0] + noise
+        found, expected = (one.evaluate(positions[None], outputs) for one in (bound, exact))
+        for name in outputs:
+            largest = max(1.0, float(np.abs(expected[name]).max()))
+            np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-9 * largest)
+    assert bound.neighbours.searches > 1
+    assert len(list(cache_folder().glob("*.pt2"))) == 1
+    assert "not compiled" not in caplog.text
+
+
+def test_a_molecule_that_becomes_denser_is_compiled_again(cache: Path) -> None:
+    structure, potential = chain(12), PairPotential(cutoff=6.0)
+    bound, exact = (BoundPotential(potential, [structure], native=native) for native in (True, False))
+    for factor, builds in ((1.0, 1), (0.99, 1), (0.7, 2)):
+        found, expected = (one.evaluate(factor * structure.positions[None], ("forces",)) for one in (bound, exact))
+        np.testing.assert_allclose(found["forces"], expected["forces"], rtol=0, atol=1e-9)
+        assert len(list(cache_folder().glob("*.pt2"))) == builds
+
+
+class Counting(PairPotential):
+    """Reads in Python how many pairs there are, as a backbone may that sorts them."""
+
+    def evaluate(self, graph: Graph, outputs: Collection[str]) -> dict[str, Tensor]:
+        near = replace(graph, senders=torch.tensor(graph.senders.numpy()), width=None)
+        return super().evaluate(near, outputs)
+
+
+def test_what_reads_pairs_outside_of_torch_is_not_compiled(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    structure = chain(12)
+    bound = BoundPotential(Counting(cutoff=6.0), [structure], native=True)
+    exact = BoundPotential(PairPotential(cutoff=6.0), [structure])
+    for step in range(6):
+        positions = structure.positions[None] * (1.0 + 0.05 * step)
+        found, expected = (one.evaluate(positions, ("energy", "forces")) for one in (bound, exact))
+        np.testing.assert_allclose(found["forces"], expected["forces"], rtol=0, atol=1e-9)
+    assert "reads outside of torch" in caplog.text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.graph import graph_of
@@ -149,3 +150,25 @@ def test_what_cannot_be_is_refused() -> None:
     broken[3, 1] = np.nan
     with pytest.raises(DenSNetError, match="Positions of replica 0 are not finite"):
         BoundPotential(PairPotential(), [structure]).energy_and_forces(broken[None])
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2])
+def test_a_table_of_pairs_gives_what_the_pairs_give_and_grows(n_replicas: int) -> None:
+    structure, potential = cluster(40), PairPotential(cutoff=6.0)
+    frames = [np.stack([own] * n_replicas) for own in walk(structure, 30, 0.06)]
+    frames.append(frames[-1] * 0.8)  # denser
+    neighbours = NeighbourList([structure] * n_replicas, 6.0)
+    widths = []
+    for positions in frames:
+        atoms = positions.reshape(-1, 3)
+        table, graph = neighbours.table(atoms), neighbours.graph(atoms)
+        widths.append(neighbours.width)
+        assert table.width == neighbours.width
+        rows = table.senders.reshape(-1, neighbours.width)
+        assert not bool((rows == torch.arange(len(atoms))[:, None]).any())
+        assert bool((table.molecule[table.senders] == table.molecule[table.receivers]).all())
+        for name in ("energy", "forces", "dipole"):
+            one, other = (potential.evaluate(given, [name])[name] for given in (table, graph))
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+    assert neighbours.searches > 2
+    assert widths[0] < widths[-1] <= 39

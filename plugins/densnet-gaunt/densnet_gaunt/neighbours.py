@@ -32,6 +32,8 @@ class Neighbours:
 
 def neighbours_of(graph: Graph, cutoff: float, dtype: torch.dtype) -> Neighbours:
     """The table of a graph; vectors in a precision, rounded after the difference."""
+    if graph.width is not None:
+        return Neighbours(graph.senders, graph.pair_vectors.to(dtype).reshape(graph.n_atoms, graph.width, 3))
     # Which pairs there are decides shapes, so it is read outside of what a compiler traces.
     receivers, senders = graph.receivers.cpu().numpy(), graph.senders.cpu().numpy()
     counts = np.bincount(receivers, minlength=graph.n_atoms)
