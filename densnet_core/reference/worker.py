@@ -10,6 +10,7 @@ from a file or the network is ever unpickled.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -50,6 +51,9 @@ def main(descriptor: int, memory_limit_mb: int | None) -> None:
         except EOFError:
             return
         _send(connection, _answer(function, request))
+        # What a calculation leaves in cycles of references (50 MB for a frame of ethanol with PySCF) would stay: Python
+        # looks for cycles when there are many objects, not when they are large.
+        gc.collect()
 
 
 def _answer(function: Any, request: bytes) -> Message:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,18 @@ class ErrorWithTwoArguments(InputError):
 
 def raise_unpicklable(value: int) -> int:
     raise ErrorWithTwoArguments("trouble", "paradise")
+
+
+_alive: list[weakref.ref[object]] = []
+
+
+class _Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def objects_left(_: int) -> int:
+    """How many of what earlier calls left in cycles of references is still there."""
+    left = sum(one() is not None for one in _alive)
+    _alive.append(weakref.ref(_Cycle()))
+    return left

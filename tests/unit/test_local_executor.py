@@ -69,6 +69,10 @@ def test_workers_persist_and_have_one_thread_each() -> None:
     assert [o.value for o in executor(workers=1).map(work.threads, [0])] == ["1"]
 
 
+def test_what_a_task_leaves_in_cycles_is_freed() -> None:
+    assert [o.value for o in executor(workers=1).map(work.objects_left, range(6))] == [0] * 6
+
+
 def test_completion_order_and_lazy_reading_of_the_tasks(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     read = []
