@@ -10,12 +10,24 @@ class Water(ShippedModel):
 
 
 class Ethanol(ShippedModel):
-    """PBE/aug-cc-pVDZ, 400 frames at 500 and 800 K, both conformers."""
+    """PBE/aug-cc-pVDZ, 460 frames at 300, 500 and 800 K, both conformers."""
 
     file = "ethanol.zip"
 
 
 class Ethanethiol(ShippedModel):
-    """PBE/aug-cc-pVDZ, 375 frames at 500 and 800 K, both conformers."""
+    """PBE/aug-cc-pVDZ, 435 frames at 300, 500 and 800 K, both conformers."""
 
     file = "ethanethiol.zip"
+
+
+class Resorcinol(ShippedModel):
+    """PBE/aug-cc-pVDZ, 100 frames at 600 K, three rotamers."""
+
+    file = "resorcinol.zip"
+
+
+class Thiophenes(ShippedModel):
+    """PBE-D4/def2-SVP, frames at 500 K of chains of 1 to 6 units."""
+
+    file = "thiophenes.zip"

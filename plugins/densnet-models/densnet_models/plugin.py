@@ -6,6 +6,8 @@ SUMMARIES = {
     "water": "Water, PBE/aug-cc-pVDZ",
     "ethanol": "Ethanol, anti and gauche, PBE/aug-cc-pVDZ",
     "ethanethiol": "Ethanethiol, anti and gauche, PBE/aug-cc-pVDZ",
+    "resorcinol": "Resorcinol, three rotamers, PBE/aug-cc-pVDZ",
+    "thiophenes": "Chains of thiophenes, PBE-D4/def2-SVP",
 }
 
 
