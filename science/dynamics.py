@@ -9,7 +9,9 @@ seeds : replicas that begin with velocities of their own at 300 K, 0.5 fs a step
     each kind over all frames, and how many are unlike the training data.
 cold : four replicas at 10 K, 0.5 fs a step, 16 ps; the spectrum beside the harmonic one of the model, lines as wide,
     4 cm-1: maxima and integrals line by line, lines that the width does not separate together. The integrator's own
-    shift of the frequencies (20 cm-1 at 3750 cm-1) is taken out by ``infrared_spectrum``.
+    shift of the frequencies (20 cm-1 at 3750 cm-1) is taken out by ``infrared_spectrum``. The last columns are the
+    energy that the modes have in the trajectory as part of kT, from straight normal coordinates (a stretch at the end
+    of a torsion is given too much), and the ratio of the integrals by it: with few replicas the start is uneven.
 
 MODEL is a path or a shipped name. Trajectories are kept: a killed run goes on, a longer --ps extends.
 """
@@ -28,10 +30,11 @@ from densnet_core.elements import symbol
 from densnet_core.md.analysis import energy_conservation
 from densnet_core.md.base import Recording
 from densnet_core.md.batched import TorchEngine
+from densnet_core.md.equipartition import Directions
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.whole import bonds_of
 from densnet_core.spectra.bands import bands
-from densnet_core.spectra.harmonic import broadened, normal_modes
+from densnet_core.spectra.harmonic import NormalModes, broadened, normal_modes
 from densnet_core.spectra.infrared import Spectrum
 from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.stores.trajectory import TrajectoryStore
@@ -119,15 +122,31 @@ def cold(folder: Path, model: str, structure: Structure, replicas: int, ps: floa
     found = trajectory_spectrum(path, SpectrumSection(minimum=0.0, resolution=WIDTH))
     assert found.harmonic is not None
     modes, dynamics = normal_modes(found.harmonic), found.spectrum
+    have = energies(path, modes, fs) / found.temperature
     harmonic = replace(dynamics, absorption=broadened(modes, dynamics.wavenumbers, WIDTH), replicas=None)
     print(f"{fs} fs, {replicas} replicas, {ps:g} ps, {found.temperature:.2f} K, width {WIDTH:g} cm-1")
-    print("harmonic cm-1           km/mol |    MD cm-1   km/mol | difference  ratio")
+    print("harmonic cm-1           km/mol |    MD cm-1   km/mol | difference  ratio energy  ratio/energy")
     for group, lower, upper in ranges(modes.wavenumbers):
         (place, strength), (moved, measured) = (peak(one, lower, upper) for one in (harmonic, dynamics))
         lines = ", ".join(f"{line:.1f}" for line in modes.wavenumbers[group])
-        differences = f"{moved - place:+10.2f} {measured / strength:6.3f}"
+        energy = float(np.average(have[group], weights=modes.intensities[group]))
+        ratio = measured / strength
+        differences = f"{moved - place:+10.2f} {ratio:6.3f} {energy:6.3f} {ratio / energy:13.3f}"
         print(f"{lines:20} {strength:9.3f} | {moved:10.1f} {measured:8.3f} | {differences}", flush=True)
     print(f"all {modes.intensities.sum():26.3f} | {dynamics.intensity():19.3f} |", flush=True)
+
+
+def energies(path: Path, modes: NormalModes, fs: float) -> np.ndarray:
+    """Kelvin, (n_modes,): the mean kinetic energy of each mode, from the spread of its coordinate.
+
+    Of Verlet's motion it is 1 - (omega h / 2)^2 times the potential one (``densnet_core.spectra.infrared``).
+    """
+    directions = Directions(modes.structure, modes.eigenvectors)
+    with TrajectoryStore.open(path) as store:
+        coordinates = [directions.speeds(positions, positions) for positions in np.swapaxes(store.positions(), 0, 1)]
+    spread = np.mean([one.var(axis=0) for one in coordinates], axis=0)
+    step = fs / ATOMIC_TIME_TO_FEMTOSECOND
+    return modes.frequencies**2 * spread * (1.0 - (0.5 * modes.frequencies * step) ** 2) / BOLTZMANN
 
 
 def ranges(lines: np.ndarray) -> list[tuple[list[int], float, float]]:
