@@ -11,8 +11,6 @@ cutoff 5 angstrom, eager, energy and forces in turns with ours, so that a load f
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import ROOT, head, interleave, structures, table
+from mace_process import Mace
+from measuring import head, interleave, structures, table
 from networks import atoms, build, default_choices
 
 from densnet_core.potentials.bound import BoundPotential
@@ -32,34 +31,13 @@ WITH_DENSITY = (*WITH_DIPOLE, "coefficients")
 ROUNDS = 15
 
 
-class Mace:
-    """A process that takes calls of one MACE model, batches of replicas of a molecule."""
-
-    def __init__(self, python: str, irreps: str, replicas: int) -> None:
-        script = str(ROOT / "benchmarks" / "mace_calls.py")
-        environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}  # for the tables of its e3nn
-        self.process = subprocess.Popen(
-            [python, script, irreps, str(replicas)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        structure = structures("ethanol1")[0]
-        numbers = " ".join(map(str, structure.numbers))
-        self._ask(f"{numbers};{' '.join(map(str, (structure.positions * BOHR_TO_ANGSTROM).ravel()))}")
-
-    def _ask(self, line: str) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        while (answer := self.process.stdout.readline()) not in ("ready\n", "done\n"):  # MACE says things of its own
-            if not answer:
-                raise SystemExit("The process of MACE ended.")
-
-    def __call__(self) -> None:
-        self._ask("call")
+def mace(python: str, irreps: str, replicas: int) -> Mace:
+    """Calls of one MACE model for batches of replicas."""
+    structure = structures("ethanol1")[0]
+    numbers = " ".join(map(str, structure.numbers))
+    called = Mace(python, "mace_calls.py", irreps, str(replicas))
+    called.ask(f"{numbers};{' '.join(map(str, (structure.positions * BOHR_TO_ANGSTROM).ravel()))}")
+    return called
 
 
 def sides_of(model: DenSNet, replicas: int, folder: Path) -> dict[str, Callable[[], object]]:
@@ -103,7 +81,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             sides = sides_of(model, replicas, Path(folder))
             if chosen.mace:
-                sides |= {f"MACE {i}, eager": Mace(chosen.mace, i, replicas) for i in ("128x0e", "128x0e + 128x1o")}
+                sides |= {f"MACE {i}, eager": mace(chosen.mace, i, replicas) for i in ("128x0e", "128x0e + 128x1o")}
             timings = interleave(sides, ROUNDS, warm_up=3)
         for name, timing in timings.items():
             best = 1e3 * timing.minimum

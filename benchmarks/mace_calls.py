@@ -17,14 +17,9 @@ from mace.tools import AtomicNumberTable, torch_geometric
 CUTOFF = 5.0
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+def untrained(irreps: str, table: AtomicNumberTable) -> torch.nn.Module:
+    """A model of these elements with random parameters, float32."""
     torch.manual_seed(0)
-    irreps, replicas = sys.argv[1], int(sys.argv[2])
-    numbers_text, coordinates = sys.stdin.readline().split(";")
-    numbers = np.array([int(z) for z in numbers_text.split()])
-    positions = np.array([float(x) for x in coordinates.split()]).reshape(-1, 3)
-    table = AtomicNumberTable(sorted({int(z) for z in numbers}))
     model = modules.ScaleShiftMACE(
         r_max=CUTOFF,
         num_bessel=8,
@@ -47,6 +42,17 @@ def main() -> None:
     ).to(torch.float32)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    return model
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    irreps, replicas = sys.argv[1], int(sys.argv[2])
+    numbers_text, coordinates = sys.stdin.readline().split(";")
+    numbers = np.array([int(z) for z in numbers_text.split()])
+    positions = np.array([float(x) for x in coordinates.split()]).reshape(-1, 3)
+    table = AtomicNumberTable(sorted({int(z) for z in numbers}))
+    model = untrained(irreps, table)
     configuration = data.Configuration(atomic_numbers=numbers, positions=positions, properties={}, property_weights={})
     torch.set_default_dtype(torch.float32)
     frames = [data.AtomicData.from_config(configuration, z_table=table, cutoff=CUTOFF) for _ in range(replicas)]
