@@ -183,6 +183,8 @@ def graph_of(
 def concatenated(graphs: Sequence[Graph]) -> Graph:
     """One graph of the molecules of several, in their order; on their device.
 
+    Rows of pairs stay a table where all have the same ``width``; else they are pairs like others.
+
     Raises
     ------
     InputError
@@ -195,8 +197,12 @@ def concatenated(graphs: Sequence[Graph]) -> Graph:
     counts = [(graph.n_atoms, graph.n_molecules, graph.n_fragments) for graph in graphs]
     starts = np.concatenate([np.zeros((1, 3), dtype=np.int64), np.cumsum(counts, axis=0)])
     step = {name: place for place, names in enumerate(_COUNTED) for name in names}
-    joined: dict[str, Tensor | None] = {}
+    joined: dict[str, Any] = {}
     for entry in fields(Graph):
+        if entry.name == "width":
+            widths = {graph.width for graph in graphs}
+            joined["width"] = widths.pop() if len(widths) == 1 else None
+            continue
         parts = [getattr(graph, entry.name) for graph in graphs]
         lacking = sum(part is None for part in parts)
         if lacking == len(parts):
@@ -208,7 +214,7 @@ def concatenated(graphs: Sequence[Graph]) -> Graph:
             column = starts[:, step[entry.name]].tolist()
             parts = [part + start for part, start in zip(parts, column, strict=False)]
         joined[entry.name] = torch.cat(parts)
-    return Graph(**joined)  # type: ignore[arg-type]
+    return Graph(**joined)
 
 
 _COUNTED: Final = (("senders", "receivers"), ("molecule", "fragment_molecule"), ("fragment",))

@@ -91,11 +91,12 @@ class NeighbourList:
         """
         assert self.cutoff is not None
         self._keep(positions, self.cutoff)
+        assert self._made_at is not None
         if self._table is None:
             counts = np.bincount(self._receivers, minlength=len(positions))
             if counts.max() > self.width:
                 self.width = min(int(counts.max()) + SPARE, len(positions) // (len(self._sizes) + 1) - 1)
-            rows = np.repeat(self._farthest(positions)[:, None], self.width, axis=1)
+            rows = np.repeat(self._farthest(self._made_at)[:, None], self.width, axis=1)
             order = np.argsort(self._receivers, kind="stable")
             own = self._receivers[order]
             rows[own, np.arange(len(own)) - (np.cumsum(counts) - counts)[own]] = self._senders[order]

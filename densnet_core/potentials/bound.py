@@ -197,6 +197,6 @@ def _follows(flat: Function, function: Function, graph: Graph) -> bool:
         found = flat(graph.positions, fewer.reshape(-1))
     before, expected = (function(graph.positions, senders) for senders in (graph.senders, fewer.reshape(-1)))
     return all(
-        float((one - other).abs().max()) <= 0.01 * float((other - first).abs().max()) + SINGLE * SMALLEST
+        float((one - other).abs().max()) <= 1e-3 * float((other - first).abs().max()) + SINGLE * SMALLEST
         for one, other, first in zip(found, expected, before, strict=True)
     )

@@ -26,8 +26,10 @@ class Spectrum(Stage):
 
     def key(self, run: Project) -> dict[str, Any]:
         section = run.config.spectrum
-        contents = [file_digest(path) for path in section.compare or ()]
-        return {"spectrum": section.model_dump(mode="json"), **({"contents": contents} if contents else {})}
+        key: dict[str, Any] = {"spectrum": section.model_dump(mode="json", exclude={"compare", "compare_weights"})}
+        if section.compare:
+            key["compared"] = [[file_digest(path) for path in section.compare], section.compare_weights]
+        return key
 
     def check(self, run: Project) -> None:
         check_spectrum(run.config)

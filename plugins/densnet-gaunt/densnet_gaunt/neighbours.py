@@ -21,9 +21,9 @@ class Neighbours:
     Parameters
     ----------
     senders : (n_atoms * width,) int64
-        The neighbours of each atom; itself where there is none.
+        The neighbours of each atom; where there is none itself, or what a graph with a ``width`` has there.
     vectors : (n_atoms, width, 3)
-        From the atom to its neighbour; along x and as long as the cutoff where there is none.
+        From the atom to its neighbour; where there is none along x and as long as the cutoff, or beyond it.
     """
 
     senders: Tensor
