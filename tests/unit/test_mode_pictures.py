@@ -61,9 +61,9 @@ def test_the_picture_shows_one_source_or_two(tmp_path):
     lines = NormalModes(modes.structure, np.array([-90.0, 1600.0, 4200.0]), modes.eigenvectors, np.ones(3), np.ones(3))
     plot_modes(tmp_path / "one.png", lines, label="HF/STO-3G", title="H2O")
     plot_modes(tmp_path / "two.png", lines, label="HF/STO-3G", title="H2O", other=lines, other_label="model")
-    green = np.array([0x00, 0x9E, 0x73]) / 255.0
+    purple = np.array([0xCC, 0x79, 0xA7]) / 255.0
     seen = [
-        bool((np.abs(imread(tmp_path / name)[..., :3] - green).max(axis=-1) < 0.01).any())
+        bool((np.abs(imread(tmp_path / name)[..., :3] - purple).max(axis=-1) < 0.01).any())
         for name in ("one.png", "two.png")
     ]
     assert seen == [False, True]

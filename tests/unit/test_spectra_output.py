@@ -125,7 +125,7 @@ def test_the_picture_has_the_lines_of_every_source(tmp_path):
     conformers = (Conformer(MODES, name="a", weight=0.5), Conformer(MODES, name="b", weight=0.5))
     plot_spectrum(tmp_path / "many.png", SPECTRUM, lines=[LINES, HarmonicLines("CCSD", conformers, "given")] * 2)
     picture = imread(tmp_path / "many.png")
-    for colour in ("#D55E00", "#009E73", "#E69F00", "#56B4E9"):
+    for colour in ("#D55E00", "#CC79A7", "#E69F00", "#56B4E9"):
         wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
         assert (np.abs(picture[..., :3] - wanted) < 0.02).all(axis=2).any(), colour
 
