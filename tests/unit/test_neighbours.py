@@ -174,3 +174,18 @@ def test_a_table_of_pairs_gives_what_the_pairs_give_and_grows(n_replicas: int) -
             torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
     assert neighbours.searches > 2
     assert widths[0] < widths[-1] <= 39
+
+
+def test_what_fills_a_table_stays_beyond_the_cutoff_although_the_list_is_older() -> None:
+    """The atom that is farthest where the table is made was nearer, and in the list, where the list was made."""
+    compact = -1.44 * np.stack(np.unravel_index(np.arange(1, 25), (3, 3, 3)), axis=1)
+    first = np.concatenate([[[0.0, 0.0, 0.0]], compact, [[7.95, 0.0, 0.0], [0.0, 8.05, 0.0]]])
+    turned, near = first.copy(), first.copy()
+    turned[-2:] += [[0.5, 0.0, 0.0], [0.0, -0.5, 0.0]]
+    near[[0, -2]] += [[0.98, 0.0, 0.0], [-0.99, 0.0, 0.0]]
+    neighbours, potential = NeighbourList([Structure(np.full(27, 6), first)], 6.0), PairPotential(cutoff=6.0)
+    neighbours.graph(first)
+    neighbours.table(turned)
+    one, other = (potential.evaluate(made(near), ["forces"])["forces"] for made in (neighbours.table, neighbours.graph))
+    assert neighbours.searches == 1
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
