@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph, graph_of
-from densnet_core.graphs.pairs import near_pairs
+from densnet_core.graphs.pairs import near_pairs, rows_of
 from densnet_core.structures import Array, Structure
 
 SKIN: Final = 2.0
@@ -93,13 +93,11 @@ class NeighbourList:
         self._keep(positions, self.cutoff)
         assert self._made_at is not None
         if self._table is None:
-            counts = np.bincount(self._receivers, minlength=len(positions))
-            if counts.max() > self.width:
-                self.width = min(int(counts.max()) + SPARE, len(positions) // (len(self._sizes) + 1) - 1)
+            order, places, most = rows_of(self._receivers, len(positions))
+            if most > self.width:
+                self.width = min(most + SPARE, len(positions) // (len(self._sizes) + 1) - 1)
             rows = np.repeat(self._farthest(self._made_at)[:, None], self.width, axis=1)
-            order = np.argsort(self._receivers, kind="stable")
-            own = self._receivers[order]
-            rows[own, np.arange(len(own)) - (np.cumsum(counts) - counts)[own]] = self._senders[order]
+            rows[places] = self._senders[order]
             receivers = torch.arange(len(positions)).repeat_interleave(self.width)
             self._table = replace(
                 self._graph, senders=torch.from_numpy(rows.ravel()), receivers=receivers, width=self.width

@@ -43,6 +43,26 @@ def near_pairs(molecules: Sequence[NDArray[np.float64]], cutoff: float) -> tuple
     return senders, receivers
 
 
+def rows_of(
+    receivers: NDArray[np.int64], n_atoms: int
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]], int]:
+    """How pairs become a table with the neighbours of every atom in a row.
+
+    Returns
+    -------
+    order : (n_pairs,) int64
+        The pairs by receiver, those of one as they were.
+    places : tuple of (n_pairs,) int64
+        Row and column of each pair in that order.
+    width : int
+        The most pairs that an atom receives from.
+    """
+    counts = np.bincount(receivers, minlength=n_atoms)
+    order = np.argsort(receivers, kind="stable")
+    rows = receivers[order]
+    return order, (rows, np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]), int(counts.max())
+
+
 def portions(n_atoms: Sequence[int], limit: int = ATOMS_AT_ONCE) -> list[range]:
     """Consecutive molecules of these sizes that have at most ``limit`` atoms together, or are alone."""
     result, start, total = [], 0, 0

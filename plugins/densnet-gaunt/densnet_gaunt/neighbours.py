@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from densnet_core.graphs.graph import Graph
+from densnet_core.graphs.pairs import rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +37,13 @@ def neighbours_of(graph: Graph, cutoff: float, dtype: torch.dtype) -> Neighbours
         return Neighbours(graph.senders, graph.pair_vectors.to(dtype).reshape(graph.n_atoms, graph.width, 3))
     # Which pairs there are decides shapes, so it is read outside of what a compiler traces.
     receivers, senders = graph.receivers.cpu().numpy(), graph.senders.cpu().numpy()
-    counts = np.bincount(receivers, minlength=graph.n_atoms)
-    width = max(int(counts.max()), 1)
-    order = np.argsort(receivers, kind="stable")
-    own = receivers[order]
-    place = np.arange(len(own)) - (np.cumsum(counts) - counts)[own]
-    pair = np.full(graph.n_atoms * width, len(own))
-    pair[own * width + place] = order
-    sender = np.repeat(np.arange(graph.n_atoms), width)
-    sender[own * width + place] = senders[order]
+    order, places, most = rows_of(receivers, graph.n_atoms)
+    width = max(most, 1)
+    pair = np.full((graph.n_atoms, width), len(order))
+    pair[places] = order
+    sender = np.repeat(np.arange(graph.n_atoms)[:, None], width, axis=1)
+    sender[places] = senders[order]
     device, vectors = graph.positions.device, graph.pair_vectors
     nowhere = vectors.new_tensor([[cutoff, 0.0, 0.0]])
-    padded = torch.cat([vectors, nowhere]).index_select(0, torch.as_tensor(pair, device=device)).to(dtype)
-    return Neighbours(torch.as_tensor(sender, device=device), padded.reshape(graph.n_atoms, width, 3))
+    padded = torch.cat([vectors, nowhere]).index_select(0, torch.as_tensor(pair.ravel(), device=device)).to(dtype)
+    return Neighbours(torch.as_tensor(sender.ravel(), device=device), padded.reshape(graph.n_atoms, width, 3))

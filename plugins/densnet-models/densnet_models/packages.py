@@ -28,6 +28,6 @@ class Resorcinol(ShippedModel):
 
 
 class Thiophenes(ShippedModel):
-    """PBE-D4/def2-SVP, frames at 500 K of chains of 1 to 6 units."""
+    """PBE-D4/def2-SVP, 232 frames at 500 K of chains of 1 to 4 units."""
 
     file = "thiophenes.zip"

@@ -52,9 +52,8 @@ def replace_potential(gradient: Any) -> None:
         matrix = solver.make_rdm1() if dm is None else dm
         total = np.asarray(matrix)
         if fitted:
-            rest = np.zeros((*total.shape[:-2], 3, *total.shape[-2:]))
             added = coulomb_gradient(solver, total if total.ndim == 2 else total.sum(axis=0))
-            rest = lib.tag_array(rest, aux=added, exc1_grid=0.0)
+            rest = lib.tag_array(np.zeros((*total.shape[:-2], 3, *total.shape[-2:])), aux=added)
         else:
             empty = dft.gen_grid.Grids(solver.mol)
             empty.coords, empty.weights = np.zeros((0, 3)), np.zeros(0)
