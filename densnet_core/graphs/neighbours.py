@@ -93,24 +93,16 @@ class NeighbourList:
         self._keep(positions, self.cutoff)
         assert self._made_at is not None
         if self._table is None:
-            order, places, most = rows_of(self._receivers, len(positions))
+            listed = replace(
+                self._graph.with_positions(torch.from_numpy(self._made_at)),
+                senders=torch.from_numpy(self._senders),
+                receivers=torch.from_numpy(self._receivers),
+            )
+            most = most_neighbours(listed)
             if most > self.width:
                 self.width = min(most + SPARE, len(positions) // (len(self._sizes) + 1) - 1)
-            rows = np.repeat(self._farthest(self._made_at)[:, None], self.width, axis=1)
-            rows[places] = self._senders[order]
-            receivers = torch.arange(len(positions)).repeat_interleave(self.width)
-            self._table = replace(
-                self._graph, senders=torch.from_numpy(rows.ravel()), receivers=receivers, width=self.width
-            )
+            self._table = table_of(listed, self.width)
         return self._table.with_positions(torch.tensor(positions))
-
-    def _farthest(self, positions: Array) -> NDArray[np.int64]:
-        """(n_atoms,) the atom of the same molecule that is farthest from each."""
-        found = []
-        for first, own in zip([0, *self._sizes], np.split(positions, self._sizes), strict=True):
-            squares = ((own[:, None] - own) ** 2).sum(-1)
-            found.append(first + squares.argmax(axis=1))
-        return np.concatenate(found)
 
     def _keep(self, positions: Array, cutoff: float) -> None:
         """Search pairs if there is no list or it is no longer valid."""
@@ -120,3 +112,37 @@ class NeighbourList:
                 return
         self._senders, self._receivers = near_pairs(np.split(positions, self._sizes), cutoff + self.skin)
         self._made_at, self.searches, self._table = positions.copy(), self.searches + 1, None
+
+
+def most_neighbours(graph: Graph) -> int:
+    """The most pairs that an atom receives from."""
+    return int(np.bincount(graph.receivers.numpy(), minlength=graph.n_atoms).max())
+
+
+def table_of(graph: Graph, width: int) -> Graph:
+    """The same graph with as many senders for every atom, in rows; on the CPU.
+
+    The atom that is farthest away in the molecule fills a row. It is beyond the cutoff of the pairs, since an atom
+    whose row is not full does not have all others as neighbours.
+
+    Parameters
+    ----------
+    graph : Graph
+        With exactly the pairs within some cutoff.
+    width : int
+        At least ``most_neighbours``, and less than the atoms of any molecule.
+    """
+    order, places, _ = rows_of(graph.receivers.numpy(), graph.n_atoms)
+    rows = np.repeat(_farthest(graph)[:, None], width, axis=1)
+    rows[places] = graph.senders.numpy()[order]
+    receivers = torch.arange(graph.n_atoms).repeat_interleave(width)
+    return replace(graph, senders=torch.from_numpy(rows.ravel()), receivers=receivers, width=width)
+
+
+def _farthest(graph: Graph) -> NDArray[np.int64]:
+    """(n_atoms,) the atom of the same molecule that is farthest from each."""
+    found, starts = [], np.cumsum(graph.sizes.numpy())[:-1]
+    for first, own in zip([0, *starts], np.split(graph.positions.numpy(), starts), strict=True):
+        squares = ((own[:, None] - own) ** 2).sum(-1)
+        found.append(first + squares.argmax(axis=1))
+    return np.concatenate(found)

@@ -155,7 +155,7 @@ def _is_own(path: Path) -> bool:
 
 def _build(graph: fx.GraphModule, example: tuple[Tensor, ...], path: Path) -> None:
     """Compile into the cache; a kill leaves no library or a whole one."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder, _quietly(Path(folder)), torch.no_grad():
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, quietly(Path(folder)), torch.no_grad():
         exported = torch.export.export(graph, example, strict=False)
         options = {"cpp.threads": torch.get_num_threads()}
         made = Path(folder) / "made.pt2"
@@ -167,7 +167,7 @@ def _build(graph: fx.GraphModule, example: tuple[Tensor, ...], path: Path) -> No
         os.replace(made, path)
 
 
-class _quietly:
+class quietly:
     """Inductor's temporary files in a folder of ours, and none of its remarks on missing accelerators."""
 
     def __init__(self, folder: Path) -> None:

@@ -15,6 +15,8 @@ from densnet_core.datasets.dataset import Dataset
 from densnet_core.datasets.drawing import Draws
 from densnet_core.datasets.kept import Kept
 from densnet_core.graphs.graph import Graph, concatenated
+from densnet_core.graphs.neighbours import most_neighbours, table_of
+from densnet_core.structures import Structure
 from densnet_core.training import parallel
 from densnet_core.training.terms import Term, places_having, total_loss
 
@@ -33,22 +35,51 @@ class Graphs:
     cutoff : float or None
         Bohr.
     device : torch.device
+    tables : bool
+        Pairs are rows as long for all frames of a kind of molecule, see ``densnet_core.graphs.neighbours.table_of``, as
+        native code wants them.
     """
 
-    def __init__(self, dataset: Dataset, cutoff: float | None, device: torch.device) -> None:
+    def __init__(self, dataset: Dataset, cutoff: float | None, device: torch.device, tables: bool = False) -> None:
         self.dataset, self.cutoff, self.device = dataset, cutoff, device
         self._kept: Kept[Graph] = Kept(GRAPH_CACHE_BYTES, _bytes_of)
+        self._widths: dict[bytes, int] | None = self._scanned() if tables else None
 
     def __call__(self, indices: Sequence[int]) -> Graph:
         """The graph of frames."""
         return concatenated([self._one(int(i)) for i in indices])
 
+    def parts(self, indices: Sequence[int]) -> list[Graph]:
+        """For native code: the graph of frames if all of the data set are of one kind, or that of each."""
+        if self._widths is not None and len(self._widths) > 1:
+            return [self._one(int(i)) for i in indices]
+        return [self(indices)]
+
     def _one(self, index: int) -> Graph:
-        return self._kept.get(index, lambda: self.dataset.graph([index], self.cutoff).to(self.device))
+        return self._kept.get(index, lambda: self._made(index))
+
+    def _made(self, index: int) -> Graph:
+        graph = self.dataset.graph([index], self.cutoff)
+        if self._widths is not None:
+            graph = table_of(graph, self._widths[kind_of(self.dataset.structures[index])])
+        return graph.to(self.device)
+
+    def _scanned(self) -> dict[bytes, int]:
+        """The most neighbours of an atom in all frames of each kind."""
+        found: dict[bytes, int] = {}
+        for index, structure in enumerate(self.dataset.structures):
+            kind = kind_of(structure)
+            found[kind] = max(found.get(kind, 0), most_neighbours(self.dataset.graph([index], self.cutoff)))
+        return found
+
+
+def kind_of(structure: Structure) -> bytes:
+    """The same for structures that differ in positions alone."""
+    return structure.numbers.tobytes() + repr(structure.parts).encode()
 
 
 def _bytes_of(graph: Graph) -> int:
-    parts = [part for entry in fields(graph) if (part := getattr(graph, entry.name)) is not None]
+    parts = [part for entry in fields(graph) if isinstance(part := getattr(graph, entry.name), Tensor)]
     return sum(part.numel() * part.element_size() + TENSOR_BYTES for part in parts)
 
 
@@ -63,6 +94,8 @@ class Batch:
     dataset : Dataset
         These frames in memory, with what their terms need.
     graph : Graph
+    parts : list of Graph
+        The same in parts, see ``Graphs.parts``.
     counts : list of int
         For each term, how many frames of the step have its labels, those of other processes included.
     """
@@ -70,6 +103,7 @@ class Batch:
     indices: list[int]
     dataset: Dataset
     graph: Graph
+    parts: list[Graph]
     counts: list[int]
 
 
@@ -123,4 +157,5 @@ class Batches:
             if places := places_having(term, batch, range(len(own))):
                 term.loss.prepare(batch, places, device)
         counts = [len(places_having(term, dataset, whole)) for term in self._terms]
-        return Batch(own, batch, self.graphs(own), counts)
+        parts = self.graphs.parts(own)
+        return Batch(own, batch, parts[0] if len(parts) == 1 else concatenated(parts), parts, counts)

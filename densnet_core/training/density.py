@@ -15,6 +15,7 @@ from densnet_core.models.inputs import check_data
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.outputs import density_outputs, derived_quantities
 from densnet_core.training.batches import Batches, Graphs, batch_loss
+from densnet_core.training.native import outputs_in_training
 from densnet_core.training.terms import Term, Wanted, make_terms, report
 
 
@@ -35,6 +36,8 @@ class DensityObjective:
     manager : Manager or None
     device : str or torch.device
         Where the model trains; ``prepare`` moves it there.
+    native : bool
+        Steps by native code, see ``densnet_core.training.native``.
 
     Raises
     ------
@@ -52,10 +55,12 @@ class DensityObjective:
         seed: int,
         manager: Manager | None = None,
         device: str | torch.device = "cpu",
+        native: bool = False,
     ) -> None:
         check_data(model, dataset)
         self.model, self.dataset, self.device = model, dataset, torch.device(device)
-        self.graphs = Graphs(dataset, model.cutoff, self.device)
+        self.graphs = Graphs(dataset, model.cutoff, self.device, tables=native)
+        self.native = native
         self.batches = Batches(self.graphs, batch_size, seed)
         self._derived = derived_quantities(model.densities, manager or get_manager())
         self._manager = manager
@@ -67,6 +72,7 @@ class DensityObjective:
         self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
         self.batches.learn(self.terms)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
+        self._trained = outputs_in_training(self.module, self._outputs, self._needed, self.native)
 
     @property
     def module(self) -> nn.Module:
@@ -88,7 +94,7 @@ class DensityObjective:
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step, or of this process's part of it, and its parts."""
         batch = self.batches.of_step(number)
-        return batch_loss(self.terms, self._outputs(batch.graph), batch)
+        return batch_loss(self.terms, self._trained(batch.parts), batch)
 
     def metrics(self, dataset: Dataset) -> dict[str, float]:
         """Errors of all frames of a data set, in the units of this one, and the weighted loss."""

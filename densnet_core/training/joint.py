@@ -17,6 +17,7 @@ from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.outputs import common_cutoff, degree_for, derived_quantities, energy_outputs
 from densnet_core.training.batches import Batches, Graphs, batch_loss
 from densnet_core.training.energy import check_pair
+from densnet_core.training.native import outputs_in_training
 from densnet_core.training.terms import Term, Wanted, make_terms, report
 
 
@@ -34,6 +35,8 @@ class JointObjective:
     manager : Manager or None
     device : str or torch.device
         Where the models train; ``start`` moves both there.
+    native : bool
+        Steps by native code, see ``densnet_core.training.native``.
 
     Raises
     ------
@@ -51,12 +54,14 @@ class JointObjective:
         seed: int,
         manager: Manager | None = None,
         device: str | torch.device = "cpu",
+        native: bool = False,
     ) -> None:
         check_pair(density, energy)
         self.density, self.energy, self.dataset = density, energy, dataset
         self.device = torch.device(device)
         self.module = nn.ModuleDict({"density": density, "energy": energy}).requires_grad_(True)
-        self.graphs = Graphs(dataset, common_cutoff(density, energy), self.device)
+        self.graphs = Graphs(dataset, common_cutoff(density, energy), self.device, tables=native)
+        self.native = native
         self.batches = Batches(self.graphs, batch_size, seed)
         self._manager = manager
         self._known = derived_quantities(density.densities, manager or get_manager())
@@ -72,6 +77,7 @@ class JointObjective:
         self._derived = {name: derive for name, derive in self._known.items() if name in needed - set(energy.outputs)}
         self._forces = "forces" in needed
         self._degree = degree_for(needed, self._derived, energy)
+        self._trained = outputs_in_training(self.module, partial(self._outputs, training=True), needed, self.native)
 
     def prepare(self) -> None:
         """Let the energy model take its statistics from the training frames; on the CPU, once."""
@@ -93,7 +99,7 @@ class JointObjective:
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the batch of a step, or of this process's part of it, and its parts."""
         batch = self.batches.of_step(number)
-        return batch_loss(self.terms, self._outputs(batch.graph, training=True), batch)
+        return batch_loss(self.terms, self._trained(batch.parts), batch)
 
     def metrics(self, dataset: Dataset) -> dict[str, float]:
         """Errors of all frames of a data set, in the units of this one, and the weighted loss."""

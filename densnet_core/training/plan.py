@@ -13,6 +13,7 @@ from densnet_core.plugins.manager import Manager
 from densnet_core.training.schedule import LoopOptions
 from densnet_core.training.terms import Wanted, wanted_objectives
 
+CompileName = Literal["auto", "always", "never"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PRECISIONS: Final = {"float32": torch.float32, "float64": torch.float64}
 USUAL: Final = LoopOptions(5000, 5e-3)
@@ -52,6 +53,8 @@ class Plan:
         Of the parameters. Densities and energies are summed in float64 in any case.
     threads : int
         Of the CPU; operations of small molecules are too short to share.
+    compile : {"auto", "always", "never"}
+        Whether steps are native code; "auto": where it pays, see ``densnet_core.training.native``.
     shared : bool
         The energy model reads the density model's invariants, so the energy stage trains both, on the terms of both.
     """
@@ -66,6 +69,7 @@ class Plan:
     threads: int = 1
     shared: bool = False
     pretraining: Sequence[Stage] = ()
+    compile: CompileName = "auto"
 
     @property
     def stages(self) -> dict[str, tuple[Stage, ...]]:

@@ -36,9 +36,11 @@ from densnet_core.training.density import DensityObjective
 from densnet_core.training.energy import EnergyObjective
 from densnet_core.training.joint import JointObjective
 from densnet_core.training.loop import TrainingLoop
+from densnet_core.training.native import wants_native
 from densnet_core.training.plan import PRECISIONS, Plan, device_of, stage_name
 from densnet_core.training.terms import Wanted
 
+COMPILED: Final = "The steps of the training are compiled: a minute or two for each kind of molecule, the first time."
 VALIDATED: Final = 20
 """One of so many frames to pretrain on is validated on."""
 
@@ -146,9 +148,8 @@ def train_model(
         density = run.density(choices, specification, start, pretraining)
         energy = run.energy(choices[1], density, start)
         if plan.joint:
-            joint = JointObjective(
-                density, energy, dataset, run.first("joint"), plan.batch_size, plan.seed, manager, device
-            )
+            how = (run.first("joint"), plan.batch_size, plan.seed, manager, device, run.native("joint", dataset))
+            joint = JointObjective(density, energy, dataset, *how)
             run.stages("joint", joint)
     given = document or {}
     versions = {"densnet-core": __version__, "torch": torch.__version__}
@@ -184,10 +185,20 @@ class _Training:
         self.listener: Listener = _Silent()
         self.manager: Manager | None = None
         self.unknown: str | None = None
+        self.told = False
         self.pretrained: dict[str, Tensor] = {}
 
     def first(self, name: str) -> list[Wanted]:
         return self.plan.wanted(name, self.plan.stages[name][0], self.manager)
+
+    def native(self, name: str, dataset: Dataset, batches: int = 1) -> bool:
+        """Whether the stages of a name are compiled; says so."""
+        steps, batch_size = sum(stage.options.steps for stage in self.plan.stages[name]), batches * self.plan.batch_size
+        found = wants_native(self.plan.compile, dataset, batch_size, steps, self.device)
+        if found and not self.told:
+            self.listener.note(COMPILED)
+            self.told = True
+        return found
 
     def density(
         self,
@@ -201,9 +212,9 @@ class _Training:
         model: DensityModel = choices[0].build(Kind.DENSITY_MODEL, specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
         check_data(model, self.validation)
-        objective = DensityObjective(
-            model, self.train, self.first("density"), plan.batch_size, plan.seed, self.manager, self.device
-        )
+        native = self.native("density", self.train)
+        given = (self.first("density"), plan.batch_size, plan.seed, self.manager, self.device, native)
+        objective = DensityObjective(model, self.train, *given)
         objective.prepare()
         if start is not None:
             model.adopt(start.density)
@@ -221,16 +232,9 @@ class _Training:
         known = {name: values for name, values in self.train.labels.items() if name not in frames.labels}
         parts = [replace(self.train, labels=known, shares=None, atomic_energies={}), frames.subset(rest)]
         learned = Dataset.joined(parts, [1.0, 1.0])
-        objective = JointObjective(
-            density,
-            energy,
-            learned,
-            self.first("pretraining"),
-            2 * plan.batch_size,
-            plan.seed,
-            self.manager,
-            self.device,
-        )
+        native = self.native("pretraining", learned, 2)
+        given = (self.first("pretraining"), 2 * plan.batch_size, plan.seed, self.manager, self.device, native)
+        objective = JointObjective(density, energy, learned, *given)
         if start is not None:
             energy.adopt(start.energy)
         objective.prepare()  # after it, for the energies of atoms are those of the cheap level
@@ -252,7 +256,7 @@ class _Training:
         given = (self.first("energy"), plan.batch_size, plan.seed, self.manager, self.device)
         objective: JointObjective | EnergyObjective
         if plan.shared:
-            objective = JointObjective(density, model, self.train, *given)
+            objective = JointObjective(density, model, self.train, *given, self.native("energy", self.train))
         else:
             for dataset in (self.train, self.validation):
                 dataset.release()  # metrics, which this stage does not need; linearised densities take their place

@@ -99,6 +99,7 @@ def plan_of(section: TrainingSection, shared: bool = False) -> Plan:
         section.threads,
         shared,
         before,
+        section.compile,
     )
 
 

@@ -1,0 +1,174 @@
+"""Training by native code against the networks themselves: losses, gradients, whole trainings, and what stays out of it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from densnet_core.datasets.dataset import Dataset
+from densnet_core.errors import InputError
+from densnet_core.graphs.graph import Graph, graph_of
+from densnet_core.graphs.neighbours import most_neighbours, table_of
+from densnet_core.training.density import DensityObjective
+from densnet_core.training.joint import JointObjective
+from densnet_core.training.native import NativeOutputs, wants_native
+from densnet_core.training.plan import joint_objectives
+from densnet_core.training.terms import wanted_objectives
+
+sys.path.insert(0, str(Path(__file__).parent))
+import network_examples as example
+from test_training import SMALL, teacher_frames
+
+Objective = JointObjective | DensityObjective
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("DENSNET_CACHE", str(tmp_path_factory.getbasetemp() / "native-cache"))
+    monkeypatch.delenv("DENSNET_COMPILE", raising=False)
+    yield
+
+
+def joint(frames: Dataset, native: bool) -> JointObjective:
+    density, energy = example.make_models(seed=3, options=SMALL)
+    return JointObjective(density, energy, frames, joint_objectives({}), 4, 5, native=native)
+
+
+def of_density(frames: Dataset, native: bool) -> DensityObjective:
+    density, _ = example.make_models(seed=3, options=SMALL)
+    return DensityObjective(density, frames, wanted_objectives("density", {}), 4, 5, native=native)
+
+
+def step(objective: Objective, number: int) -> tuple[float, dict[str, torch.Tensor]]:
+    """The loss and the gradient of every parameter."""
+    objective.module.zero_grad(set_to_none=True)
+    loss, _ = objective.step(number)
+    loss.backward()  # type: ignore[no-untyped-call]
+    named = objective.module.named_parameters()
+    return loss.item(), {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in named}
+
+
+def compiled(objective: Objective) -> int:
+    trained = objective._trained
+    assert isinstance(trained, NativeOutputs)
+    return trained.n_compiled
+
+
+@pytest.mark.parametrize(("make", "mixed", "kinds"), [(joint, False, 1), (joint, True, 3), (of_density, False, 1)])
+def test_losses_and_gradients_are_those_of_the_networks(make: object, mixed: bool, kinds: int) -> None:
+    frames = teacher_frames(mixed)
+    fast, slow = (make(frames, native) for native in (True, False))  # type: ignore[operator]
+    for number in range(3):
+        (loss, slopes), (expected, wanted) = step(fast, number), step(slow, number)
+        assert loss == pytest.approx(expected, rel=1e-10)
+        for name, slope in wanted.items():
+            assert torch.allclose(slopes[name], slope, rtol=1e-7, atol=1e-10 * float(slope.abs().max() + 1.0)), name
+    assert compiled(fast) == kinds
+    assert loss > 1e-3
+    assert max(float(slope.abs().max()) for slope in wanted.values()) > 1e-3
+
+
+def test_the_code_follows_parameters_positions_and_pairs() -> None:
+    """Parameters that change between steps, as they do in training, and another set of outputs."""
+    frames = teacher_frames(False)
+    fast, slow = joint(frames, True), joint(frames, False)
+    before = step(fast, 0)[0]
+    for one in (fast, slow):
+        with torch.no_grad():
+            for parameter in one.module.parameters():
+                parameter.mul_(1.1)
+    assert step(fast, 0)[0] == pytest.approx(step(slow, 0)[0], rel=1e-10)
+    assert step(fast, 0)[0] != pytest.approx(before, rel=1e-3)
+    for one in (fast, slow):
+        one.want(joint_objectives({"forces": 0.0, "dipole": 0.0}))
+    assert step(fast, 1)[0] == pytest.approx(step(slow, 1)[0], rel=1e-10)
+
+
+class _Noisy(nn.Module):
+    """A function of positions with what is in the way of code."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        self.what = what
+        self.seen: torch.Tensor
+        self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
+
+    def outputs(self, graph: Graph) -> dict[str, torch.Tensor]:
+        found = graph.positions * self.weight
+        if self.what == "dropout":
+            found = nn.functional.dropout(found, 0.5, training=True)
+        if self.what == "buffer":
+            self.seen.add_(1.0)
+        if self.what == "decision" and float(graph.positions[0, 0]) > 100.0:
+            found = 2.0 * found
+        if self.what == "hidden pairs":
+            pairs = torch.as_tensor(graph.senders.numpy().copy())
+            found = found + graph.positions.index_select(0, pairs).sum()
+        return {"energy": graph.sum_over_molecules(found.sum(1))}
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("dropout", "random numbers"),
+        ("buffer", "seen changes while it trains"),
+        ("decision", "decision that depends on positions"),
+        ("hidden pairs", "differs"),
+        ("nothing", ""),
+    ],
+)
+def test_what_cannot_be_compiled_is_called_and_said(what: str, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And neither random numbers nor buffers are other than without the attempt."""
+    graph = graph_of([example.FORMALDEHYDE])
+    graph = table_of(graph, most_neighbours(graph))
+    module, plain = _Noisy(what), _Noisy(what)
+    native = NativeOutputs(module, module.outputs)
+    torch.manual_seed(1)
+    with caplog.at_level(logging.WARNING):
+        found = [native([graph])["energy"] for _ in range(2)]
+    torch.manual_seed(1)
+    expected = [plain.outputs(graph)["energy"] for _ in range(2)]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12)
+    assert float(module.seen) == float(plain.seen)
+    assert native.n_compiled == (0 if why else 1)
+    assert (why in caplog.text) if why else not caplog.records
+
+
+def test_short_trainings_and_machines_without_a_compiler_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, cpu = teacher_frames(False), torch.device("cpu")
+    assert not wants_native("auto", frames, 4, 100, cpu)
+    assert wants_native("auto", frames, 4, 100_000, cpu)
+    assert wants_native("always", frames, 4, 1, cpu)
+    assert not wants_native("never", frames, 4, 100_000, cpu)
+    assert not wants_native("auto", teacher_frames(True), 4, 50_000, cpu)  # three kinds share the steps
+    monkeypatch.setenv("PATH", "")
+    assert not wants_native("auto", frames, 4, 100_000, cpu)
+    with pytest.raises(InputError, match=r"always.*apt-get install g\+\+"):
+        wants_native("always", frames, 4, 1, cpu)
+
+
+def test_a_table_has_the_pairs_of_the_graph_and_fills_its_rows_with_the_farthest() -> None:
+    """A chain of atoms where the ends do not see each other."""
+    structure = replace(
+        example.FORMALDEHYDE, positions=example.FORMALDEHYDE.positions * 0.0 + torch.arange(4.0).numpy()[:, None] * 1.5
+    )
+    cutoff = 3.0
+    graph = graph_of([structure, structure], cutoff)
+    table = table_of(graph, 3)
+    rows = table.senders.reshape(8, 3).tolist()
+    for atom, row in enumerate(rows):
+        near = [int(s) for s, r in zip(graph.senders, graph.receivers, strict=True) if int(r) == atom]
+        assert sorted(row[: len(near)]) == sorted(near)
+        for filler in row[len(near) :]:
+            assert filler // 4 == atom // 4
+            assert float((table.positions[filler] - table.positions[atom]).norm()) > cutoff
+    assert table.receivers.tolist() == [atom for atom in range(8) for _ in range(3)]
