@@ -86,6 +86,24 @@ def train(
     energy_options: str = "",
 ) -> dict[str, Any]:
     """Errors on held-out frames of a run, by store; ``balanced``: as many steps for each store."""
+    file = toml_of(folder, name, stores, seed, steps, more, balanced, model, of_energy, energy_options)
+    found: dict[str, Any] = Run(load_config(file), Reporter()).do("evaluate")
+    return found["stores"]
+
+
+def toml_of(
+    folder: Path,
+    name: str,
+    stores: Sequence[Path],
+    seed: int,
+    steps: Mapping[str, int] = STEPS,
+    more: str = "",
+    balanced: bool = False,
+    model: str = "shared",
+    of_energy: str = "",
+    energy_options: str = "",
+) -> Path:
+    """The configuration of a run."""
     times = len(stores) if balanced else 1
     file = folder / f"{name}-{seed}.toml"
     names = [f'"{store.resolve()}"' for store in stores]
@@ -111,8 +129,7 @@ def train(
         f"energy = {{ steps = {times * steps['energy']}{', ' if of_energy else ''}{of_energy} }}",
     ]
     file.write_text("\n".join([*lines, *more.splitlines()]) + "\n")
-    found: dict[str, Any] = Run(load_config(file), Reporter()).do("evaluate")
-    return found["stores"]
+    return file
 
 
 def figures(errors: dict[str, Any]) -> dict[str, float]:
