@@ -1,10 +1,13 @@
-"""Training steps of both stages per second: ethanol in densnet-m, both backbones, batch 5, one thread.
+"""Training steps of both stages per second: ethanol in densnet-m, batch 5.
 
-    python benchmarks/bench_training.py [--before FOLDER] [--frames N] [--batch N]
+    python benchmarks/bench_training.py [--before FOLDER] [--frames N] [--batch N] [--threads N]
 
+``shared`` are the standard networks, which learn together in the second stage, from densities, dipoles, energies and
+forces; ``compiled`` is the same by native code (``densnet_core.training.native``). ``gaunt`` and ``e3nn`` are backbones
+of a density network and an energy network on top of it, which is what the second stage then trains.
 ``--before`` is a checkout of an earlier commit, with its only backbone, e3nn. All sides take turns in one run, so a
 load that comes and goes falls on all alike. Frames per second from the median step, of wall time and of processor time;
-the start-up of the energy stage, where densities are linearised, is the first row's "start-up".
+"start-up" is the first step, with what is compiled, or with densities linearised.
 """
 
 from __future__ import annotations
@@ -27,12 +30,12 @@ ROUNDS, STEPS = 12, 5
 class Side:
     """A process that takes steps with the core of one checkout."""
 
-    def __init__(self, name: str, tree: Path, backbone: str, frames: int, batch: int) -> None:
+    def __init__(self, name: str, tree: Path, backbone: str, frames: int, batch: int, threads: int) -> None:
         self.name = name
         paths = [str(tree), *(str(tree / "plugins" / plugin) for plugin in PLUGINS)]
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "benchmarks" / "training_steps.py"), str(frames), str(batch), backbone],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -67,12 +70,13 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="checkout of an earlier commit")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--batch", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     head("densnet-gaunt", "densnet-e3nn", "e3nn", "torch")
-    trees = {"gaunt": (ROOT, "gaunt"), "e3nn": (ROOT, "e3nn")}
+    trees = {name: (ROOT, name) for name in ("shared", "compiled", "gaunt", "e3nn")}
     if chosen.before:
         trees["before"] = (chosen.before.resolve(), "e3nn")
-    sides = [Side(name, *tree, chosen.frames, chosen.batch) for name, tree in trees.items()]
+    sides = [Side(name, *tree, chosen.frames, chosen.batch, chosen.threads) for name, tree in trees.items()]
     rows: list[list[object]] = []
     for stage in ("density", "energy"):
         start_up, seconds = {}, {side.name: [] for side in sides}

@@ -1,4 +1,7 @@
-"""Steps of both stages on ethanol in densnet-m, timed at the request of ``bench_training.py``: FRAMES BATCH BACKBONE.
+"""Steps of both stages on ethanol in densnet-m, timed at the request of ``bench_training.py``: FRAMES BATCH NETWORKS.
+
+NETWORKS is a backbone, of a density network and of an energy network on top of it; or ``shared``, the standard ones,
+which learn together in the second stage; or ``compiled``, the same by native code.
 
 A program of its own, so that it runs with the densnet_core of any commit that is on PYTHONPATH. Every line on stdin,
 ``density`` or ``energy`` and a number of steps, is answered by a JSON list of seconds [wall, processor] of each step.
@@ -7,6 +10,7 @@ A program of its own, so that it runs with the densnet_core of any commit that i
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -69,6 +73,8 @@ def _today(basis: Any, structures: Any, labels: Any, batch: int, backbone: str) 
     from densnet_core.training.energy import EnergyObjective
     from densnet_core.training.terms import wanted_objectives
 
+    if backbone in ("shared", "compiled"):
+        return _shared(basis, structures, labels, batch, backbone == "compiled")
     choice, specification = (
         NetworkChoice("equivariant", backbone),
         DensitySpecification(basis, "coulomb", basis.elements),
@@ -84,12 +90,31 @@ def _today(basis: Any, structures: Any, labels: Any, batch: int, backbone: str) 
     return {"density": of_density, "energy": of_energy}
 
 
+def _shared(basis: Any, structures: Any, labels: Any, batch: int, native: bool) -> Any:
+    from densnet_core.datasets.dataset import Dataset
+    from densnet_core.density.specification import DensitySpecification
+    from densnet_core.potentials.choice import STANDARD
+    from densnet_core.training.density import DensityObjective
+    from densnet_core.training.joint import JointObjective
+    from densnet_core.training.plan import joint_objectives
+    from densnet_core.training.terms import wanted_objectives
+
+    specification = DensitySpecification(basis, "coulomb", basis.elements)
+    density = STANDARD[0].build(Kind.DENSITY_MODEL, specification)[0]
+    energy = STANDARD[1].build(Kind.ENERGY_MODEL, specification, None, density)[0]
+    data, how = Dataset(structures, labels), (batch, 0, None, "cpu", native)
+    first = DensityObjective(density, data, wanted_objectives("density", {}), *how)
+    first.prepare()
+    return {"density": first, "energy": lambda: JointObjective(density, energy, data, joint_objectives({}), *how)}
+
+
 class Stepper:
     """Steps of a stage: loss, gradient, Adam and the moving average, as the loop of each core takes them."""
 
     def __init__(self, objective: Any) -> None:
         self.objective, self.number = objective, 0
-        self.parameters = [p for p in objective.model.parameters() if p.requires_grad]
+        module = getattr(objective, "module", None) or objective.model  # whose name it was
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
         fused = hasattr(objective, "batches")
         self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3, **({"fused": True} if fused else {}))
         self.average = [p.detach().clone() for p in self.parameters]
@@ -107,7 +132,7 @@ class Stepper:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     made = objectives(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
     steppers = {"density": Stepper(made["density"])}
     print("ready", flush=True)

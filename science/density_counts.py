@@ -1,6 +1,6 @@
 """What the density gives the energy: the same network with and without densities to learn from, and two networks.
 
-    python science/density_counts.py FOLDER water|ethanol [--frames 50 100] [--seeds 0 1 2] [--data ../shared/data]
+    python science/density_counts.py FOLDER water|ethanol [--frames 50 100] [--seeds 0 1 2] [--variants shared control]
 
 shared : one network learns densities first, then densities, dipoles, energies and forces.
 control : the same network, the same frames, no density and no dipole; the steps of the first stage are added to those
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("molecule", choices=("water", "ethanol"))
     parser.add_argument("--frames", type=int, nargs="+", default=[50, 100])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,8 @@ def main() -> None:
         store = store_of(chosen.folder, chosen.data, chosen.molecule, frames)
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in chosen.seeds:
-            for name, (model, steps, more) in VARIANTS.items():
+            for name in chosen.variants:
+                model, steps, more = VARIANTS[name]
                 run = f"{store.stem}-{name}"
                 errors = train(chosen.folder, run, [store], seed, model=model, steps=steps, of_energy=more)
                 rows.setdefault(name, []).append(figures(errors[str(store.resolve())]))
