@@ -5,7 +5,7 @@
 The shipped model of ethanol if none is named: dynamics needs one that holds the molecule together. One thread each, in
 turns in one run, velocity Verlet with 0.5 fs from 300 K, steps per second of processor time. The bare call is what no
 engine can be faster than. The dipole is of the call that gives the forces where the engine can; OpenMM's forces give
-none (``no``).
+none (``no``), those of the engine "openmm" do.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from ase import units
 from ase.md.verlet import VelocityVerlet
 from densnet_ase import DenSNetCalculator
 from densnet_openmm import add_force
+from densnet_openmm.engine import OpenMMEngine
 from densnet_torchsim import DenSNetModel
 from measuring import ROOT, head, interleave, table
 from openmm import app, unit
 
-from densnet_core.md.base import Recording
+from densnet_core.md.base import MDEngine, Recording
 from densnet_core.md.batched import TorchEngine
 from densnet_core.md.velocities import thermal_velocities
 from densnet_core.potentials.bound import BoundPotential
@@ -55,12 +56,11 @@ def bare(model: DenSNet, structure: Structure, replicas: int, steps: int) -> Cal
     return lambda: [bound.evaluate(positions, OUTPUTS) for _ in range(steps)]
 
 
-def batched(model: DenSNet, structure: Structure, replicas: int, steps: int) -> Call:
+def engine(made: MDEngine, model: DenSNet, structure: Structure, replicas: int, steps: int) -> Call:
     """Frames with dipoles every second step, a block of them in each call."""
     stage = MDStage("nve", ENDLESS, STEP_FS / ATOMIC_TIME_TO_FEMTOSECOND, KELVIN, 0.0, EVERY, seed=0)
     recording = Recording(block_frames=steps // EVERY, outputs=("dipole",))
-    engine = TorchEngine()
-    blocks = engine.run(model, [structure] * replicas, stage, start_of(structure, replicas), recording)
+    blocks = made.run(model, [structure] * replicas, stage, start_of(structure, replicas), recording)
     return lambda: next(blocks)
 
 
@@ -129,19 +129,20 @@ def main() -> None:
         steps = EVERY * max(2, 60 // replicas)
         sides: dict[str, Call] = {
             "bare call": bare(model, structure, replicas, steps),
-            "batched engine": batched(model, structure, replicas, steps),
+            "batched engine": engine(TorchEngine(), model, structure, replicas, steps),
             "torch-sim, integrate": in_torchsim(model, structure, replicas, steps),
         }
         if replicas == 1:
             sides |= {
                 "ASE, VelocityVerlet": in_ase(model, structure, steps),
+                "OpenMM, engine of densnet md": engine(OpenMMEngine(), model, structure, 1, steps),
                 "OpenMM, PythonForce": in_openmm(model, structure, "python", steps),
                 "OpenMM, TorchForce": in_openmm(model, structure, "torchforce", steps),
             }
         timings = interleave(sides, chosen.rounds, clock=time.process_time)
         limit = timings["bare call"]
         for name, timing in timings.items():
-            dipole = "no" if name.startswith("OpenMM") else "yes"
+            dipole = "no" if name.endswith("Force") else "yes"
             rates = [steps / timing.median, steps / timing.minimum]
             share = f"{limit.median / timing.median:.0%}"
             rows.append([name, replicas, dipole, *rates, replicas * rates[0], share])

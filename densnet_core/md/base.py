@@ -6,7 +6,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.bound import BoundPotential
@@ -42,7 +42,7 @@ class MDEngine(ABC):
         Validated options of the component (platform, route of the force).
     """
 
-    records_outputs: ClassVar[bool] = False
+    records_outputs: bool = False
     """Whether it can record outputs of the potential by the call that gives the forces (``Recording.outputs``)."""
 
     def __init__(self, options: Any = None) -> None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class SteppingEngine(MDEngine):
         Attribute ``threads`` (of torch), default 1.
     """
 
-    records_outputs: ClassVar[bool] = True
+    records_outputs: bool = True
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)

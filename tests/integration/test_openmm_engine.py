@@ -90,11 +90,12 @@ def test_openmm_and_the_core_agree_on_the_kinetic_energy() -> None:
 @pytest.mark.parametrize("force", ROUTES)
 def test_nve_evaluates_the_potential_once_a_step(force: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    original = BoundPotential.energy_and_forces
-    monkeypatch.setattr(BoundPotential, "energy_and_forces", lambda *given: (calls.append(0), original(*given))[1])
+    original = BoundPotential.evaluate
+    monkeypatch.setattr(BoundPotential, "evaluate", lambda *given: (calls.append(0), original(*given))[1])
     potential = ValencePotential.water()
     structures = replicas(potential, 1)
-    list(engine(force).run(potential, structures, NVE, shaken(structures, 300.0)))
+    recording = Recording(outputs=("dipole",) if force == "python" else ())  # which come with the forces
+    list(engine(force).run(potential, structures, NVE, shaken(structures, 300.0), recording))
     # Two more before the first step: the check of the start, and the integrator's own.
     assert len(calls) == (0 if force == "torchforce" else NVE.n_steps + 2)
 
@@ -140,15 +141,15 @@ def test_the_order_of_imports_does_not_matter(order: str) -> None:
 def test_the_python_route_hands_on_interrupts_and_defects(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, left = BoundPotential.energy_and_forces, [5]
+    original, left = BoundPotential.evaluate, [5]
 
-    def failing(self: BoundPotential, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def failing(self: BoundPotential, positions: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
         left[0] -= 1
         if left[0] < 0:
             raise error
-        return original(self, positions)
+        return original(self, positions, outputs)
 
-    monkeypatch.setattr(BoundPotential, "energy_and_forces", failing)
+    monkeypatch.setattr(BoundPotential, "evaluate", failing)
     potential = ValencePotential.water()
     structures = replicas(potential, 1)
     with pytest.raises(type(error)) as caught:

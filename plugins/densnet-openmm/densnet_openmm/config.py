@@ -11,8 +11,9 @@ class OpenMMOptions(Options):
     """Options of the molecular-dynamics engine ``openmm``."""
 
     force: Literal["torchforce", "python"] = Field(
-        default="torchforce",
-        description="How OpenMM calls the model: compiled through openmm-torch (needs torch 2.9) or through Python.",
+        default="python",
+        description="How OpenMM calls the model: through Python, compiled where there is a C++ compiler, or as a "
+        "TorchScript file through openmm-torch (needs torch 2.9), which records no observables.",
     )
     platform: str = Field(default="CPU", description="OpenMM platform: CPU, CUDA, OpenCL or Reference.")
     threads: int = Field(default=1, ge=1, description="Threads of the CPU platform and of torch.")

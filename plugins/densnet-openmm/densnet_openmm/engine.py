@@ -6,7 +6,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import openmm
@@ -24,6 +24,7 @@ from densnet_openmm.system import (
     NM_PER_PS,
     POTENTIAL_ENERGY,
     VELOCITY_UNIT,
+    LastCall,
     find_platform,
     make_context,
     make_integrator,
@@ -45,18 +46,18 @@ class OpenMMEngine(SteppingEngine):
     ----------
     options : object or None
         Attributes ``force`` ("torchforce" or "python"), ``platform`` (name of an OpenMM platform), ``threads`` and
-        ``precision`` (of the integrator on graphics cards); defaults "torchforce", "CPU", 1, "mixed".
+        ``precision`` (of the integrator on graphics cards); defaults "python", "CPU", 1, "mixed". The route "python"
+        alone records observables, of the very call that gives the forces.
     """
-
-    records_outputs: ClassVar[bool] = False
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
-        self.force: str = getattr(options, "force", "torchforce")
+        self.force: str = getattr(options, "force", "python")
         self.platform: str = getattr(options, "platform", "CPU")
         self.precision: str = getattr(options, "precision", "mixed")
         if self.force not in ("torchforce", "python"):
             raise InputError(f'force is "torchforce" or "python", not {self.force!r}.')
+        self.records_outputs = self.force == "python"
         self._files: weakref.WeakKeyDictionary[BoundPotential, tempfile.TemporaryDirectory[str]]
         self._files = weakref.WeakKeyDictionary()
 
@@ -73,7 +74,7 @@ class OpenMMEngine(SteppingEngine):
         outputs: tuple[str, ...],
     ) -> Dynamics:
         """See ``SteppingEngine.begin``."""
-        return _Dynamics(self, bound, structures, stage, start)
+        return _Dynamics(self, bound, structures, stage, start, outputs)
 
     def context(
         self,
@@ -82,14 +83,17 @@ class OpenMMEngine(SteppingEngine):
         stage: MDStage,
         start: MDState,
         caught: list[BaseException],
+        outputs: tuple[str, ...] = (),
+        last: LastCall | None = None,
     ) -> Any:
         """The OpenMM Context of a run, for those who want more of OpenMM than ``run`` gives.
 
         ``bound`` comes from ``bind``, the masses are those of ``structures``. What the Python route raises inside
-        OpenMM is put in ``caught``. Never serialise its System to XML: a PythonForce is pickled there.
+        OpenMM is put in ``caught``, and what it computes, these outputs too, in ``last``. Never serialise its System to
+        XML: a PythonForce is pickled there.
         """
         python = self.force == "python"
-        force = python_force(bound, caught) if python else torch_force(self._torchscript(bound))
+        force = python_force(bound, caught, outputs, last) if python else torch_force(self._torchscript(bound))
         integrator = make_integrator(stage, noise_seed(stage.seed, start.step))
         platform = find_platform(self.platform, self.threads, self.precision)
         return make_context(make_system(structures, force), integrator, platform, start)
@@ -113,15 +117,16 @@ class _Dynamics:
         structures: Sequence[Structure],
         stage: MDStage,
         start: MDState,
+        outputs: tuple[str, ...],
     ) -> None:
-        self.stage = stage
+        self.stage, self.bound, self.outputs, self.last = stage, bound, outputs, LastCall()
         self.step = start.step
         self.shape = start.positions.shape
         self.route = engine.force
         self.masses = np.array([structure.masses for structure in structures])[..., None] * DALTON_TO_ELECTRON_MASS
         self.caught: list[BaseException] = []
         try:
-            self.context = engine.context(bound, structures, stage, start, self.caught)
+            self.context = engine.context(bound, structures, stage, start, self.caught, outputs, self.last)
         except openmm.OpenMMException as error:
             raise self._route_error(error) from error
         self.integrator = self.context.getIntegrator()
@@ -170,7 +175,13 @@ class _Dynamics:
         velocities = state.getVelocities(asNumpy=True).value_in_unit(VELOCITY_UNIT).reshape(self.shape) / NM_PER_PS
         kinetic = 0.5 * float((self.masses * velocities * velocities).sum())
         end = MDState(self.step if step is None else step, positions, velocities)
-        return Frame(end, energy / HARTREE_TO_KJ_PER_MOL, kinetic)
+        return Frame(end, energy / HARTREE_TO_KJ_PER_MOL, kinetic, self._observables(positions))
+
+    def _observables(self, positions: Array) -> dict[str, Array]:
+        """Outputs at recorded positions, which are those of the last call of the force."""
+        if self.outputs and not np.array_equal(positions, self.last.positions):  # type: ignore[arg-type]
+            self.last.found = self.bound.evaluate(positions, self.outputs)
+        return {name: self.last.found[name] for name in self.outputs}
 
     def _diagnosis(self, before: bytes, until: int, error: Exception | None) -> DenSNetError:
         """Go back to the last good frame and take single steps to find the first that fails, and its replica."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import numpy as np
 import openmm
 
 from densnet_core.errors import InputError, PluginError
-from densnet_core.potentials.bound import BoundPotential
+from densnet_core.potentials.bound import ENERGY_AND_FORCES, BoundPotential
 from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import (
@@ -59,21 +60,33 @@ def require_python_force() -> None:
         )
 
 
-def python_force(bound: BoundPotential, caught: list[BaseException]) -> Any:
-    """``openmm.PythonForce`` that calls the bound potential.
+@dataclass
+class LastCall:
+    """The positions (n_replicas, n_atoms, 3) in bohr of the last call of a potential, and all that it gave."""
+
+    positions: Array | None = None
+    found: Mapping[str, Array] = field(default_factory=dict)
+
+
+def python_force(
+    bound: BoundPotential, caught: list[BaseException], outputs: tuple[str, ...] = (), last: LastCall | None = None
+) -> Any:
+    """``openmm.PythonForce`` that calls the bound potential, for energy, forces and these outputs.
 
     OpenMM passes on only the text of an exception, so the exception itself is put in ``caught``.
     """
     require_python_force()
-    shape = bound.shape
+    shape, wanted, call = bound.shape, (*ENERGY_AND_FORCES, *outputs), last or LastCall()
 
     def compute(state: Any) -> tuple[float, Array]:
         try:
             positions = state.getPositions(asNumpy=True).value_in_unit(LENGTH_UNIT)
-            energies, forces = bound.energy_and_forces(positions.reshape(shape) / BOHR_TO_NANOMETER)
+            call.positions = positions.reshape(shape) / BOHR_TO_NANOMETER
+            call.found = bound.evaluate(call.positions, wanted)
         except BaseException as error:
             caught.append(error)
             raise
+        energies, forces = call.found["energy"], call.found["forces"]
         return float(energies.sum()) * HARTREE_TO_KJ_PER_MOL, forces.reshape(-1, 3) * KJ_PER_MOL_NANOMETER
 
     force = openmm.PythonForce(compute)
