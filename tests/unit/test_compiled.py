@@ -19,6 +19,7 @@ from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.plugins.component import Kind
+from densnet_core.potentials import bound
 from densnet_core.potentials import compiled as module
 from densnet_core.potentials.bound import WORTH_COMPILING, BoundPotential
 from densnet_core.potentials.choice import STANDARD
@@ -145,6 +146,33 @@ def test_a_bound_potential_is_compiled_where_many_calls_are_planned(cache: Path)
     assert len(list(cache_folder().glob("*.pt2"))) == 1
     for one, other in zip(native, traced, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=3e-6)
+
+
+def test_many_replicas_are_called_in_parts(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one size, so one library serves them; the outputs of all are those of the networks, in their order."""
+    monkeypatch.setattr(bound, "MOST_AT_ONCE", 7)
+    monkeypatch.setattr(bound, "FEWEST_AT_ONCE", 3)
+    model = example.make_densnet(torch.float32, SMALL)
+    made = BoundPotential(model, [example.WATER] * 4, native=True)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=made.shape)
+    positions = example.WATER.positions + noise
+    found = made.evaluate(positions, OUTPUTS)
+    expected = model.evaluate(
+        graph_of([example.WATER] * 4).with_positions(torch.tensor(positions.reshape(-1, 3))), OUTPUTS
+    )
+    for name in OUTPUTS:
+        assert found[name].shape == tuple(expected[name].shape)
+        np.testing.assert_allclose(found[name], expected[name].numpy(), rtol=1e-4, atol=2e-6)
+    assert len(list(cache.rglob("*.pt2"))) == 1
+    assert np.abs(found["forces"][:6] - found["forces"][6:]).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("replicas", "atoms", "at_once"),
+    [(64, 9, 32), (61, 9, 61), (50, 9, 25), (100, 3, 50), (8, 9, 8), (4, 86, 2), (3, 400, 3)],
+)
+def test_parts_are_even_and_neither_small_nor_large(replicas: int, atoms: int, at_once: int) -> None:
+    assert bound.replicas_at_once(replicas, atoms) == at_once
 
 
 def test_large_molecules_are_compiled_once_as_pairs_change(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
