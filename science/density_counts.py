@@ -17,6 +17,7 @@ from pathlib import Path
 
 from data_sets import figures, imported, table, train, water_store
 
+COMPILED = 'compile = "always"'
 N_VALIDATION = 5
 STEPS = {"density": 1000, "energy": 3000}
 VARIANTS = {
@@ -53,7 +54,7 @@ def main() -> None:
             for name in chosen.variants:
                 model, steps, more = VARIANTS[name]
                 run = f"{store.stem}-{name}"
-                errors = train(chosen.folder, run, [store], seed, model=model, steps=steps, of_energy=more)
+                errors = train(chosen.folder, run, [store], seed, COMPILED, model=model, steps=steps, of_energy=more)
                 rows.setdefault(name, []).append(figures(errors[str(store.resolve())]))
         table(f"{chosen.molecule}, {frames} frames, {len(chosen.seeds)} seeds", rows)
 

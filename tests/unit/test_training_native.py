@@ -22,8 +22,10 @@ from densnet_core.models.equivariant_density import EquivariantDensityModel
 from densnet_core.models.shared_energy import SharedEnergyModel
 from densnet_core.training.density import DensityObjective
 from densnet_core.training.joint import JointObjective
+from densnet_core.training.loop import TrainingLoop
 from densnet_core.training.native import NativeOutputs, wants_native
 from densnet_core.training.plan import joint_objectives
+from densnet_core.training.schedule import LoopOptions
 from densnet_core.training.terms import wanted_objectives
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -190,3 +192,32 @@ def test_a_table_has_the_pairs_of_the_graph_and_fills_its_rows_with_the_farthest
             assert filler // 4 == atom // 4
             assert float((table.positions[filler] - table.positions[atom]).norm()) > cutoff
     assert table.receivers.tolist() == [atom for atom in range(8) for _ in range(3)]
+
+
+def test_a_compiled_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    frames = teacher_frames(False)
+    made: list[DensityObjective] = []
+
+    def loop(folder: Path) -> TrainingLoop:
+        objective = of_density(frames, True)
+        made.append(objective)
+        options = LoopOptions(6, 1e-2, checkpoint_every=3, validate_every=6)
+        return TrainingLoop(
+            "density", objective.module, objective.step, lambda: objective.metrics(frames), options, folder, "key"
+        )
+
+    whole, broken = loop(tmp_path / "whole"), loop(tmp_path / "broken")
+    whole.run()
+
+    def stop(number: int, _: object) -> None:
+        if number == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(stop)
+    again = loop(tmp_path / "broken")
+    assert again.resume() == 3
+    again.run()
+    assert [compiled(objective) for objective in made] == [1, 1, 1]
+    for (name, one), other in zip(whole.module.named_parameters(), again.module.parameters(), strict=True):
+        assert torch.equal(one, other), name
