@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from data_sets import figures, imported, table, toml_of
 
+from densnet_core.elements import symbol
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import write_split
 from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
@@ -33,7 +34,7 @@ SYSTEM = Path(__file__).parent / "systems" / "ethanol"
 LEVEL = "PBE/aug-cc-pVDZ"
 MACE = ["--model=MACE", "--hidden_irreps=128x0e + 128x1o", "--r_max=5.0", "--batch_size=5", "--E0s=average"]
 MACE += ["--valid_batch_size=5", "--default_dtype=float32", "--device=cpu", "--swa", "--ema", "--ema_decay=0.99"]
-MACE += ["--energy_key=REF_energy", "--forces_key=REF_forces", "--amsgrad", "--eval_interval=5"]
+MACE += ["--energy_key=REF_energy", "--forces_key=REF_forces", "--amsgrad"]
 
 
 def run(command: Sequence[str], environment: dict[str, str] | None = None) -> float:
@@ -86,8 +87,8 @@ def write_frames(path: Path, store: Path, part: str | None) -> None:
             head = f"Properties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy={result.energy * HARTREE_TO_EV:.8f}"
             print(structure.n_atoms, f'{head} pbc="F F F"', sep="\n", file=file)
             rows = np.hstack([structure.positions * BOHR_TO_ANGSTROM, result.forces * EV_PER_ANGSTROM])
-            for symbol, row in zip(structure.symbols, rows, strict=True):
-                print(symbol, *(f"{value:.8f}" for value in row), file=file)
+            for z, row in zip(structure.numbers, rows, strict=True):
+                print(symbol(int(z)), *(f"{value:.8f}" for value in row), file=file)
 
 
 def mace(folder: Path, frames: int, seed: int, python: str, epochs: int) -> dict[str, dict[str, float]]:
