@@ -244,4 +244,4 @@ def _slopes(tensors: Tensors, weights: Tensors, parameters: Sequence[nn.Paramete
 
 
 def _largest(values: Tensor) -> float:
-    return float(values.abs().max()) if values.numel() else 0.0
+    return float(values.detach().abs().max()) if values.numel() else 0.0
