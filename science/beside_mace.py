@@ -61,7 +61,7 @@ def stores(folder: Path, frames: int) -> tuple[Path, Path]:
 def ours(folder: Path, frames: int, seed: int, steps: Sequence[int]) -> dict[str, dict[str, float]]:
     """Errors of our model at all temperatures and at 300 K."""
     learned, apart = stores(folder, frames)
-    name = f"ours-{frames}"
+    name = f"ours-{frames}-{steps[0]}-{steps[1]}"
     file, kept = toml_of(folder, name, [learned], seed, dict(zip(("density", "energy"), steps, strict=True))), {}
     minutes = folder / f"{name}-{seed}" / "minutes.json"
     if not minutes.exists():
@@ -94,7 +94,7 @@ def write_frames(path: Path, store: Path, part: str | None) -> None:
 def mace(folder: Path, frames: int, seed: int, python: str, epochs: int) -> dict[str, dict[str, float]]:
     """Errors of MACE at all temperatures and at 300 K."""
     learned, apart = stores(folder, frames)
-    work, environment = folder / f"mace-{frames}-{seed}", {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+    work, environment = folder / f"mace-{frames}-{epochs}-{seed}", {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
     work.mkdir(exist_ok=True)
     for name, store, part in (
         ("train", learned, "train"),
@@ -141,6 +141,8 @@ def main() -> None:
     parser.add_argument("--mace", help="an interpreter that has mace-torch; without it ours alone")
     parser.add_argument("--epochs", type=int, default=30, help="of MACE")
     chosen = parser.parse_args()
+    if max(chosen.frames) > 370:
+        parser.error("There are 370 frames to learn from.")
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for frames in chosen.frames:

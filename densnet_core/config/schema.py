@@ -260,8 +260,9 @@ class TrainingSection(Options):
     )
     compile: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="Steps by native code, nearly twice as fast after a minute or two of building; auto: in trainings "
-        "that are long enough, where there is a C++ compiler. Results agree to rounding.",
+        description="Steps by native code, of the density network and where both learn together: nearly twice as fast "
+        "after a minute or two of building; auto: in trainings that are long enough, where there is a C++ compiler. "
+        "Results agree to rounding.",
     )
     start: ModelPath | None = Field(
         default=None,

@@ -71,7 +71,8 @@ class SteppingEngine(MDEngine):
         outputs = recording.outputs if recording else ()
         if outputs and not self.records_outputs:
             raise InputError(
-                f"{type(self).__name__} records energies and no {', '.join(outputs)}; take the engine torch or ase."
+                f"{type(self).__name__} records energies and no {', '.join(outputs)}; take the engine torch or ase, or "
+                'openmm with force = "python".'
             )
         bound = self.bind(potential, structures, self.calls(stage))
 

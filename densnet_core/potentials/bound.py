@@ -144,7 +144,7 @@ class BoundPotential:
             if self._part is None:
                 return self._flatly(self.neighbours.graph(atoms), outputs)
             parts = np.split(atoms, len(atoms) // self._part.n_atoms)
-            pieces = [self._flatly(self._part.with_positions(torch.from_numpy(part)), outputs) for part in parts]
+            pieces = [self._flatly(self._part.with_positions(torch.tensor(part)), outputs) for part in parts]
             return [torch.cat(values) for values in zip(*pieces, strict=True)]
         if not self.neighbours.fixed and self.native and self._follows_pairs:
             width = self.neighbours.width

@@ -100,8 +100,8 @@ def cpp_compiler() -> str | None:
     return next((found for name in ([named] if named else ["g++", "clang++"]) if (found := shutil.which(name))), None)
 
 
-def cache_folder() -> Path:
-    """The user's folder of compiled potentials, ``DENSNET_CACHE`` or ~/.cache/densnet; made for the user alone.
+def cache_folder(name: str = "compiled") -> Path:
+    """A folder of the user's native code below ``DENSNET_CACHE`` or ~/.cache/densnet; made for the user alone.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def cache_folder() -> Path:
     """
     given = os.environ.get("DENSNET_CACHE")
     base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densnet"
-    folder = base / "compiled"
+    folder = base / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
     if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

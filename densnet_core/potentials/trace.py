@@ -94,7 +94,7 @@ class _Folder:
         self.nodes: dict[fx.Node, Any] = {}  # a Node of the new graph, or the value of a constant
         self.buffers: dict[tuple[Any, ...], fx.Node] = {}
         self.calls: dict[str, fx.Node] = {}
-        self.nothing: dict[torch.dtype, Tensor] = {}
+        self.nothing: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def run(self) -> fx.GraphModule:
         for node in self.source.graph.nodes:
@@ -125,10 +125,10 @@ class _Folder:
             kwargs = {key: value for key, value in kwargs.items() if key not in ("device", "layout", "pin_memory")}
         target, positional = self._cheaper(node)
         if target in _PRODUCTS:
-            nothing = self._buffer(self._nothing(self.values[node].dtype))
+            nothing = self._buffer(self._nothing(self.values[node]))
             target, positional, kwargs = _PRODUCTS[target], (nothing, *positional), {**kwargs, "beta": 0}
         elif target is aten.addmm.default and not kwargs:  # whose shape it takes to be that of what is added
-            nothing = self._buffer(self._nothing(self.values[node].dtype))
+            nothing = self._buffer(self._nothing(self.values[node]))
             product = self._once(target, (nothing, *positional[1:]), {"beta": 0})
             target, positional = aten.add.Tensor, (product, positional[0])
         if target is aten.index_add.default and self._shape(positional[0])[positional[1]] == 1:
@@ -145,8 +145,8 @@ class _Folder:
             self.calls[key] = self.graph.call_function(target, arguments, keywords)
         return self.calls[key]
 
-    def _nothing(self, dtype: torch.dtype) -> Tensor:
-        return self.nothing.setdefault(dtype, torch.zeros(1, dtype=dtype))
+    def _nothing(self, like: Tensor) -> Tensor:
+        return self.nothing.setdefault((like.dtype, like.device), like.new_zeros(1))
 
     def _shape(self, node: Any) -> list[int]:
         return list(self.values[node].shape)

@@ -37,7 +37,7 @@ class Graphs:
     device : torch.device
     tables : bool
         Pairs are rows as long for all frames of a kind of molecule, see ``densnet_core.graphs.neighbours.table_of``, as
-        native code wants them.
+        native code wants them; not of kinds without pairs.
     """
 
     def __init__(self, dataset: Dataset, cutoff: float | None, device: torch.device, tables: bool = False) -> None:
@@ -60,9 +60,8 @@ class Graphs:
 
     def _made(self, index: int) -> Graph:
         graph = self.dataset.graph([index], self.cutoff)
-        if self._widths is not None:
-            graph = table_of(graph, self._widths[kind_of(self.dataset.structures[index])])
-        return graph.to(self.device)
+        width = 0 if self._widths is None else self._widths[kind_of(self.dataset.structures[index])]
+        return (table_of(graph, width) if width else graph).to(self.device)
 
     def _scanned(self) -> dict[bytes, int]:
         """The most neighbours of an atom in all frames of each kind."""
@@ -75,7 +74,7 @@ class Graphs:
 
 def kind_of(structure: Structure) -> bytes:
     """The same for structures that differ in positions alone."""
-    return structure.numbers.tobytes() + repr(structure.parts).encode()
+    return structure.numbers.tobytes() + structure.masses.tobytes() + repr(structure.parts).encode()
 
 
 def _bytes_of(graph: Graph) -> int:

@@ -72,7 +72,7 @@ class DensityObjective:
         self.terms: list[Term] = make_terms(wanted, available, self.model.specification, self.dataset, self._manager)
         self.batches.learn(self.terms)
         self._needed = {name for term in self.terms for name in term.objective.outputs}
-        self._trained = outputs_in_training(self.module, self._outputs, self._needed, self.native)
+        self._compile()
 
     @property
     def module(self) -> nn.Module:
@@ -87,6 +87,11 @@ class DensityObjective:
     def start(self) -> None:
         """Move the model to the device, its statistics being there."""
         self.model.to(self.device)
+        self._compile()
+
+    def _compile(self) -> None:
+        """For the terms and the buffers as they are now."""
+        self._trained = outputs_in_training(self.module, self._outputs, self._needed, self.native)
 
     def _outputs(self, graph: Graph) -> dict[str, Any]:
         return density_outputs(self.model, graph, self._needed, self._derived)

@@ -73,11 +73,11 @@ class JointObjective:
         available = [*density.densities, *self._known, *energy.outputs, "forces"]
         self.terms: list[Term] = make_terms(wanted, available, density.specification, self.dataset, self._manager)
         self.batches.learn(self.terms)
-        needed = {name for term in self.terms for name in term.objective.outputs}
+        self._needed = needed = {name for term in self.terms for name in term.objective.outputs}
         self._derived = {name: derive for name, derive in self._known.items() if name in needed - set(energy.outputs)}
         self._forces = "forces" in needed
         self._degree = degree_for(needed, self._derived, energy)
-        self._trained = outputs_in_training(self.module, partial(self._outputs, training=True), needed, self.native)
+        self._compile()
 
     def prepare(self) -> None:
         """Let the energy model take its statistics from the training frames; on the CPU, once."""
@@ -87,6 +87,12 @@ class JointObjective:
     def start(self) -> None:
         """Move both models to the device."""
         self.module.to(self.device)
+        self._compile()
+
+    def _compile(self) -> None:
+        """For the terms and the buffers as they are now."""
+        outputs = partial(self._outputs, training=True)
+        self._trained = outputs_in_training(self.module, outputs, self._needed, self.native)
 
     def _outputs(self, graph: Graph, training: bool = False) -> dict[str, Any]:
         density = partial(densities_up_to, self.density, l_max=self._degree)

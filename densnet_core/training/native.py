@@ -20,7 +20,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.errors import InputError
-from densnet_core.graphs.graph import Graph
+from densnet_core.graphs.graph import Graph, concatenated
 from densnet_core.potentials.compiled import cache_folder, cpp_compiler, quietly
 from densnet_core.potentials.trace import flatten
 from densnet_core.training.batches import kind_of
@@ -59,14 +59,19 @@ def wants_native(choice: CompileName, dataset: Dataset, batch_size: int, steps: 
                 'apt-get install g++). Take "auto", which does without where it must.'
             )
         return False
-    return choice == "always" or _pays(dataset, batch_size, steps)
-
-
-def _pays(dataset: Dataset, batch_size: int, steps: int) -> bool:
-    """Whether a training of so many steps is long enough."""
-    kinds = len({kind_of(structure) for structure in dataset.structures})
-    atoms = sum(structure.n_atoms for structure in dataset.structures) / len(dataset)
-    return kinds <= MOST_KINDS and steps * min(batch_size, len(dataset)) * atoms >= WORTH_COMPILING * kinds
+    sizes, kinds = 0, set[bytes]()
+    for structure in dataset.structures:
+        kinds.add(kind_of(structure))
+        sizes += structure.n_atoms
+        if len(kinds) > MOST_KINDS:
+            if choice == "always":
+                raise InputError(
+                    f'[training] compile = "always": there are more than {MOST_KINDS} kinds of molecules, which differ '
+                    'in atoms, charges or multiplicities, and each would have code of its own. Take "auto".'
+                )
+            return False
+    atoms = min(batch_size, len(dataset)) * sizes / len(dataset)
+    return choice == "always" or steps * atoms >= WORTH_COMPILING * len(kinds)
 
 
 def outputs_in_training(
@@ -83,7 +88,8 @@ def outputs_in_training(
 class NativeOutputs:
     """Stands in for the function from a graph to the outputs of networks that are trained.
 
-    Where code cannot be made or gives something else, the networks are called, and the log says why.
+    Where code cannot be made or gives something else, the networks are called, and the log says why. Buffers are
+    constants of the code: make another when they have changed.
 
     Parameters
     ----------
@@ -99,28 +105,31 @@ class NativeOutputs:
         self._functions: dict[tuple[Any, ...], _Function | None] = {}
 
     def __call__(self, parts: Sequence[Graph]) -> dict[str, Any]:
-        """The outputs for several graphs, as if they were one."""
-        return _joined([self._of(part) for part in parts])
+        """The outputs for several graphs, as if they were one; of the networks if one of the graphs has no code."""
+        functions = [function for part in parts if (function := self._of(part)) is not None]
+        if len(functions) < len(parts):
+            return self.outputs(concatenated(parts))
+        return _joined([function(part) for function, part in zip(functions, parts, strict=True)])
 
     @property
     def n_compiled(self) -> int:
         """Kinds of molecules, or batches of one kind, that have native code so far."""
         return sum(function is not None for function in self._functions.values())
 
-    def _of(self, graph: Graph) -> dict[str, Any]:
+    def _of(self, graph: Graph) -> _Function | None:
         key = _key(graph)
         if key not in self._functions:
-            self._functions[key] = self._made(graph) if len(self._functions) < MOST_KINDS else None
-        function = self._functions[key]
-        return self.outputs(graph) if function is None else function(graph)
+            self._functions[key] = self._made(graph)
+        return self._functions[key]
 
     def _made(self, graph: Graph) -> _Function | None:
         why = "there are periodic cells, fields or levels" if graph.optional else ""
+        if graph.width is None:
+            why = "there are molecules whose atoms have no neighbours"
         buffers = {name: value.clone() for name, value in self.module.named_buffers()}
         with torch.random.fork_rng(devices=[]):
             try:
-                folder = cache_folder().parent / "training"
-                folder.mkdir(mode=0o700, exist_ok=True)
+                folder = cache_folder("training")
                 function = None if why else _Function(self.module, self.outputs, graph)
                 with quietly(folder):
                     why = why or _difference(function, self.outputs, graph)
@@ -130,7 +139,7 @@ class NativeOutputs:
             if not torch.equal(value, buffers[name]):
                 why, _ = why or f"{name} changes while it trains", value.copy_(buffers[name])
         if why:
-            log.warning("The training is not compiled, steps take nearly twice as long: %s", why)
+            log.warning("Batches with some of the molecules are not compiled, their steps take longer: %s", why)
         return None if why else function
 
 
@@ -159,7 +168,7 @@ class _Function:
 
 def _key(graph: Graph) -> tuple[Any, ...]:
     """What is constant in the code for a graph."""
-    constant = (graph.numbers, graph.sizes, graph.fragment, graph.charge, graph.multiplicity)
+    constant = (graph.numbers, graph.masses, graph.sizes, graph.fragment, graph.charge, graph.multiplicity)
     return (graph.width, graph.optional, *(part.numpy().tobytes() for part in constant))
 
 

@@ -339,7 +339,7 @@ def _keys(
     """Identity of a training that nobody named."""
     known = specification
     what = (
-        replace(plan, device="auto"),
+        replace(plan, device="auto", compile="auto"),
         [one.to_dict() for one in choices],
         sorted(train.atomic_energies.items()),
         (known.basis.content_hash(), known.metric, known.elements, known.largest_factor, known.states, known.levels),

@@ -159,6 +159,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--output", type=Path)
     chosen = parser.parse_args()
+    if chosen.steps <= 10:
+        parser.error("--steps must be more than the ten that are not timed.")
     device = torch.device(chosen.device)
     parts: dict[str, Callable[[], object]] = {
         "agreement": lambda: agreement(device),

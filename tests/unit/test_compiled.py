@@ -111,6 +111,14 @@ def test_a_damaged_or_foreign_library_is_not_loaded(cache: Path) -> None:
         folder.chmod(0o700)
 
 
+@pytest.mark.parametrize("name", ["compiled", "training"])
+def test_a_folder_that_others_may_write_to_is_refused(name: str, cache: Path) -> None:
+    (cache / name).mkdir()
+    (cache / name).chmod(0o777)
+    with pytest.raises(PermissionError, match="chmod 700"):
+        cache_folder(name)
+
+
 def test_code_that_differs_is_not_used(cache: Path) -> None:
     """A library of another function in its place, with a right seal."""
     graph, given = cosine()

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from densnet_gaunt.backbone import GauntBackbone
@@ -54,6 +55,13 @@ def models() -> tuple[EquivariantDensityModel, SharedEnergyModel]:
     for module in (density, energy):
         cast_parameters(module, torch.float64)
     return density, energy
+
+
+def lone_atoms() -> Dataset:
+    number = example.BASIS.n_functions(example.CARBON.numbers)
+    labels = [np.random.default_rng(seed).normal(scale=0.1, size=number) for seed in range(3)]
+    shifted = [example.CARBON.with_positions(example.CARBON.positions + seed) for seed in range(3)]
+    return Dataset(shifted, {"density": labels, "dipole": [np.zeros(3)] * 3})
 
 
 def joint(frames: Dataset, native: bool) -> JointObjective:
@@ -163,6 +171,27 @@ def test_what_cannot_be_compiled_is_called_and_said(what: str, why: str, caplog:
     assert (why in caplog.text) if why else not caplog.records
 
 
+def test_a_batch_with_a_molecule_without_code_is_one_call_of_the_networks(caplog: pytest.LogCaptureFixture) -> None:
+    """As one with an isolated atom, which has no neighbours: the numbers are the same."""
+    frames = Dataset.joined([teacher_frames(False).subset([0, 1, 2]), lone_atoms()], None)
+    fast, slow = of_density(frames, True), of_density(frames, False)
+    for number in range(2):
+        (loss, slopes), (expected, wanted) = step(fast, number), step(slow, number)
+        assert loss == pytest.approx(expected, rel=1e-10)
+        for name, slope in wanted.items():
+            assert torch.allclose(slopes[name], slope, rtol=1e-7, atol=1e-10), name
+    assert "no neighbours" in caplog.text
+
+
+def test_more_kinds_than_have_code_are_refused_or_not_compiled() -> None:
+    kinds = [example.WATER, example.FORMALDEHYDE, example.HYDROXIDE, example.HYDRONIUM, example.CARBON]
+    many = [replace(kind, isotope_masses=kind.masses + extra) for kind in kinds for extra in (0.0, 1.0)]
+    frames = Dataset(many, {})
+    assert not wants_native("auto", frames, 4, 10**9, torch.device("cpu"))
+    with pytest.raises(InputError, match="more than 8 kinds"):
+        wants_native("always", frames, 4, 1, torch.device("cpu"))
+
+
 def test_short_trainings_and_machines_without_a_compiler_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
     frames, cpu = teacher_frames(False), torch.device("cpu")
     assert not wants_native("auto", frames, 4, 100, cpu)
@@ -171,6 +200,7 @@ def test_short_trainings_and_machines_without_a_compiler_do_without(monkeypatch:
     assert not wants_native("never", frames, 4, 100_000, cpu)
     assert not wants_native("auto", teacher_frames(True), 4, 50_000, cpu)  # three kinds share the steps
     monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
     assert not wants_native("auto", frames, 4, 100_000, cpu)
     with pytest.raises(InputError, match=r"always.*apt-get install g\+\+"):
         wants_native("always", frames, 4, 1, cpu)

@@ -13,7 +13,7 @@ import openmm
 
 from densnet_core.errors import DenSNetError, InputError, PluginError
 from densnet_core.md.stepping import Dynamics, Frame, SteppingEngine, noise_seed, not_finite
-from densnet_core.potentials.bound import BoundPotential
+from densnet_core.potentials.bound import ENERGY_AND_FORCES, BoundPotential
 from densnet_core.stores.dynamics import MDStage, MDState
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_NANOMETER, DALTON_TO_ELECTRON_MASS, HARTREE_TO_KJ_PER_MOL
@@ -179,9 +179,10 @@ class _Dynamics:
 
     def _observables(self, positions: Array) -> dict[str, Array]:
         """Outputs at recorded positions, which are those of the last call of the force."""
+        found = self.last.found
         if self.outputs and not np.array_equal(positions, self.last.positions):  # type: ignore[arg-type]
-            self.last.found = self.bound.evaluate(positions, self.outputs)
-        return {name: self.last.found[name] for name in self.outputs}
+            found = self.bound.evaluate(positions, (*ENERGY_AND_FORCES, *self.outputs))
+        return {name: found[name] for name in self.outputs}
 
     def _diagnosis(self, before: bytes, until: int, error: Exception | None) -> DenSNetError:
         """Go back to the last good frame and take single steps to find the first that fails, and its replica."""

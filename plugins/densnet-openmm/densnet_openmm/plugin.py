@@ -11,8 +11,8 @@ def densnet_components() -> list[Component]:
             name="openmm",
             target="densnet_openmm.engine:OpenMMEngine",
             config="densnet_openmm.config:OpenMMOptions",
-            summary="Langevin and Verlet dynamics with OpenMM, through openmm-torch or a Python force",
-            install="pip install 'densnet-openmm[torchforce]'",
+            summary="Langevin and Verlet dynamics with OpenMM, through a Python force or openmm-torch",
+            install="pip install densnet-openmm",
             api="2.0",
             requires=("openmm",),
         )
