@@ -8,8 +8,11 @@ from threading import RLock
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from densnet_core.basis.base import GaussianBasis
+from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets.dataset import Array, Dataset
 from densnet_core.datasets.kept import Kept
 from densnet_core.datasets.sequences import Lazy
@@ -21,6 +24,7 @@ from densnet_core.structures import Structure
 
 FRAME_CACHE_BYTES: Final = 100_000_000
 """Of the structures and labels of a data set that are kept once read; a small data set is then in memory."""
+DIPOLE: Final = "dipole"
 OBJECT_BYTES: Final = 200
 """Of an array beside its elements."""
 
@@ -38,12 +42,20 @@ class StoredFrames:
         Of the frames in the store.
     fits : mapping
         Name of the fit of each density.
+    moments : Fit or None
+        That has the dipole moments of frames without such a label.
     """
 
     def __init__(
-        self, path: Path, hashes: Sequence[bytes], indices: NDArray[np.int64], fits: Mapping[str, str]
+        self,
+        path: Path,
+        hashes: Sequence[bytes],
+        indices: NDArray[np.int64],
+        fits: Mapping[str, str],
+        moments: Fit | None = None,
     ) -> None:
         self.path, self.hashes, self.indices, self.fits = path, list(hashes), indices, dict(fits)
+        self.moments = None if moments is None else (moments.name, moments.basis)
         self._begin()
 
     def _begin(self) -> None:
@@ -92,6 +104,9 @@ class StoredFrames:
             store = self._opened()
             if name in self.fits:
                 value = store.fit(self.fits[name]).coefficients(place)
+            elif name == DIPOLE and self.moments is not None and name not in store.labels(place):
+                fit, basis = self.moments
+                value = _dipole(store.structure(place), basis, store.fit(fit).coefficients(place))
             else:
                 value = value_of(store.result(place, labels=[name]), name)
         value = np.asarray(value, dtype=np.float64)
@@ -100,6 +115,13 @@ class StoredFrames:
                 f"The {name} of frame {place} of {self.path} cannot be read; 'densnet data verify' says what is wrong."
             )
         return value
+
+
+def _dipole(structure: Structure, basis: GaussianBasis, coefficients: Array) -> Array:
+    """(3,) e bohr, of the coefficients of a difference to neutral atoms, which have none."""
+    moments = MolecularBasis(basis, structure.numbers).dipoles(torch.tensor(structure.positions))
+    found: Array = -(torch.tensor(coefficients) @ moments).numpy()
+    return found
 
 
 def _bytes_of(value: Structure | Array) -> int:
@@ -157,18 +179,22 @@ def dataset_of(store: ReferenceStore, hashes: Sequence[str], labels: Iterable[st
     labels : iterable of str
         Names of labels; a density among them is taken from its fit.
     fits : mapping
-        Fit of each density by its name ("density", "density_response", "spin_density").
+        Fit of each density by its name ("density", "density_response", "spin_density"). One of differences to atoms
+        that holds dipole moments exactly has the "dipole" of frames without that label.
     """
     contents = [bytes.fromhex(h) for h in hashes]
     indices = np.array([store.index_of(content) for content in contents], dtype=np.int64)
     names = list(dict.fromkeys(labels))
-    frames = StoredFrames(
-        store.path.resolve(), contents, indices, {name: fits[name].name for name in names if name in fits}
-    )
+    density = fits.get("density")
+    moments = density if density is not None and density.prior and DIPOLE in density.constraints else None
+    used = {name: fits[name].name for name in names if name in fits}
+    frames = StoredFrames(store.path.resolve(), contents, indices, used, moments)
     there = [store.labels(int(index)) for index in indices]
     present = {
         name: [fits[name].has(int(i)) for i in indices] if name in fits else [name in own for own in there]
         for name in names
     }
+    if moments is not None and DIPOLE in present:
+        present[DIPOLE] = [own or moments.has(int(i)) for own, i in zip(present[DIPOLE], indices, strict=True)]
     held = {name: StoredLabel(frames, name, np.array(present[name], dtype=bool)) for name in names}
     return Dataset(StoredStructures(frames), held)

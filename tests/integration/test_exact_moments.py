@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from densnet_core.basis.library import basis_by_name
+from densnet_core.datasets.stored import dataset_of
 from densnet_core.density.electron import ExpandedDensity
 from densnet_core.density.method import MOMENTS, FitMethod, FitMetric, Moment
 from densnet_core.density.prior import AtomicPrior
@@ -85,6 +86,24 @@ def test_orbitals_give_the_moments_that_a_frame_has_no_labels_of(
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=2e-5)
         assert reference_moments(store, index, ("charge",)) == (None, None)
+
+
+def test_frames_without_a_dipole_label_learn_that_of_the_fit(
+    store: ReferenceStore, prior: AtomicPrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PySCF's own dipole moments, of the ion too; a fit that holds the charge alone does not have them."""
+    exact, plain = (
+        fit_into(store, FACTORY, BASIS, FitMethod("coulomb", e), EXECUTOR, prior) for e in ("dipole", "charge")
+    )
+    hashes, names = [content.hex() for content in store.hashes], ("density", "dipole")
+    given = [store.result(index, labels=("dipole",)).dipole for index in (0, 1)]
+    monkeypatch.setattr(ReferenceStore, "labels", lambda self, index: ("orbitals", "occupations"))
+    data = dataset_of(store, hashes, names, {"density": exact})
+    assert data.having("dipole") == [0, 1]
+    for index in (0, 1):
+        np.testing.assert_allclose(data.value("dipole", index), given[index], atol=1e-9)
+        assert np.abs(given[index]).max() > 0.1
+    assert dataset_of(store, hashes, names, {"density": plain}).having("dipole") == []
 
 
 def test_a_dipole_that_is_not_that_of_the_orbitals_is_refused(

@@ -1,0 +1,58 @@
+"""Models in a uniform electric field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densnet_core.errors import InputError
+from densnet_core.models.field import EnergyInField
+from densnet_core.plugins.manager import Manager, get_manager
+from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.outputs import derived_quantities
+
+
+def in_field(model: DenSNet, field: Sequence[float], manager: Manager | None = None) -> DenSNet:
+    """A model in a uniform electric field: energies and forces have the share of the predicted density's dipole.
+
+    >>> in_field(load_model("ethanol"), (0.0, 0.0, 0.005)).predict([structure])
+
+    The energy is E - F . mu, so dE/dF = -mu to the last digit; how the field changes the density, which is of second
+    order, is left out, and densities and dipoles are those without the field. Of an ion the dipole is about the origin.
+    What is given back goes wherever a model does: calculators, engines, forces of OpenMM.
+
+    Parameters
+    ----------
+    model : DenSNet
+    field : sequence of float
+        (3,), hartree/(e bohr), of which 0.001 are 5.14e8 V/m. H = H_0 - F . mu, as for the backends.
+    manager : Manager or None
+
+    Raises
+    ------
+    InputError
+        The field is not three finite numbers, or the model is in one.
+    """
+    strength = np.asarray(field, dtype=np.float64)
+    if strength.shape != (3,) or not np.isfinite(strength).all():
+        raise InputError(f"An electric field is three finite numbers in hartree/(e bohr), not {field!r}.")
+    if "electric_field" in model.document:
+        raise InputError("The model is in a field already; put the one without into the sum of both.")
+    derived = derived_quantities(model.density.densities, manager or get_manager())
+    energy = EnergyInField(model.energy, derived["dipole"], strength.tolist())
+    document = {**model.document, "electric_field": strength.tolist()}
+    choices = (model.density_choice, model.energy_choice)
+    return _InField(model.density, energy, model.prior, *choices, document, manager, model.domain)
+
+
+class _InField(DenSNet):
+    """What ``in_field`` gives; no package of its own."""
+
+    def metadata(self) -> dict[str, Any]:
+        return {**super().metadata(), "electric_field": self.document["electric_field"]}
+
+    def save(self, path: Path) -> None:
+        raise InputError("A model in an electric field is not saved: save the one without, and take in_field of it.")
