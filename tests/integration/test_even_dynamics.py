@@ -92,7 +92,7 @@ def test_dipoles_are_recorded_by_the_call_of_the_forces(recorded: Path) -> None:
 
 
 def test_an_engine_that_records_none_is_followed_by_the_computation(tmp_path: Path) -> None:
-    engine = OpenMMEngine(OpenMMOptions(force="python"))
+    engine = OpenMMEngine(OpenMMOptions(force="torchforce"))
     md = MD.model_copy(update={"nvt_ps": 0.1, "nve_ps": 0.2, "replicas": 2})
     path = trajectory(tmp_path, engine, md)
     with TrajectoryStore.open(path) as store:
