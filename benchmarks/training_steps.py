@@ -40,8 +40,8 @@ def frames(number: int) -> tuple[list[Structure], list[np.ndarray], list[np.ndar
     return structures, coefficients, [random.normal(scale=0.03, size=positions.shape) for _ in structures]
 
 
-def objectives(n_frames: int, batch_size: int, backbone: str) -> dict[str, Any]:
-    """The objectives of both stages, in the interface of whichever core this is."""
+def objectives(n_frames: int, batch_size: int, backbone: str, device: str = "cpu") -> dict[str, Any]:
+    """The objectives of both stages, in the interface of whichever core this is; on another device those of today."""
     structures, coefficients, forces = frames(n_frames)
     energies, dipoles = [np.array(-155.0) for _ in structures], [np.zeros(3) for _ in structures]
     basis = basis_by_name("densnet-m", [1, 6, 8])
@@ -50,7 +50,7 @@ def objectives(n_frames: int, batch_size: int, backbone: str) -> dict[str, Any]:
         from densnet_core.training.data import LabelledFrames
     except ImportError:
         labels = {"density": coefficients, "energy": energies, "forces": forces, "dipole": dipoles}
-        return _today(basis, structures, labels, batch_size, backbone)
+        return _today(basis, structures, labels, batch_size, backbone, device)
     from densnet_core.density.base import DensitySpecification
     from densnet_core.workflow.model import NetworkChoice
 
@@ -65,7 +65,7 @@ def objectives(n_frames: int, batch_size: int, backbone: str) -> dict[str, Any]:
     return {"density": first, "energy": lambda: EnergyObjective(energy, density, data, 1.0, batch_size, 0)}
 
 
-def _today(basis: Any, structures: Any, labels: Any, batch: int, backbone: str) -> Any:
+def _today(basis: Any, structures: Any, labels: Any, batch: int, backbone: str, device: str) -> Any:
     from densnet_core.datasets.dataset import Dataset
     from densnet_core.density.specification import DensitySpecification
     from densnet_core.potentials.choice import NetworkChoice
@@ -74,7 +74,7 @@ def _today(basis: Any, structures: Any, labels: Any, batch: int, backbone: str) 
     from densnet_core.training.terms import wanted_objectives
 
     if backbone in ("shared", "compiled"):
-        return _shared(basis, structures, labels, batch, backbone == "compiled")
+        return _shared(basis, structures, labels, batch, device, backbone == "compiled")
     choice, specification = (
         NetworkChoice("equivariant", backbone),
         DensitySpecification(basis, "coulomb", basis.elements),
@@ -90,7 +90,7 @@ def _today(basis: Any, structures: Any, labels: Any, batch: int, backbone: str) 
     return {"density": of_density, "energy": of_energy}
 
 
-def _shared(basis: Any, structures: Any, labels: Any, batch: int, native: bool) -> Any:
+def _shared(basis: Any, structures: Any, labels: Any, batch: int, device: str, native: bool) -> Any:
     from densnet_core.datasets.dataset import Dataset
     from densnet_core.density.specification import DensitySpecification
     from densnet_core.potentials.choice import STANDARD
@@ -102,7 +102,7 @@ def _shared(basis: Any, structures: Any, labels: Any, batch: int, native: bool) 
     specification = DensitySpecification(basis, "coulomb", basis.elements)
     density = STANDARD[0].build(Kind.DENSITY_MODEL, specification)[0]
     energy = STANDARD[1].build(Kind.ENERGY_MODEL, specification, None, density)[0]
-    data, how = Dataset(structures, labels), (batch, 0, None, "cpu", native)
+    data, how = Dataset(structures, labels), (batch, 0, None, device, native)
     first = DensityObjective(density, data, wanted_objectives("density", {}), *how)
     first.prepare()
     return {"density": first, "energy": lambda: JointObjective(density, energy, data, joint_objectives({}), *how)}

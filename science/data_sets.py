@@ -74,20 +74,12 @@ def without_densities(folder: Path, source: Path, few: Path) -> Path:
 
 
 def train(
-    folder: Path,
-    name: str,
-    stores: Sequence[Path],
-    seed: int,
-    more: str = "",
-    balanced: bool = False,
-    model: str = "shared",
-    steps: Mapping[str, int] = STEPS,
-    of_energy: str = "",
-    energy_options: str = "",
+    folder: Path, name: str, stores: Sequence[Path], seed: int, *, steps: Mapping[str, int] = STEPS, **how: Any
 ) -> dict[str, Any]:
-    """Errors on held-out frames of a run, by store; ``balanced``: as many steps for each store."""
-    file = toml_of(folder, name, stores, seed, steps, more, balanced, model, of_energy, energy_options)
-    found: dict[str, Any] = Run(load_config(file), Reporter()).do("evaluate")
+    """Errors on held-out frames of a run, by store, see ``toml_of``."""
+    found: dict[str, Any] = Run(load_config(toml_of(folder, name, stores, seed, steps, **how)), Reporter()).do(
+        "evaluate"
+    )
     return found["stores"]
 
 
@@ -103,7 +95,15 @@ def toml_of(
     of_energy: str = "",
     energy_options: str = "",
 ) -> Path:
-    """The configuration of a run."""
+    """The configuration of a run.
+
+    Parameters
+    ----------
+    more : str
+        Further lines of [training].
+    balanced : bool
+        As many steps for each store, drawn from equally often.
+    """
     times = len(stores) if balanced else 1
     file = folder / f"{name}-{seed}.toml"
     names = [f'"{store.resolve()}"' for store in stores]
@@ -217,7 +217,7 @@ def tuned(folder: Path, data: Path, seeds: Sequence[int]) -> None:
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
         for name, more in (("scratch", ""), ("tuned", start)):
-            (errors,) = train(folder, name, [fifty], seed, more).values()
+            (errors,) = train(folder, name, [fifty], seed, more=more).values()
             rows.setdefault(name, []).append(figures(errors))
     table(f"ethanethiol, 45 training frames; {len(seeds)} seeds", rows)
 

@@ -52,9 +52,11 @@ def main() -> None:
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in chosen.seeds:
             for name in chosen.variants:
-                model, steps, more = VARIANTS[name]
+                model, steps, of_energy = VARIANTS[name]
                 run = f"{store.stem}-{name}"
-                errors = train(chosen.folder, run, [store], seed, COMPILED, model=model, steps=steps, of_energy=more)
+                errors = train(
+                    chosen.folder, run, [store], seed, steps=steps, more=COMPILED, model=model, of_energy=of_energy
+                )
                 rows.setdefault(name, []).append(figures(errors[str(store.resolve())]))
         table(f"{chosen.molecule}, {frames} frames, {len(chosen.seeds)} seeds", rows)
 

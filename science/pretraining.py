@@ -114,7 +114,7 @@ def main() -> None:
         for seed in chosen.seeds:
             for name, (steps, more) in variants.items():
                 errors = train(
-                    chosen.folder, f"{store.stem}-{name.replace(' ', '-')}", [store], seed, more, steps=steps
+                    chosen.folder, f"{store.stem}-{name.replace(' ', '-')}", [store], seed, more=more, steps=steps
                 )
                 rows.setdefault(name, []).append(figures(errors[str(store.resolve())]))
                 table(f"{store.stem}, after seed {seed}", {name: rows[name]})

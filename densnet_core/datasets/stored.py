@@ -8,14 +8,13 @@ from threading import RLock
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from densnet_core.basis.base import GaussianBasis
-from densnet_core.basis.molecular import MolecularBasis
 from densnet_core.datasets.dataset import Array, Dataset
 from densnet_core.datasets.kept import Kept
 from densnet_core.datasets.sequences import Lazy
+from densnet_core.density.electron import ExpandedDensity
+from densnet_core.density.prior import AtomicPrior
 from densnet_core.errors import DataError
 from densnet_core.stores.fits import Fit
 from densnet_core.stores.labels import value_of
@@ -55,7 +54,7 @@ class StoredFrames:
         moments: Fit | None = None,
     ) -> None:
         self.path, self.hashes, self.indices, self.fits = path, list(hashes), indices, dict(fits)
-        self.moments = None if moments is None else (moments.name, moments.basis)
+        self.moments = None if moments is None else (moments.name, moments.basis, AtomicPrior.from_dict(moments.prior))
         self._begin()
 
     def _begin(self) -> None:
@@ -105,8 +104,9 @@ class StoredFrames:
             if name in self.fits:
                 value = store.fit(self.fits[name]).coefficients(place)
             elif name == DIPOLE and self.moments is not None and name not in store.labels(place):
-                fit, basis = self.moments
-                value = _dipole(store.structure(place), basis, store.fit(fit).coefficients(place))
+                fit, basis, prior = self.moments
+                coefficients = store.fit(fit).coefficients(place)
+                value = ExpandedDensity(store.structure(place), basis, coefficients, prior).dipole()
             else:
                 value = value_of(store.result(place, labels=[name]), name)
         value = np.asarray(value, dtype=np.float64)
@@ -115,13 +115,6 @@ class StoredFrames:
                 f"The {name} of frame {place} of {self.path} cannot be read; 'densnet data verify' says what is wrong."
             )
         return value
-
-
-def _dipole(structure: Structure, basis: GaussianBasis, coefficients: Array) -> Array:
-    """(3,) e bohr, of the coefficients of a difference to neutral atoms, which have none."""
-    moments = MolecularBasis(basis, structure.numbers).dipoles(torch.tensor(structure.positions))
-    found: Array = -(torch.tensor(coefficients) @ moments).numpy()
-    return found
 
 
 def _bytes_of(value: Structure | Array) -> int:

@@ -139,6 +139,13 @@ def table_of(graph: Graph, width: int) -> Graph:
     return replace(graph, senders=torch.from_numpy(rows.ravel()), receivers=receivers, width=width)
 
 
+def lacking_a_neighbour(graph: Graph) -> Graph:
+    """A table in which every atom has its last sender in place of the first: other pairs, to compare code with."""
+    fewer = graph.senders.reshape(graph.n_atoms, -1).clone()
+    fewer[:, 0] = fewer[:, -1]
+    return replace(graph, senders=fewer.reshape(-1))
+
+
 def _farthest(graph: Graph) -> NDArray[np.int64]:
     """(n_atoms,) the atom of the same molecule that is farthest from each."""
     found, starts = [], np.cumsum(graph.sizes.numpy())[:-1]

@@ -14,8 +14,6 @@ from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
 from densnet_core.models.energy import EnergyModel
 
-DEGREE = 1
-"""Of the coefficients that a dipole moment takes."""
 Moments = Callable[[Graph, Mapping[str, Expansion], DensitySpecification], Tensor]
 
 
@@ -30,18 +28,20 @@ class EnergyInField(EnergyModel):
     energy : EnergyModel
     dipole : callable
         Dipole moments (n_molecules, 3), e bohr, of a graph with its densities.
+    degree : int or None
+        The highest of the coefficients that they take; None: all.
     field : sequence of float
         (3,), hartree/(e bohr).
     """
 
-    def __init__(self, energy: EnergyModel, dipole: Moments, field: Sequence[float]) -> None:
+    def __init__(self, energy: EnergyModel, dipole: Moments, degree: int | None, field: Sequence[float]) -> None:
         super().__init__(energy.specification)
         self.energy, self.dipole = energy, dipole
         self.inputs, self.outputs, self.cutoff = energy.inputs, energy.outputs, energy.cutoff
         self.densities = energy.densities | {"density"}
         self.long_range, self.long_range_from = energy.long_range, energy.long_range_from
         self.reads_invariants = energy.reads_invariants
-        self.l_max = None if energy.l_max is None else max(energy.l_max, DEGREE)
+        self.l_max = None if energy.l_max is None or degree is None else max(energy.l_max, degree)
         self.field: Tensor
         self.register_buffer("field", torch.tensor(list(field), dtype=torch.float64))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from densnet_core.errors import DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
-from densnet_core.graphs.neighbours import NeighbourList
+from densnet_core.graphs.neighbours import NeighbourList, lacking_a_neighbour
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.compiled import SINGLE, SMALLEST, Function, fastest
 from densnet_core.potentials.torchscript import export_torchscript, replica_metadata
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 ENERGY_AND_FORCES: Final = ("energy", "forces")
 WORTH_COMPILING: Final = 500_000
 """Calls times (30 + atoms of all replicas), what they cost in 0.1 ms: a minute without compiling."""
-
 
 FEWEST_AT_ONCE, MOST_AT_ONCE = 64, 288
 """Atoms of a call of native code where there are more: what it holds stays in the processor's cache. Ethanol, one
@@ -78,7 +77,6 @@ class BoundPotential:
         self.traced = traced
         self.native, self._follows_pairs = native, True
         self._flat: dict[tuple[str, ...], Function] = {}
-        self._some: Graph | None = None
 
     def compile_for(self, calls: int) -> None:
         """Compile from the next call on if so many are worth it."""
@@ -141,10 +139,11 @@ class BoundPotential:
     def _values(self, positions: Array, outputs: tuple[str, ...]) -> Sequence[Tensor]:
         atoms = positions.reshape(-1, 3)
         if self.neighbours.fixed and self.traced:
-            if self._part is None:
+            part = self._part if self.native else None
+            if part is None:
                 return self._flatly(self.neighbours.graph(atoms), outputs)
-            parts = np.split(atoms, len(atoms) // self._part.n_atoms)
-            pieces = [self._flatly(self._part.with_positions(torch.tensor(part)), outputs) for part in parts]
+            split = np.split(atoms, len(atoms) // part.n_atoms)
+            pieces = [self._flatly(part.with_positions(torch.tensor(some)), outputs) for some in split]
             return [torch.cat(values) for values in zip(*pieces, strict=True)]
         if not self.neighbours.fixed and self.native and self._follows_pairs:
             width = self.neighbours.width
@@ -155,16 +154,12 @@ class BoundPotential:
         found = self.potential.evaluate(self.neighbours.graph(atoms), outputs)
         return [found[name] for name in outputs]
 
-    @property
+    @cached_property
     def _part(self) -> Graph | None:
         """The graph of as many replicas as one call of native code takes, where that is not all of them."""
         n_replicas, n_atoms, _ = self.shape
         at_once = replicas_at_once(n_replicas, n_atoms)
-        if not self.native or at_once == n_replicas:
-            return None
-        if self._some is None:
-            self._some = graph_of(self.structures[:at_once])
-        return self._some
+        return None if at_once == n_replicas else graph_of(self.structures[:at_once])
 
     def _flatly(self, graph: Graph, outputs: tuple[str, ...]) -> tuple[Tensor, ...]:
         """By a trace whose arguments are the positions and, where pairs change, the senders."""
@@ -220,11 +215,10 @@ def replicas_at_once(n_replicas: int, n_atoms: int) -> int:
 
 def _follows(flat: Function, function: Function, graph: Graph) -> bool:
     """Whether a trace gives what the function gives with other pairs: without one neighbour of every atom."""
-    fewer = graph.senders.reshape(graph.n_atoms, -1).clone()
-    fewer[:, 0] = fewer[:, -1]
+    fewer = lacking_a_neighbour(graph).senders
     with torch.no_grad():
-        found = flat(graph.positions, fewer.reshape(-1))
-    before, expected = (function(graph.positions, senders) for senders in (graph.senders, fewer.reshape(-1)))
+        found = flat(graph.positions, fewer)
+    before, expected = (function(graph.positions, senders) for senders in (graph.senders, fewer))
     return all(
         float((one - other).abs().max()) <= 1e-3 * float((other - first).abs().max()) + SINGLE * SMALLEST
         for one, other, first in zip(found, expected, before, strict=True)

@@ -41,8 +41,8 @@ def in_field(model: DenSNet, field: Sequence[float], manager: Manager | None = N
         raise InputError(f"An electric field is three finite numbers in hartree/(e bohr), not {field!r}.")
     if "electric_field" in model.document:
         raise InputError("The model is in a field already; put the one without into the sum of both.")
-    derived = derived_quantities(model.density.densities, manager or get_manager())
-    energy = EnergyInField(model.energy, derived["dipole"], strength.tolist())
+    dipole = derived_quantities(model.density.densities, manager or get_manager())["dipole"]
+    energy = EnergyInField(model.energy, dipole, dipole.l_max, strength.tolist())
     document = {**model.document, "electric_field": strength.tolist()}
     choices = (model.density_choice, model.energy_choice)
     return _InField(model.density, energy, model.prior, *choices, document, manager, model.domain)

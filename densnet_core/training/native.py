@@ -21,6 +21,7 @@ from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph, concatenated
+from densnet_core.graphs.neighbours import lacking_a_neighbour
 from densnet_core.potentials.compiled import cache_folder, cpp_compiler, quietly
 from densnet_core.potentials.trace import flatten
 from densnet_core.training.batches import kind_of
@@ -123,24 +124,30 @@ class NativeOutputs:
         return self._functions[key]
 
     def _made(self, graph: Graph) -> _Function | None:
-        why = "there are periodic cells, fields or levels" if graph.optional else ""
-        if graph.width is None:
-            why = "there are molecules whose atoms have no neighbours"
-        buffers = {name: value.clone() for name, value in self.module.named_buffers()}
-        with torch.random.fork_rng(devices=[]):
-            try:
-                folder = cache_folder("training")
-                function = None if why else _Function(self.module, self.outputs, graph)
-                with quietly(folder):
-                    why = why or _difference(function, self.outputs, graph)
-            except Exception as error:  # whatever a compiler can raise: slower is better than nothing
-                why = f"{type(error).__name__}: {str(error)[:300]}"
-        for name, value in self.module.named_buffers():
-            if not torch.equal(value, buffers[name]):
-                why, _ = why or f"{name} changes while it trains", value.copy_(buffers[name])
+        function, why = None, _obstacle(graph)
+        if not why:
+            buffers = {name: value.clone() for name, value in self.module.named_buffers()}
+            with torch.random.fork_rng(devices=[]):
+                try:
+                    with quietly(cache_folder("training")):
+                        function = _Function(self.module, self.outputs, graph)
+                        why = _difference(function, self.outputs, graph)
+                except Exception as error:  # whatever a compiler can raise: slower is better than nothing
+                    why = f"{type(error).__name__}: {str(error)[:300]}"
+            for name, value in self.module.named_buffers():
+                if not torch.equal(value, buffers[name]):
+                    value.copy_(buffers[name])
+                    why = why or f"{name} changes while it trains"
         if why:
             log.warning("Batches with some of the molecules are not compiled, their steps take longer: %s", why)
         return None if why else function
+
+
+def _obstacle(graph: Graph) -> str:
+    """Why there cannot be code for a graph; empty if there can."""
+    if graph.optional:
+        return "there are periodic cells, fields or levels"
+    return "there are molecules whose atoms have no neighbours" if graph.width is None else ""
 
 
 class _Function:
@@ -198,33 +205,25 @@ def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Outputs of several graphs one after another."""
     if len(parts) == 1:
         return parts[0]
-    columns = zip(*(_tensors(part) for part in parts), strict=True)
-    first = [torch.cat(column, dim=axis) for column, axis in zip(columns, _axes(parts[0]), strict=True)]
-    return _like(parts[0], first)
+    return {name: _concatenated([part[name] for part in parts]) for name in parts[0]}
 
 
-def _axes(outputs: Mapping[str, Any]) -> list[int]:
-    """Along which axis each tensor of outputs goes on from molecule to molecule."""
-    found: list[int] = []
-    for value in outputs.values():
-        if isinstance(value, Expansion):
-            found += [-1, *(0 for part in (value.scales, value.invariants) if part is not None)]
-        else:
-            found.append(0)
-    return found
+def _concatenated(values: Sequence[Any]) -> Any:
+    if not isinstance(values[0], Expansion):
+        return torch.cat(list(values))
+    per_atom = ([getattr(value, name) for value in values] for name in ("scales", "invariants"))
+    coefficients = torch.cat([value.coefficients for value in values], dim=-1)
+    return Expansion(coefficients, *(None if own[0] is None else torch.cat(own) for own in per_atom))
 
 
-def _difference(function: _Function | None, outputs: Outputs, graph: Graph) -> str:
+def _difference(function: _Function, outputs: Outputs, graph: Graph) -> str:
     """Where code and networks disagree, in words; empty if they agree.
 
     At the geometry of a graph and at one near it where every atom lacks a neighbour.
     """
-    assert function is not None
     random = torch.Generator().manual_seed(0)
     noise = DISPLACEMENT * torch.randn(graph.positions.shape, generator=random)
-    fewer = graph.senders.reshape(graph.n_atoms, -1).clone()
-    fewer[:, 0] = fewer[:, -1]
-    other = replace(graph, positions=graph.positions + noise.to(graph.positions), senders=fewer.reshape(-1))
+    other = lacking_a_neighbour(graph).with_positions(graph.positions + noise.to(graph.positions))
     found, expected = ([_tensors(of(one)) for one in (graph, other)] for of in (function, outputs))
     weights = [torch.randn(one.shape, generator=random, dtype=torch.float64) for one in expected[0]]
     single = any(parameter.dtype == torch.float32 for parameter in function.parameters)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -19,18 +20,12 @@ import numpy as np
 import torch
 
 from densnet_core import load_model
-from densnet_core.basis.library import basis_by_name
-from densnet_core.datasets.dataset import Dataset
-from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import graph_of
-from densnet_core.plugins.component import Kind
-from densnet_core.potentials.choice import STANDARD
 from densnet_core.potentials.trace import flatten
 from densnet_core.structures import Structure, read_geometry
-from densnet_core.training.density import DensityObjective
-from densnet_core.training.joint import JointObjective
-from densnet_core.training.plan import joint_objectives
-from densnet_core.training.terms import wanted_objectives
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from training_steps import objectives
 
 GEOMETRY = Path(__file__).parents[1] / "systems" / "ethanol" / "anti.xyz"
 OUTPUTS = ("energy", "forces", "dipole")
@@ -106,30 +101,10 @@ def calls(device: torch.device, replicas: list[int]) -> dict[str, dict[str, floa
     return table
 
 
-def objective(device: torch.device) -> JointObjective:
-    """A training on labels at random, which costs what any other does."""
-    structures, random = shaken(FRAMES, 1), np.random.default_rng(2)
-    basis = basis_by_name("densnet-m", [1, 6, 8])
-    n_functions = basis.n_functions(structures[0].numbers)
-    labels: dict[str, list[Any]] = {
-        "density": [random.normal(scale=0.01, size=n_functions) for _ in structures],
-        "energy": [np.array(-155.0 + random.normal(scale=0.01)) for _ in structures],
-        "forces": [random.normal(scale=0.03, size=s.positions.shape) for s in structures],
-        "dipole": [random.normal(scale=0.3, size=3) for _ in structures],
-    }
-    data, specification = Dataset(structures, labels), DensitySpecification(basis, "coulomb", basis.elements)
-    torch.manual_seed(0)
-    density = STANDARD[0].build(Kind.DENSITY_MODEL, specification)[0]
-    energy = STANDARD[1].build(Kind.ENERGY_MODEL, specification, None, density)[0]
-    DensityObjective(density, data, wanted_objectives("density", {}), BATCH, 0).prepare()
-    made = JointObjective(density, energy, data, joint_objectives({}), BATCH, 0, device=device)
-    made.prepare()
-    return made
-
-
 def losses(device: torch.device, steps: int) -> tuple[list[float], float]:
     """The loss of each step, and seconds of a step after the first ten."""
-    made = objective(device)
+    made = objectives(FRAMES, BATCH, "shared", str(device))["energy"]()
+    made.prepare()
     optimizer = torch.optim.Adam(made.module.parameters(), lr=1e-3)
     found, started = [], time.perf_counter()
     for number in range(steps):
