@@ -94,6 +94,8 @@ def toml_of(
     model: str = "shared",
     of_energy: str = "",
     energy_options: str = "",
+    of_basis: str = 'name = "densnet-m"',
+    of_backbone: str = "",
 ) -> Path:
     """The configuration of a run.
 
@@ -103,6 +105,10 @@ def toml_of(
         Further lines of [training].
     balanced : bool
         As many steps for each store, drawn from equally often.
+    of_energy, of_basis : str
+        Further keys of [training.energy], and the lines of [basis].
+    energy_options, of_backbone : str
+        Options of the energy model and of the backbone.
     """
     times = len(stores) if balanced else 1
     file = folder / f"{name}-{seed}.toml"
@@ -116,12 +122,13 @@ def toml_of(
         *([f"weights = {{ {weights} }}"] if balanced else []),
         "[density]",
         f'backbone = "{BACKBONE}"',
+        *([f"backbone_options = {{ {of_backbone} }}"] if of_backbone else []),
         "[energy]",
         f'model = "{model}"',
         *([] if model == "shared" else [f'backbone = "{BACKBONE}"']),
         *([f"options = {{ {energy_options} }}"] if energy_options else []),
         "[basis]",
-        'name = "densnet-m"',
+        of_basis,
         "[training]",
         f"seed = {seed}",
         "batch_size = 5",

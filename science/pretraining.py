@@ -14,6 +14,7 @@ the same held-out frames, mean and standard deviation over the seeds. What is fi
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,15 @@ def geometries(store: Path, number: int) -> list[Structure]:
 def cheap_store(folder: Path, store: Path, number: int) -> Path:
     """Energies and forces of GFN2-xTB."""
     name = f"xtb-{store.stem.split('-')[0]}-{number}"
-    path, file = folder / f"{name}.zarr", folder / f"{name}.npz"
+    path = folder / f"{name}.zarr"
     if path.exists():
         return path
-    structures, method = geometries(store, number), GFN2()
+    return write_cheap(path, geometries(store, number))
+
+
+def write_cheap(path: Path, structures: Sequence[Structure]) -> Path:
+    """A store of GFN2-xTB energies and forces of geometries of one molecule; its file of arrays lies beside it."""
+    method, file = GFN2(), path.with_suffix(".npz")
     labels = [method.energy_and_forces(structure) for structure in structures]
     np.savez(
         file,

@@ -48,7 +48,8 @@ def _show_frames(structures: Sequence[Structure], records: Sequence[Mapping[str,
     first = records[0]
     with_energies = "energy_hartree" in first
     columns = ["frame", "formula", *(["energy Ha", "largest force eV/\u00c5"] if with_energies else ())]
-    columns += ["dipole D", "electrons"]
+    with_polarizability = "polarizability_angstrom3" in first
+    columns += ["dipole D", "electrons", *(["polarizability \u00c5\u00b3"] if with_polarizability else ())]
     energies = [(key, title) for key, title in _OF_FRAME if key in first]
     columns += [title for _, title in energies]
     if "quadrupole_debye_angstrom" in first:
@@ -64,6 +65,8 @@ def _show_frames(structures: Sequence[Structure], records: Sequence[Mapping[str,
             f"{np.linalg.norm(record['dipole_debye']):.3f}",
             f"{record['electron_count']:.6f}",
         ]
+        if with_polarizability:
+            row += [f"{np.trace(record['polarizability_angstrom3']) / 3.0:.4f}"]
         row += [f"{record[key]:.6f}" for key, _ in energies]
         if "quadrupole_debye_angstrom" in first:
             row += [f"{record['quadrupole_debye_angstrom'][i][j]:.3f}" for _, i, j in _UPPER]

@@ -42,6 +42,12 @@ def _dipole_rows(part: Mapping[str, Any]) -> list[list[str]]:
     return [["dipole", f"{part['mae_debye']:.4f} D", f"{part['rmse_debye']:.4f} D", worst]]
 
 
+def _polarizability_rows(part: Mapping[str, Any]) -> list[list[str]]:
+    unit = "\u00c5\u00b3"
+    values = [f"{value:.4f} {unit}" for value in (part["mae_angstrom3"], part["rmse_angstrom3"])]
+    return [["polarizability", *values, _worst(part, f"{part['worst']['rmse_angstrom3']:.4f} {unit}")]]
+
+
 def _energy_rows(part: Mapping[str, Any]) -> list[list[str]]:
     worst = _worst(part, f"{part['worst']['error_mev']:+.2f} meV")
     return [["energy", f"{part['mae_mev']:.2f} meV", f"{part['rmse_mev']:.2f} meV", worst]]
@@ -56,6 +62,7 @@ def _forces_rows(part: Mapping[str, Any]) -> list[list[str]]:
 _ROWS: Final[Mapping[str, Callable[[Mapping[str, Any]], list[list[str]]]]] = {
     "density": _density_rows,
     "dipole": _dipole_rows,
+    "polarizability": _polarizability_rows,
     "energy": _energy_rows,
     "forces": _forces_rows,
 }

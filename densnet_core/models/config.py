@@ -18,6 +18,11 @@ class DensityModelOptions(Options):
     state_channels: int = Field(
         default=16, ge=1, description="Features for charge and multiplicity, where they differ in the training data."
     )
+    response: bool = Field(
+        default=False,
+        description="Whether it also predicts how the density answers to an electric field, and so polarizabilities; "
+        'learned from frames with [reference] properties = ["polarizability", "density_response"].',
+    )
 
 
 class EnergyModelOptions(Options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import Any, Final
 
 from torch import nn
@@ -55,8 +56,9 @@ class DensityModel(nn.Module, ABC):
     n_invariants : int
         Width of the ``invariants`` that it hands on with the density, for energy models that read them; 0: none.
     truncates : bool
-        Whether ``forward`` takes ``l_max``, the highest degree whose coefficients are needed (-1: of none): it may
-        leave those of higher ones at zero, so that what does not need them does not pay for them.
+        Whether ``forward`` takes ``l_max``, the highest degree whose coefficients are needed (-1: of none), and
+        ``names``, the densities that are: it may leave the coefficients of higher degrees at zero and other densities
+        out, so that what does not need them does not pay for them.
     """
 
     specification: DensitySpecification
@@ -93,9 +95,11 @@ class DensityModel(nn.Module, ABC):
         """The densities named in ``densities`` of all molecules; "density" is the difference to the prior."""
 
 
-def densities_up_to(model: DensityModel, graph: Graph, l_max: int | None) -> dict[str, Expansion]:
-    """The densities of a model with the coefficients up to a degree at least; None: all."""
-    found: dict[str, Expansion] = model(graph, l_max) if model.truncates else model(graph)
+def densities_up_to(
+    model: DensityModel, graph: Graph, l_max: int | None = None, names: Collection[str] = DENSITIES
+) -> dict[str, Expansion]:
+    """At least those densities of a model that are named, with the coefficients up to a degree at least; None: all."""
+    found: dict[str, Expansion] = model(graph, l_max, names) if model.truncates else model(graph)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import log
 
 import torch
@@ -16,10 +17,11 @@ from densnet_core.graphs.graph import Graph
 from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import BackboneShape, MakeBackbone
 from densnet_core.models.config import DensityModelOptions
-from densnet_core.models.density import DensityModel, required_backbone
+from densnet_core.models.density import DENSITIES, DensityModel, required_backbone
 from densnet_core.models.features import own_element
 from densnet_core.models.flow import ChargeFlow
 from densnet_core.models.layout import CoefficientLayout
+from densnet_core.models.response import RESPONSE, FieldResponse
 from densnet_core.models.states import StateEmbedding
 from densnet_core.models.statistics import amplitude_statistics, charge_scale, training_amplitudes
 
@@ -35,7 +37,8 @@ class EquivariantDensityModel(DensityModel):
     scalar features, with f the largest factor. The head starts at zero, so training starts from the exponents of the
     basis.
 
-    The scalar features are also what an energy model may read.
+    The scalar features are also what an energy model may read. With ``options.response`` the same features give the
+    response to a field (``densnet_core.models.response``).
 
     Raises
     ------
@@ -76,6 +79,10 @@ class EquivariantDensityModel(DensityModel):
             self.exponent_head = nn.Parameter(torch.zeros(channels, n_elements * n_l))
             self.exponent_bias = nn.Parameter(torch.zeros(n_elements, n_l))
         self.flow = ChargeFlow(channels, specification.elements, self.cutoff) if options.charge == "flow" else None
+        self.response: FieldResponse | None = None
+        if options.response:
+            self.densities = frozenset({"density", RESPONSE})
+            self.response = FieldResponse(self.layout, channels, self.cutoff)
         self.scale: Tensor
         self.offset: Tensor
         self.register_buffer("scale", self.layout.present.clone())
@@ -89,6 +96,8 @@ class EquivariantDensityModel(DensityModel):
         self.scale.copy_(scale)
         if self.flow is not None:
             self.flow.scale.fill_(charge_scale(self.layout, training_amplitudes(dataset, *known)))
+        if self.response is not None:
+            self.response.fit_statistics(dataset)
         self.backbone.fit_statistics(dataset)
 
     def named_axes(self) -> dict[str, Axes]:
@@ -103,19 +112,26 @@ class EquivariantDensityModel(DensityModel):
             "offset": (elements, width),
         }
 
-    def forward(self, graph: Graph, l_max: int | None = None) -> dict[str, Expansion]:
+    def forward(
+        self, graph: Graph, l_max: int | None = None, names: Collection[str] = DENSITIES
+    ) -> dict[str, Expansion]:
         layout = self.layout
         species = layout.species(graph.numbers)
         entry = None if self.states is None else self.states(graph, species)[None]
         degree = layout.l_max if l_max is None else min(max(l_max, 0), layout.l_max)
-        features = self.backbone.up_to(degree, graph, species, entry)
+        response = self.response if RESPONSE in names else None
+        needed = degree if response is None else min(degree + 1, layout.l_max)
+        features = self.backbone.up_to(needed, graph, species, entry)
         invariants, scales = features[0], self._scales(features[0], species)
+        found = {}
+        if response is not None:
+            found[RESPONSE] = response(graph, features, species, scales, degree)
         places = layout.flat_places(species)
         if l_max == -1:
-            return {"density": Expansion(layout.counts.new_zeros(places.shape), scales, invariants)}
-        amplitudes = self._amplitudes(graph, features, species, scales)
+            return {**found, "density": Expansion(layout.counts.new_zeros(places.shape), scales, invariants)}
+        amplitudes = self._amplitudes(graph, features[: (degree + 1) ** 2], species, scales)
         coefficients = layout.coefficients(amplitudes, species, places, scales)
-        return {"density": Expansion(coefficients, scales, invariants)}
+        return {**found, "density": Expansion(coefficients, scales, invariants)}
 
     def _scales(self, scalars: Tensor, species: Tensor) -> Tensor | None:
         """(n_atoms, l_max + 1) float64 factors of the exponents, from scalar features (n_atoms, channels)."""

@@ -1,4 +1,4 @@
-"""Charges of atoms that conserve the charge of every fragment exactly and locally."""
+"""Charges of atoms that conserve the charge of every fragment exactly and locally, with and without a field."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ class ChargeFlow(nn.Module):
         self.scale: Tensor
         self.frequencies: Tensor
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
-        frequencies = torch.arange(1, RADIAL_FUNCTIONS + 1, dtype=torch.float64) * pi
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.register_buffer("frequencies", _frequencies(), persistent=False)
 
     def named_axes(self) -> dict[str, Axes]:
         """See ``densnet_core.models.adoption``."""
@@ -71,8 +70,7 @@ class ChargeFlow(nn.Module):
 
     def _flows(self, graph: Graph, species: Tensor, scalars: Tensor) -> Tensor:
         vectors = graph.pair_vectors.to(scalars.dtype)
-        x = (torch.sqrt((vectors**2).sum(-1)) / self.cutoff).clamp(max=1.0)[:, None]
-        radial = torch.sin(x * self.frequencies.to(x.dtype)) * envelope(x) @ self.radial
+        radial = _sines(torch.sqrt((vectors**2).sum(-1)) / self.cutoff, self.frequencies) @ self.radial
         potentials, gates = torch.split(scalars @ self.ends + self.element_ends[species], self.width, dim=1)
         gates = torch.tanh(gates)
         both = torch.cat([gates, potentials], dim=1)
@@ -81,3 +79,53 @@ class ChargeFlow(nn.Module):
         flows = (radial * (1.0 + own_gate * other_gate) * (other - own)).sum(1)
         flows = self.scale * flows.to(torch.float64)
         return flows.new_zeros(graph.n_atoms).index_add(0, graph.receivers, flows)
+
+
+class FieldFlow(nn.Module):
+    """Electrons that flow along the pairs per unit of a uniform field, in proportion to its component along each.
+
+    f_AB = u(r) sum_k R_k(r) (1 + g_Ak g_Bk) (r_B - r_A) / r is antisymmetric in A and B: nothing is lost, atoms beyond
+    the cutoff exchange nothing, and as every flow is along its pair, the dipole moments it makes are symmetric in the
+    directions of field and moment.
+
+    Parameters
+    ----------
+    channels, elements, cutoff, width
+        As for ``ChargeFlow``.
+    """
+
+    def __init__(self, channels: int, elements: tuple[int, ...], cutoff: float, width: int = 16) -> None:
+        super().__init__()
+        self.cutoff, self.width, self.elements = cutoff, width, elements
+        self.gates = nn.Parameter(torch.randn(channels, width) * channels**-0.5)
+        self.element_gates = nn.Parameter(0.3 * torch.randn(len(elements), width))
+        self.radial = nn.Parameter(torch.randn(RADIAL_FUNCTIONS, width) * (RADIAL_FUNCTIONS * width) ** -0.5)
+        self.scale: Tensor
+        self.frequencies: Tensor
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        self.register_buffer("frequencies", _frequencies(), persistent=False)
+
+    def named_axes(self) -> dict[str, Axes]:
+        """See ``densnet_core.models.adoption``."""
+        return {"element_gates": (self.elements, range(self.width))}
+
+    def forward(self, graph: Graph, species: Tensor, scalars: Tensor) -> Tensor:
+        """(n_atoms, 3) electrons gained per unit of the field in each direction, float64."""
+        vectors = graph.pair_vectors.to(scalars.dtype)
+        distances = torch.sqrt((vectors**2).sum(-1))
+        radial = _sines(distances / self.cutoff, self.frequencies) @ self.radial
+        gates = torch.tanh(scalars @ self.gates + self.element_gates[species])
+        own, other = (gates.index_select(0, atoms) for atoms in (graph.receivers, graph.senders))
+        strength = (radial * (1.0 + own * other)).sum(1) / distances
+        flows = self.scale * (strength[:, None] * vectors).to(torch.float64)
+        return flows.new_zeros(graph.n_atoms, 3).index_add(0, graph.receivers, flows)
+
+
+def _frequencies() -> Tensor:
+    return torch.arange(1, RADIAL_FUNCTIONS + 1, dtype=torch.float64) * pi
+
+
+def _sines(x: Tensor, frequencies: Tensor) -> Tensor:
+    """(n_pairs, RADIAL_FUNCTIONS) radial functions of distances in units of the cutoff; zero from the cutoff on."""
+    x = x.clamp(max=1.0)[:, None]
+    return torch.sin(x * frequencies.to(x.dtype)) * envelope(x)

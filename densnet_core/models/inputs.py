@@ -9,6 +9,7 @@ from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.specification import DensitySpecification, describe_states
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
+from densnet_core.models.density import DensityModel
 
 
 class Declares(Protocol):
@@ -53,6 +54,22 @@ def check_data(model: Declares, dataset: Dataset) -> None:
             f"The data have fragments with (charge, multiplicity) {describe_states(unknown)}, and the model is made "
             f"for {describe_states(specification.states)}. Make its specification with the states of the data."
         )
+
+
+def check_taught(model: DensityModel, dataset: Dataset) -> None:
+    """Refuse a new model of further densities that no training frame has: they would stay as random as they began.
+
+    Raises
+    ------
+    InputError
+        Naming the density.
+    """
+    for name in sorted(model.densities - {"density"}):
+        if not dataset.having(name):
+            raise InputError(
+                f"{type(model).__name__} predicts {name!r}, and no training frame has one. Compute it "
+                f'([reference] properties = ["{name}"]), or leave it out of [density] options.'
+            )
 
 
 def check_graph(models: Iterable[Declares], graph: Graph) -> None:

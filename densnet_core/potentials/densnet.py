@@ -35,7 +35,13 @@ from densnet_core.plugins.origin import Origin
 from densnet_core.potentials.base import Potential
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.legacy import is_old, todays
-from densnet_core.potentials.outputs import common_cutoff, degree_for, derived_quantities, energy_outputs
+from densnet_core.potentials.outputs import (
+    common_cutoff,
+    degree_for,
+    densities_for,
+    derived_quantities,
+    energy_outputs,
+)
 from densnet_core.potentials.shipped import CHECKS, model_path
 from densnet_core.reference.checks import check_distances
 from densnet_core.stores.models import load_model, save_model
@@ -45,6 +51,7 @@ Array = NDArray[np.float64]
 MODEL_KIND: Final = "density-energy"
 COEFFICIENTS: Final = "coefficients"
 FORCES: Final = "forces"
+POLARIZABILITY: Final = "polarizability"
 DOMAIN: Final = "trained_on"
 log = logging.getLogger(__name__)
 
@@ -62,12 +69,15 @@ class Prediction:
         Hartree/bohr.
     dipole : (3,)
         e bohr.
+    polarizability : (3, 3) or None
+        bohr^3, of a model that predicts how the density answers to a field.
     """
 
     density: ExpandedDensity
     energy: float
     forces: Array
     dipole: Array
+    polarizability: Array | None = None
 
 
 class DenSNet(Potential):
@@ -284,13 +294,16 @@ class DenSNet(Potential):
         check_graph((self.density, self.energy), graph)
         self.domain.check(compositions_of_graph(graph), needs_energy)
         found: dict[str, Tensor] = {}
+        energy = self.energy if needs_energy else None
+        degree = None if whole else degree_for(outputs, self._derived, energy)
+        density = partial(
+            densities_up_to, self.density, l_max=degree, names=densities_for(outputs, self._derived, energy)
+        )
         if needs_energy:
-            degree = None if whole else degree_for(outputs, self._derived, self.energy)
-            density = partial(densities_up_to, self.density, l_max=degree)
             found, densities = energy_outputs(density, self.energy, graph, FORCES in outputs)
         else:
             with torch.no_grad():
-                densities = densities_up_to(self.density, graph, degree_for(outputs, self._derived))
+                densities = density(graph)
         for name in set(outputs) - set(found):
             if name == COEFFICIENTS:
                 found[name] = densities["density"].coefficients
@@ -299,7 +312,7 @@ class DenSNet(Potential):
         return {name: found[name] for name in outputs}, densities
 
     def predict(self, structures: Sequence[Structure]) -> list[Prediction]:
-        """Density, energy, forces and dipole of structures."""
+        """Density, energy, forces and dipole of structures, and the polarizability if the model has it."""
         self.check(structures)
         results = []
         for portion in portions([structure.n_atoms for structure in structures]):
@@ -316,12 +329,14 @@ class DenSNet(Potential):
         return results
 
     def _predict_batch(self, structures: Sequence[Structure]) -> list[Prediction]:
-        found, densities = self._evaluate(graph_of(structures, self.cutoff), ("energy", FORCES), whole=True)
+        names = ["energy", FORCES, *({POLARIZABILITY} & self.outputs)]
+        found, densities = self._evaluate(graph_of(structures, self.cutoff), names, whole=True)
         forces = torch.split(found[FORCES], [s.n_atoms for s in structures])
+        tensors = found[POLARIZABILITY].numpy() if POLARIZABILITY in found else [None] * len(structures)
         return [
-            Prediction(density, energy, force.numpy(), density.dipole())
-            for density, energy, force in zip(
-                self._expanded(structures, densities), found["energy"].tolist(), forces, strict=True
+            Prediction(density, energy, force.numpy(), density.dipole(), tensor)
+            for density, energy, force, tensor in zip(
+                self._expanded(structures, densities), found["energy"].tolist(), forces, tensors, strict=True
             )
         ]
 

@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 
 from densnet_core.errors import InputError
-from densnet_core.models.field import EnergyInField
+from densnet_core.models.field import DensityInField, EnergyInField
+from densnet_core.models.response import RESPONSE
 from densnet_core.plugins.manager import Manager, get_manager
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.outputs import derived_quantities
 
 
 def in_field(model: DenSNet, field: Sequence[float], manager: Manager | None = None) -> DenSNet:
-    """A model in a uniform electric field: energies and forces have the share of the predicted density's dipole.
+    """A model in a uniform electric field: energies and forces have the share of the predicted density.
 
     >>> in_field(load_model("ethanol"), (0.0, 0.0, 0.005)).predict([structure])
 
-    The energy is E - F . mu, so dE/dF = -mu to the last digit; how the field changes the density, which is of second
-    order, is left out, and densities and dipoles are those without the field. Of an ion the dipole is about the origin.
-    What is given back goes wherever a model does: calculators, engines, forces of OpenMM.
+    The energy is E - F . mu, and densities and dipoles are those without the field. A model that predicts responses
+    ([density] options = { response = true }) gives the next order as well: E - F . mu - 1/2 F . alpha . F, and
+    densities and dipoles in the field to first order. In both cases dE/dF is minus the dipole moment given, to the last
+    digit. Of an ion the dipole is about the origin. What is given back goes wherever a model does: calculators,
+    engines, forces of OpenMM.
 
     Parameters
     ----------
@@ -41,11 +44,13 @@ def in_field(model: DenSNet, field: Sequence[float], manager: Manager | None = N
         raise InputError(f"An electric field is three finite numbers in hartree/(e bohr), not {field!r}.")
     if "electric_field" in model.document:
         raise InputError("The model is in a field already; put the one without into the sum of both.")
+    given, second_order = strength.tolist(), RESPONSE in model.density.densities
     dipole = derived_quantities(model.density.densities, manager or get_manager())["dipole"]
-    energy = EnergyInField(model.energy, dipole, dipole.l_max, strength.tolist())
-    document = {**model.document, "electric_field": strength.tolist()}
+    density = DensityInField(model.density, given) if second_order else model.density
+    energy = EnergyInField(model.energy, dipole, dipole.l_max, given, second_order)
+    document = {**model.document, "electric_field": given}
     choices = (model.density_choice, model.energy_choice)
-    return _InField(model.density, energy, model.prior, *choices, document, manager, model.domain)
+    return _InField(density, energy, model.prior, *choices, document, manager, model.domain)
 
 
 class _InField(DenSNet):

@@ -12,17 +12,18 @@ from torch import Tensor
 from densnet_core.density.expansion import Expansion
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.density import DensityModel, densities_up_to
+from densnet_core.models.density import DENSITIES, DensityModel, densities_up_to
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.manager import Manager
 
 
 @dataclass(frozen=True)
 class Derived:
-    """How a quantity follows from densities, and the highest degree of the coefficients that it takes; None: all."""
+    """How a quantity follows from densities, from which, and up to which degree of coefficients; None: all."""
 
     function: Callable[[Graph, Mapping[str, Expansion], DensitySpecification], Tensor]
     l_max: int | None
+    densities: frozenset[str]
 
     def __call__(self, graph: Graph, densities: Mapping[str, Expansion], specification: DensitySpecification) -> Tensor:
         return self.function(graph, densities, specification)
@@ -46,7 +47,8 @@ def derived_quantities(densities: Collection[str], manager: Manager) -> dict[str
     found = {}
     for name, quantity in manager.quantities().items():
         if quantity.output is not None and set(quantity.densities) <= set(densities):
-            found[name] = Derived(manager.load_target(quantity.output, f"quantity {name!r}"), quantity.l_max)
+            function = manager.load_target(quantity.output, f"quantity {name!r}")
+            found[name] = Derived(function, quantity.l_max, frozenset(quantity.densities))
     return found
 
 
@@ -59,11 +61,21 @@ def degree_for(names: Iterable[str], derived: Mapping[str, Derived], energy: Ene
     return max(known, default=-1) if len(known) == len(degrees) else None
 
 
+def densities_for(
+    names: Iterable[str], derived: Mapping[str, Derived], energy: EnergyModel | None = None
+) -> frozenset[str]:
+    """The densities that outputs, those named themselves included, and the energy model need; one at least."""
+    needed = set[str]() if energy is None else set(energy.densities)
+    for name in names:
+        needed |= derived[name].densities if name in derived else {name} & set(DENSITIES)
+    return frozenset(needed or {"density"})
+
+
 def density_outputs(
     model: DensityModel, graph: Graph, names: Collection[str], derived: Mapping[str, Derived]
 ) -> dict[str, Any]:
     """Densities (``Expansion``) and derived quantities of a graph, those that are asked for."""
-    densities = densities_up_to(model, graph, degree_for(names, derived))
+    densities = densities_up_to(model, graph, degree_for(names, derived), densities_for(names, derived))
     return {
         name: densities[name] if name in densities else derived[name](graph, densities, model.specification)
         for name in names

@@ -96,7 +96,8 @@ class EnergyObjective:
         self._linearised = None
 
     def _outputs(self, graph: Graph, density: Densities | None = None, training: bool = False) -> dict[str, Any]:
-        density = density or partial(densities_up_to, self.density, l_max=self.model.l_max)
+        model = self.model
+        density = density or partial(densities_up_to, self.density, l_max=model.l_max, names=model.densities)
         return energy_outputs(density, self.model, graph, "forces" in self._needed, training)[0]
 
     def step(self, number: int) -> tuple[Tensor, dict[str, float]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from densnet_core.density.electron import DensityErrors, ExpandedDensity, OrbitalDensity, density_errors
 from densnet_core.errors import InputError
 from densnet_core.structures import Structure
-from densnet_core.units import AU_TO_DEBYE, EV_PER_ANGSTROM, HARTREE_TO_EV
+from densnet_core.units import AU_TO_DEBYE, BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
 Array = NDArray[np.float64]
 
@@ -30,8 +30,8 @@ class FrameErrors:
     density : DensityErrors or None
     dipole : float or None
         Length of the error vector, e bohr.
-    energy, forces : pair or None
-        Of model and reference, hartree; (n_atoms, 3) hartree/bohr.
+    energy, forces, polarizability : pair or None
+        Of model and reference, hartree; (n_atoms, 3) hartree/bohr; (3, 3) bohr^3.
     """
 
     structure: Structure
@@ -40,6 +40,7 @@ class FrameErrors:
     dipole: float | None = None
     energy: tuple[float, float] | None = None
     forces: tuple[Array, Array] | None = None
+    polarizability: tuple[Array, Array] | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +55,7 @@ def frame_errors(
     energy: tuple[float, float] | None = None,
     forces: tuple[Array, Array] | None = None,
     dipole: Array | None = None,
+    polarizability: tuple[Array, Array] | None = None,
 ) -> FrameErrors:
     """Errors of a frame in what its reference has.
 
@@ -63,7 +65,7 @@ def frame_errors(
         The density that the model predicts.
     density : pair or None
         That of the reference and its fit.
-    energy, forces : pair or None
+    energy, forces, polarizability : pair or None
         See ``FrameErrors``.
     dipole : (3,) or None
         Of the reference, e bohr.
@@ -75,14 +77,15 @@ def frame_errors(
         None if dipole is None else float(np.linalg.norm(model.dipole() - dipole)),
         energy,
         None if forces is None else (np.asarray(forces[0]), np.asarray(forces[1])),
+        polarizability,
     )
 
 
 class ErrorSummary:
     """Collects the errors of frame after frame, each of what its reference has, and sums them up.
 
-    Density errors are means over frames; those of energies, forces and dipoles are mean absolute errors and root mean
-    squares over frames and Cartesian components (dipoles: over the length of the error vector).
+    Density errors are means over frames; those of energies, forces, dipoles and polarizabilities are mean absolute
+    errors and root mean squares over frames and Cartesian components (dipoles: over the length of the error vector).
     """
 
     def __init__(self) -> None:
@@ -103,6 +106,7 @@ class ErrorSummary:
         parts = (
             ("density", _density_record),
             ("dipole", _dipole_record),
+            ("polarizability", _polarizability_record),
             ("energy", _energy_record),
             ("forces", _forces_record),
         )
@@ -176,6 +180,18 @@ def _dipole_record(frames: Sequence[FrameErrors]) -> dict[str, Any]:
         "mae_debye": float(errors.mean()),
         "rmse_debye": _rms(errors),
         "worst": {"frame": frames[worst].name, "debye": float(errors[worst])},
+    }
+
+
+def _polarizability_record(frames: Sequence[FrameErrors]) -> dict[str, Any]:
+    pairs = [frame.polarizability for frame in frames if frame.polarizability is not None]
+    errors = np.array([found - wanted for found, wanted in pairs]) * BOHR_TO_ANGSTROM**3
+    of_frames = [_rms(error) for error in errors]
+    worst = int(np.argmax(of_frames))
+    return {
+        "mae_angstrom3": float(np.abs(errors).mean()),
+        "rmse_angstrom3": _rms(errors),
+        "worst": {"frame": frames[worst].name, "rmse_angstrom3": of_frames[worst]},
     }
 
 

@@ -14,7 +14,13 @@ from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel, densities_up_to
 from densnet_core.models.energy import EnergyModel
 from densnet_core.plugins.manager import Manager, get_manager
-from densnet_core.potentials.outputs import common_cutoff, degree_for, derived_quantities, energy_outputs
+from densnet_core.potentials.outputs import (
+    common_cutoff,
+    degree_for,
+    densities_for,
+    derived_quantities,
+    energy_outputs,
+)
 from densnet_core.training.batches import Batches, Graphs, batch_loss
 from densnet_core.training.energy import check_pair
 from densnet_core.training.native import outputs_in_training
@@ -77,6 +83,7 @@ class JointObjective:
         self._derived = {name: derive for name, derive in self._known.items() if name in needed - set(energy.outputs)}
         self._forces = "forces" in needed
         self._degree = degree_for(needed, self._derived, energy)
+        self._names = densities_for(needed, self._derived, energy)
         self._compile()
 
     def prepare(self) -> None:
@@ -95,7 +102,7 @@ class JointObjective:
         self._trained = outputs_in_training(self.module, outputs, self._needed, self.native)
 
     def _outputs(self, graph: Graph, training: bool = False) -> dict[str, Any]:
-        density = partial(densities_up_to, self.density, l_max=self._degree)
+        density = partial(densities_up_to, self.density, l_max=self._degree, names=self._names)
         found, densities = energy_outputs(density, self.energy, graph, self._forces, training)
         specification = self.density.specification
         with torch.set_grad_enabled(training):

@@ -24,7 +24,7 @@ from densnet_core.models.backbone import cast_parameters
 from densnet_core.models.density import DensityModel
 from densnet_core.models.domain import Domain
 from densnet_core.models.energy import EnergyModel
-from densnet_core.models.inputs import check_data
+from densnet_core.models.inputs import check_data, check_taught
 from densnet_core.models.statistics import undetermined
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager
@@ -212,6 +212,8 @@ class _Training:
         model: DensityModel = choices[0].build(Kind.DENSITY_MODEL, specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
         check_data(model, self.validation)
+        if start is None:
+            check_taught(model, self.train)
         native = self.native("density", self.train)
         given = (self.first("density"), plan.batch_size, plan.seed, self.manager, self.device, native)
         objective = DensityObjective(model, self.train, *given)

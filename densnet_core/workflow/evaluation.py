@@ -21,7 +21,9 @@ from densnet_core.workflow.project import Project
 from densnet_core.workflow.reporter import Advance
 
 BATCH = 32
-LABELS: Final = ("energy", "forces", "dipole", "orbitals", "occupations")
+_Found = tuple[ExpandedDensity, float | None, Array | None, Array | None]
+"""Density, energy, forces, polarizability."""
+LABELS: Final = ("energy", "forces", "dipole", "orbitals", "occupations", "polarizability")
 
 
 def frames_to_evaluate(model: DenSNet, store: ReferenceStore, part: str) -> tuple[list[int], int]:
@@ -116,8 +118,9 @@ def errors_of_frames(
         for index, (structure, result), names, found in zip(
             chosen, frames, have, _predictions(model, [structure for structure, _ in frames]), strict=True
         ):
-            density, energy, forces = found
+            density, energy, forces, tensor = found
             reference, fitted, dipole = None, None, result.dipole if "dipole" in names else None
+            expected = result.polarizability if "polarizability" in names else None
             if "orbitals" in names and orbital_basis is not None:
                 reference = OrbitalDensity(structure, orbital_basis, result.orbitals, result.occupations)
                 if dipole is None:  # an imported file may lack dipoles; its orbitals have them
@@ -131,6 +134,7 @@ def errors_of_frames(
                 (energy, result.energy) if energy is not None and "energy" in names else None,
                 (forces, result.forces) if forces is not None and "forces" in names else None,
                 dipole,
+                None if tensor is None or expected is None else (tensor, expected),
             )
 
 
@@ -178,18 +182,16 @@ def _species(structure: Structure) -> str:
     return f"{structure.formula}{sign}{spin}"
 
 
-def _predictions(
-    model: DenSNet, structures: Sequence[Structure]
-) -> list[tuple[ExpandedDensity, float | None, Array | None]]:
-    """Density, energy and forces of each structure; densities alone where the energy has no meaning."""
+def _predictions(model: DenSNet, structures: Sequence[Structure]) -> list[_Found]:
+    """What the model says of each structure; densities alone where the energy has no meaning."""
     known = [model.domain.knows_energy(Composition.of(structure)) for structure in structures]
     whole = iter(model.predict([s for s, knows in zip(structures, known, strict=True) if knows]))
     bare = iter(model.densities([s for s, knows in zip(structures, known, strict=True) if not knows]))
-    found: list[tuple[ExpandedDensity, float | None, Array | None]] = []
+    found: list[_Found] = []
     for knows in known:
         if knows:
             one = next(whole)
-            found.append((one.density, one.energy, one.forces))
+            found.append((one.density, one.energy, one.forces, one.polarizability))
         else:
-            found.append((next(bare), None, None))
+            found.append((next(bare), None, None, None))
     return found

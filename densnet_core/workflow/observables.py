@@ -101,13 +101,15 @@ def chosen_properties(words: str) -> list[str]:
 
 
 def prediction_record(prediction: Prediction, properties: Iterable[str] = ()) -> Record:
-    """Energy, forces, dipole, electron count and the properties asked for, as plain data."""
+    """Energy, forces, dipole, electron count, polarizability if any, and the properties asked for, as plain data."""
+    tensor = prediction.polarizability
     return {
         "formula": prediction.density.structure.formula,
         "energy_hartree": prediction.energy,
         "energy_ev": prediction.energy * HARTREE_TO_EV,
         "forces_ev_per_angstrom": (prediction.forces * EV_PER_ANGSTROM).tolist(),
         **density_record(prediction.density, properties),
+        **({} if tensor is None else {"polarizability_angstrom3": (tensor * BOHR_TO_ANGSTROM**3).tolist()}),
     }
 
 

@@ -29,6 +29,23 @@ class TestEquivariantDensityModel(DensityModelTests):
         return EquivariantDensityModel(specification, DensityModelOptions(state_channels=4), small_backbone)
 
 
+class TestResponseToFields(DensityModelTests):
+    vanishing_derivatives = 2
+    symmetric_response = True
+
+    def make_model(self, specification: DensitySpecification) -> DensityModel:
+        options = DensityModelOptions(state_channels=4, response=True)
+        return EquivariantDensityModel(specification, options, small_backbone)
+
+
+class TestResponseWithMovingExponents(TestResponseToFields):
+    largest_factor = 1.5
+
+    def make_model(self, specification: DensitySpecification) -> DensityModel:
+        options = DensityModelOptions(state_channels=4, response=True)
+        return EquivariantDensityModel(specification, options, NeighbourBackbone)
+
+
 class TestMovingExponents(DensityModelTests):
     largest_factor = 1.5
     vanishing_derivatives = 2

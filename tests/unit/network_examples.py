@@ -65,11 +65,12 @@ def make_models(
     largest_factor: float = 1.0,
     metric: str = "coulomb",
     charge: str = "flow",
+    response: bool = False,
 ) -> tuple[EquivariantDensityModel, EquivariantEnergyModel]:
     """A density and an energy model with uneven statistics, as after training."""
     torch.manual_seed(seed)
     known = specification(metric, largest_factor)
-    kept = DensityModelOptions(charge=charge)  # type: ignore[arg-type]
+    kept = DensityModelOptions(charge=charge, response=response)  # type: ignore[arg-type]
     density = EquivariantDensityModel(known, kept, backbone_maker(options))
     energy = EquivariantEnergyModel(known, EnergyModelOptions(channels_in=6, head_width=10), backbone_maker(options))
     offset, scale = uneven_statistics(density.layout, seed)
@@ -78,6 +79,8 @@ def make_models(
     if density.flow is not None:
         density.flow.scale.fill_(0.2)
         nn.init.normal_(density.flow.share, std=0.3)
+    if density.response is not None:
+        density.response.scale.copy_(3.0 * scale)
     energy.amplitude_offset.copy_(offset)
     energy.amplitude_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
     energy.atomic_energies.copy_(torch.tensor([-0.5, -37.8, -75.0]))
@@ -92,14 +95,17 @@ def make_models(
     return density, energy
 
 
-def make_densnet(dtype: torch.dtype = torch.float64, options: E3nnOptions = OPTIONS, seed: int = 0) -> DenSNet:
+def make_densnet(
+    dtype: torch.dtype = torch.float64, options: E3nnOptions = OPTIONS, seed: int = 0, response: bool = False
+) -> DenSNet:
     """The whole of such models, with a prior of one Gaussian per atom; it can be saved."""
     shells = {z: [Shell(0, (0.5 * z,), (1.0,))] for z in ELEMENTS}
     size = options.model_dump(mode="json")
-    choices = [NetworkChoice("equivariant", "e3nn", own, size) for own in ({}, {"channels_in": 6, "head_width": 10})]
+    given = ({"response": True} if response else {}, {"channels_in": 6, "head_width": 10})
+    choices = [NetworkChoice("equivariant", "e3nn", own, size) for own in given]
     prior = AtomicPrior(GaussianBasis("atoms", shells))
     document = {"name": "an example", "config": {}, "provenance": {}, "metrics": {}}
-    return DenSNet(*make_models(dtype, seed, options), prior, choices[0], choices[1], document)
+    return DenSNet(*make_models(dtype, seed, options, response=response), prior, choices[0], choices[1], document)
 
 
 def uneven_statistics(layout: CoefficientLayout, seed: int) -> tuple[Tensor, Tensor]:

@@ -79,3 +79,14 @@ def test_frames_count_in_what_they_have(tmp_path: Path) -> None:
     assert (record["frames"], record["energy"]["frames"], record["forces"]["frames"]) == (2, 1, 1)
     assert record["energy"]["mae_mev"] == pytest.approx(27.211386246, rel=1e-9)
     assert not {"density", "dipole"} & set(record)
+
+
+def test_polarizabilities_are_in_cubic_angstrom() -> None:
+    summary, wanted = ErrorSummary(), np.diag([9.0, 10.0, 11.0])
+    summary.add(frame_errors(HYDROGEN, expanded(0.03), polarizability=(wanted + 0.9 * np.eye(3), wanted)))
+    summary.add(frame_errors(HYDROGEN, expanded(0.03)))
+    record = summary.to_dict()["polarizability"]
+    assert record["frames"] == 1
+    assert record["mae_angstrom3"] == pytest.approx(0.3 * 0.529177210903**3, rel=1e-9)
+    assert record["rmse_angstrom3"] == pytest.approx(0.9 / 3**0.5 * 0.529177210903**3, rel=1e-9)
+    assert record["worst"]["rmse_angstrom3"] == pytest.approx(record["rmse_angstrom3"], rel=1e-12)
