@@ -6,7 +6,9 @@ Geometries that the models have not learned from, each in fields of 0.002, 0.005
 direction (0.01 are 5.1e9 V/m), labelled with PBE/aug-cc-pVDZ; some 4 CPU seconds each. None of the models has seen a
 field. MODEL are the models of several seeds, whose mean and spread are printed, of
 
-in the field : ``in_field``, E - F . mu with the dipole of the predicted density.
+first order : ``in_field``, E - F . mu with the dipole of the predicted density.
+second order : of models that predict the response to a field (``[density] options = { response = true }``), also
+    - 1/2 F . alpha . F.
 control : the same model, whose energy does not know the density and so not the field.
 another density : E - F . mu with the dipole that the model predicts of the next geometry.
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from data_sets import table
@@ -64,14 +67,17 @@ def errors(
     """Mean absolute errors of a model with, without, and with another density."""
     model = load_model(model_path)
     plain = model.predict(structures)
+    orders: tuple[Literal[1, 2], ...] = (1, 2) if "polarizability" in model.outputs else (1,)
     found: dict[str, list[tuple[float, float]]] = {}
     for index, (structure, label) in enumerate(zip(structures, known, strict=True)):
-        (within,) = in_field(model, label["field"]).predict([structure])
+        field = np.array(label["field"])
+        first, *second = (in_field(model, field, order=order).predict([structure])[0] for order in orders)
         other = plain[(index + 1) % len(plain)].dipole
         sides = {
-            "in the field": (within.energy, within.forces),
+            "first order": (first.energy, first.forces),
+            **{"second order": (one.energy, one.forces) for one in second},
             "control": (plain[index].energy, plain[index].forces),
-            "another density": (plain[index].energy - float(other @ np.array(label["field"])), None),
+            "another density": (plain[index].energy - float(other @ field), None),
         }
         for name, (energy, forces) in sides.items():
             force = np.nan if forces is None else float(np.abs(forces - np.array(label["forces"])).mean())

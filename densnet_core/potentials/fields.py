@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.outputs import derived_quantities
 
 
-def in_field(model: DenSNet, field: Sequence[float], manager: Manager | None = None) -> DenSNet:
+def in_field(
+    model: DenSNet, field: Sequence[float], manager: Manager | None = None, *, order: Literal[1, 2] | None = None
+) -> DenSNet:
     """A model in a uniform electric field: energies and forces have the share of the predicted density.
 
     >>> in_field(load_model("ethanol"), (0.0, 0.0, 0.005)).predict([structure])
@@ -33,18 +35,26 @@ def in_field(model: DenSNet, field: Sequence[float], manager: Manager | None = N
     field : sequence of float
         (3,), hartree/(e bohr), of which 0.001 are 5.14e8 V/m. H = H_0 - F . mu, as for the backends.
     manager : Manager or None
+    order : {1, 2} or None
+        Of the energy in the field; None: the highest that the model knows.
 
     Raises
     ------
     InputError
-        The field is not three finite numbers, or the model is in one.
+        The field is not three finite numbers, the model is in one, or knows no response and the order is 2.
     """
     strength = np.asarray(field, dtype=np.float64)
     if strength.shape != (3,) or not np.isfinite(strength).all():
         raise InputError(f"An electric field is three finite numbers in hartree/(e bohr), not {field!r}.")
     if "electric_field" in model.document:
         raise InputError("The model is in a field already; put the one without into the sum of both.")
-    given, second_order = strength.tolist(), RESPONSE in model.density.densities
+    knows_response = RESPONSE in model.density.densities
+    if order == 2 and not knows_response:
+        raise InputError(
+            "The model does not know how its density answers to a field, so its energy in one is of first order. Train "
+            "one with [density] options = { response = true }."
+        )
+    given, second_order = strength.tolist(), knows_response and order != 1
     dipole = derived_quantities(model.density.densities, manager or get_manager())["dipole"]
     density = DensityInField(model.density, given) if second_order else model.density
     energy = EnergyInField(model.energy, dipole, dipole.l_max, given, second_order)

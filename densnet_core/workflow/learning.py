@@ -17,9 +17,11 @@ from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.errors import ConfigError, InputError
 from densnet_core.models.inputs import check_specification
+from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import Manager
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.reference.properties import Quantity
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.training import parallel
 from densnet_core.training.plan import Plan, Stage, device_of
@@ -30,7 +32,7 @@ from densnet_core.workflow.atoms import atomic_energies
 from densnet_core.workflow.data_stores import common_prior, fit_source
 from densnet_core.workflow.keys import code_of, start_path
 from densnet_core.workflow.project import Project
-from densnet_core.workflow.property_fits import FITTED, fit_properties, property_fit_name
+from densnet_core.workflow.property_fits import FITTED, fit_properties, n_without, property_fit_name
 
 
 def network_choices(chosen: Selection) -> tuple[NetworkChoice, NetworkChoice]:
@@ -166,15 +168,18 @@ def _fitted(run: Project) -> tuple[AtomicPrior, list[dict[str, str]]]:
     section, specification = run.config.needed_basis(), run.specification
     basis, method = specification.label_basis, section.fit_method
     prior = common_prior(run.sources, run.elements, basis, method, run.executor, run.factory_of)
+    predicted = _predicted(run)
     fits: list[dict[str, str]] = []
     for source in run.sources:
         factory = run.factory_of(source)
         name = fit_source(source, factory, basis, method, prior, run.executor, run.reporter)
         own = {} if name is None else {"density": name}
-        if run.data is None and set(FITTED) & set(asked := run.config.needed_reference().properties):
-            factory = replace(factory, properties=tuple(asked))
+        with ReferenceStore.open(source.path) as store:
+            asked = _to_fit(run, store, predicted)
+        if asked:
+            how = (specification.basis, section.error_metric, run.executor, run.reporter)
             with ReferenceStore.open(source.path, writable=True) as store:
-                fit_properties(store, factory, specification.basis, section.error_metric, run.executor, run.reporter)
+                fit_properties(store, factory, asked, *how)
         with ReferenceStore.open(source.path) as store:
             names = {kind: property_fit_name(specification.basis, section.error_metric, kind) for kind in FITTED}
             fits.append({**own, **{kind: name for kind, name in names.items() if name in store.fit_names()}})
@@ -185,6 +190,32 @@ def _fitted(run: Project) -> tuple[AtomicPrior, list[dict[str, str]]]:
             "reference' computed."
         )
     return prior, fits
+
+
+def _predicted(run: Project) -> frozenset[str]:
+    """The densities that the density network gives."""
+    with torch.random.fork_rng(devices=[]):
+        network, _ = network_choices(run.selection)[0].build(Kind.DENSITY_MODEL, run.specification, run.manager)
+    found: frozenset[str] = network.densities
+    return found
+
+
+def _to_fit(run: Project, store: ReferenceStore, predicted: frozenset[str]) -> list[Quantity]:
+    """The further densities of a store that are fitted: those its run computed, or those that the network learns."""
+    if run.data is None:
+        asked = run.config.needed_reference().properties
+        return [quantity for quantity in FITTED if quantity in asked]
+    found: list[Quantity] = []
+    for quantity in FITTED:
+        missing = 0 if quantity not in predicted else n_without(store, quantity)
+        if quantity in predicted and not missing:
+            found.append(quantity)
+        elif missing and missing < len(store):
+            run.reporter.note(
+                f"{missing} of {len(store)} frames of {store.path} lack what {quantity!r} is made of; it is learned "
+                "from none of this store."
+            )
+    return found
 
 
 def _dataset(run: Project, part: str, labels: Sequence[str], fits: Sequence[Mapping[str, str]]) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -43,6 +43,11 @@ def property_fit_name(basis: Basis, metric: Metric, quantity: Quantity) -> str:
     return f"{basis.content_hash()[:12]}-{metric}-{quantity}-{'+'.join(_HELD[quantity])}"
 
 
+def n_without(store: ReferenceStore, quantity: Quantity) -> int:
+    """How many frames of a store lack labels that such a fit is made of."""
+    return sum(not set(_LABELS[quantity]) <= set(store.labels(index)) for index in range(len(store)))
+
+
 def fit_projection(
     structure: Structure,
     projection: Array,
@@ -78,13 +83,18 @@ def fit_projection(
 
 
 def fit_properties(
-    store: ReferenceStore, factory: BackendFactory, basis: Basis, metric: Metric, executor: Executor, reporter: Reporter
+    store: ReferenceStore,
+    factory: BackendFactory,
+    quantities: Sequence[Quantity],
+    basis: Basis,
+    metric: Metric,
+    executor: Executor,
+    reporter: Reporter,
 ) -> None:
-    """Fits of all densities among the properties of ``factory``."""
-    for quantity in FITTED:
-        if quantity in factory.properties:
-            advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
-            fit_property_into(store, factory, basis, metric, quantity, executor, advance)
+    """Fits of several such densities."""
+    for quantity in quantities:
+        advance = reporter.task(f"fits of the {quantity.replace('_', ' ')}", len(store))
+        fit_property_into(store, factory, basis, metric, quantity, executor, advance)
 
 
 def fit_property_into(

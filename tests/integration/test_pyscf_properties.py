@@ -211,7 +211,8 @@ def test_the_command_and_a_run_make_the_same_fits(store: ReferenceStore, tmp_pat
     shutil.copytree(store.path, copy, ignore=shutil.ignore_patterns(".lock"))
     basis = basis_by_name("def2-universal-jfit", [1, 8])
     with ReferenceStore.open(copy, writable=True) as writable:
-        fit_properties(writable, FACTORY, basis, "coulomb", LocalExecutor(LocalExecutorOptions(workers=1)), Reporter())
+        executor = LocalExecutor(LocalExecutorOptions(workers=1))
+        fit_properties(writable, FACTORY, FITTED, basis, "coulomb", executor, Reporter())
     made = {name: fit.coefficients(1) for name, fit in _fits(ReferenceStore.open(copy), basis)}
     assert len(made) == 2
     shutil.rmtree(copy)

@@ -99,6 +99,16 @@ def test_engines_feel_it(model: DenSNet) -> None:
     assert within.metadata()["electric_field"] == FIELD.tolist()
 
 
+def test_the_first_order_can_be_had_of_both() -> None:
+    model = example.make_densnet(torch.float64, seed=2, response=True)
+    plain, within = model.predict(MOLECULES), in_field(model, FIELD, order=1).predict(MOLECULES)
+    for one, other in zip(plain, within, strict=True):
+        assert other.energy - one.energy == pytest.approx(-one.dipole @ FIELD, abs=1e-12)
+        np.testing.assert_allclose(other.dipole, one.dipole, atol=1e-12)
+    with pytest.raises(InputError, match="does not know how its density answers"):
+        in_field(example.make_densnet(torch.float64, seed=2), FIELD, order=2)
+
+
 def test_what_is_refused(model: DenSNet, tmp_path: Path) -> None:
     for wrong in ((0.0, 0.1), (0.0, 0.0, float("nan"))):
         with pytest.raises(InputError, match="three finite numbers"):
