@@ -96,6 +96,7 @@ def toml_of(
     energy_options: str = "",
     of_basis: str = 'name = "densnet-m"',
     of_backbone: str = "",
+    of_density: str = "",
 ) -> Path:
     """The configuration of a run.
 
@@ -107,8 +108,8 @@ def toml_of(
         As many steps for each store, drawn from equally often.
     of_energy, of_basis : str
         Further keys of [training.energy], and the lines of [basis].
-    energy_options, of_backbone : str
-        Options of the energy model and of the backbone.
+    energy_options, of_backbone, of_density : str
+        Options of the energy model, of the backbone and of the density model.
     """
     times = len(stores) if balanced else 1
     file = folder / f"{name}-{seed}.toml"
@@ -123,6 +124,7 @@ def toml_of(
         "[density]",
         f'backbone = "{BACKBONE}"',
         *([f"backbone_options = {{ {of_backbone} }}"] if of_backbone else []),
+        *([f"options = {{ {of_density} }}"] if of_density else []),
         "[energy]",
         f'model = "{model}"',
         *([] if model == "shared" else [f'backbone = "{BACKBONE}"']),

@@ -6,8 +6,8 @@ Geometries that the models have not learned from, each in fields of 0.002, 0.005
 direction (0.01 are 5.1e9 V/m), labelled with PBE/aug-cc-pVDZ; some 4 CPU seconds each. None of the models has seen a
 field. MODEL are the models of several seeds, whose mean and spread are printed, of
 
-first order : ``in_field``, E - F . mu with the dipole of the predicted density.
-second order : of models that predict the response to a field (``[density] options = { response = true }``), also
+order 1 : ``in_field``, E - F . mu with the dipole of the predicted density.
+order 2 : of models that predict the response to a field (``[density] options = { response = true }``), also
     - 1/2 F . alpha . F.
 control : the same model, whose energy does not know the density and so not the field.
 another density : E - F . mu with the dipole that the model predicts of the next geometry.
@@ -71,11 +71,10 @@ def errors(
     found: dict[str, list[tuple[float, float]]] = {}
     for index, (structure, label) in enumerate(zip(structures, known, strict=True)):
         field = np.array(label["field"])
-        first, *second = (in_field(model, field, order=order).predict([structure])[0] for order in orders)
+        within = [in_field(model, field, order=order).predict([structure])[0] for order in orders]
         other = plain[(index + 1) % len(plain)].dipole
         sides = {
-            "first order": (first.energy, first.forces),
-            **{"second order": (one.energy, one.forces) for one in second},
+            **{f"order {order}": (one.energy, one.forces) for order, one in zip(orders, within, strict=True)},
             "control": (plain[index].energy, plain[index].forces),
             "another density": (plain[index].energy - float(other @ field), None),
         }

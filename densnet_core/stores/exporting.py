@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
 BLOCK: Final = 128
+_HELD: Final = {"energy", "forces", "dipole", "orbitals", "occupations", "polarizability"}
+_DIAGNOSTICS: Final = {"scf_gap", "scf_s_squared"}
+log = logging.getLogger(__name__)
 
 
 def sound_frames(store: ReferenceStore) -> Iterator[tuple[Structure, ReferenceResult]]:
@@ -65,7 +69,8 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]], s
     Parameters
     ----------
     small : bool
-        Orbitals in single precision, which are orthonormal to 1e-6 still, and everything compressed.
+        Orbitals and their responses in single precision (the former are orthonormal to 1e-6 still), everything
+        compressed.
 
     Raises
     ------
@@ -98,5 +103,12 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]], s
     if "orbitals" in labels and first.multiplicity == 1:
         orbitals = np.array([result.orbitals for result in results])
         arrays["mo_coeff_occupied"] = orbitals.astype(np.float32) if small else orbitals
+        if "response" in labels:
+            response = np.array([result.response for result in results])
+            arrays["mo_response_au"] = response.astype(np.float32) if small else response
+    if "polarizability" in labels:
+        arrays["polarizability_au"] = np.array([result.polarizability for result in results])
+    if left := sorted(set(labels) - _HELD - _DIAGNOSTICS - ({"response"} if "mo_response_au" in arrays else set())):
+        log.warning("%s does not hold %s of the frames: a NumPy archive has no arrays for them.", file, ", ".join(left))
     with whole_file(file) as partial, partial.open("wb") as out:
         (np.savez_compressed if small else np.savez)(out, **arrays)

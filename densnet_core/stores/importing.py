@@ -9,6 +9,9 @@ energy_hartree               (n,)
 forces_hartree_per_angstrom  (n, n_atoms, 3)
 dipole_au                    (n, 3), optional          e bohr
 mo_coeff_occupied            (n, n_basis, n_occupied)  optional; doubly occupied orbitals, core convention
+polarizability_au            (n, 3, 3), optional       d dipole / d field, bohr^3
+mo_response_au               (n, 3, n_basis,           optional, beside mo_coeff_occupied; d orbitals / d field for
+                             n_occupied)               the three directions
 df_coeff_NAME                (n, n_functions)          optional; coefficients of the whole density in the basis NAME,
                                                        fitted in the Coulomb metric without constraints
 ============================ ========================= =================================================
@@ -47,7 +50,7 @@ from densnet_core.units import BOHR_TO_ANGSTROM
 Array = NDArray[np.float64]
 
 REQUIRED: Final = ("numbers", "positions_angstrom", "energy_hartree", "forces_hartree_per_angstrom")
-OPTIONAL: Final = ("dipole_au", "mo_coeff_occupied")
+OPTIONAL: Final = ("dipole_au", "mo_coeff_occupied", "polarizability_au", "mo_response_au")
 COEFFICIENTS: Final = "df_coeff_"
 ORTHONORMAL: Final = 1e-5
 """Largest deviation of an element of C^T S C from the unit matrix."""
@@ -56,6 +59,7 @@ _QUANTITIES: Final = {
     **dict.fromkeys(("force", "forces", "gradient", "gradients"), "forces_hartree_per_angstrom"),
     **dict.fromkeys(("dipole", "dipoles"), "dipole_au"),
     **dict.fromkeys(("position", "positions", "coordinates"), "positions_angstrom"),
+    **dict.fromkeys(("polarizability", "polarizabilities"), "polarizability_au"),
 }
 _UNIT_WORDS: Final = {
     *("hartree", "ha", "ev", "kcal", "kj", "mol", "bohr", "angstrom", "ang", "nm", "pm", "debye", "e", "au", "per"),
@@ -252,7 +256,15 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]], found: str) -> None
         "forces_hartree_per_angstrom": (n_frames, n_atoms, 3),
         "dipole_au": (n_frames, 3),
         "mo_coeff_occupied": (n_frames, None, None),
+        "polarizability_au": (n_frames, 3, 3),
     }
+    if "mo_response_au" in arrays:
+        orbitals = arrays.get("mo_coeff_occupied")
+        if orbitals is None:
+            raise DataError(
+                f"{source}: mo_response_au belongs to mo_coeff_occupied, which is not there. Found: {found}."
+            )
+        shapes["mo_response_au"] = (n_frames, 3, *orbitals.shape[1:])
     for name, values in arrays.items():
         if name in unknown:
             continue
@@ -306,4 +318,11 @@ def _result(source: Path, arrays: Mapping[str, NDArray[Any]], index: int, struct
             )
         labels["orbitals"] = orbitals
         labels["occupations"] = np.full(orbitals.shape[1], 2.0)
+    if "polarizability_au" in arrays:
+        tensor = np.array(arrays["polarizability_au"][index], dtype=np.float64)
+        if not np.allclose(tensor, tensor.T, atol=1e-3 * np.abs(tensor).max()):
+            raise DataError(f"{source}, frame {index}: polarizability_au is not symmetric, so it is none.")
+        labels["polarizability"] = tensor
+    if "mo_response_au" in arrays:
+        labels["response"] = np.array(arrays["mo_response_au"][index], dtype=np.float64)
     return partial_result(labels, provenance={"imported from": source.name})
