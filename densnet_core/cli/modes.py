@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from densnet_core.cli.output import print_table
 
 Record = Mapping[str, Any]
+RAMAN: Final = "raman_activity_angstrom4_per_dalton"
 
 
 def show_vibrations(record: Record) -> None:
@@ -26,7 +27,8 @@ def show_vibrations(record: Record) -> None:
     print()
     if record["modes"]:
         rows = [_row(number, mode) for number, mode in enumerate(record["modes"], 1)]
-        print_table(["mode", "cm-1", "km/mol", "motion", "atoms"], rows)
+        raman = ["Raman \u00c5\u2074/Da", "depol."] if RAMAN in record["modes"][0] else []
+        print_table(["mode", "cm-1", "km/mol", *raman, "motion", "atoms"], rows)
         print()
     _show_thermochemistry(record)
     if "comparison" in record:
@@ -62,7 +64,8 @@ def _wavenumber(mode: Record) -> str:
 
 def _row(number: int, mode: Record) -> list[str]:
     atoms = " ".join(map(str, mode["moving_atoms"]))
-    return [str(number), _wavenumber(mode), f"{mode['intensity_km_per_mol']:.1f}", mode["motion"], atoms]
+    raman = [f"{mode[RAMAN]:.1f}", f"{mode['depolarization_ratio']:.2f}"] if RAMAN in mode else []
+    return [str(number), _wavenumber(mode), f"{mode['intensity_km_per_mol']:.1f}", *raman, mode["motion"], atoms]
 
 
 def _show_thermochemistry(record: Record) -> None:

@@ -47,6 +47,10 @@ def vibrations(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a geometry that is unlike those the model was trained on.")
     ] = False,
+    raman: Annotated[
+        bool,
+        typer.Option("--raman", help="Raman activities of a backend; a model with polarizabilities always has them."),
+    ] = False,
     width: Annotated[float, typer.Option(help="Width of a line in the picture, cm^-1.")] = USUAL.width,
     max_force: Annotated[float, typer.Option(help="Largest force at the minimum, hartree/bohr.")] = USUAL.max_force,
     max_calculations: Annotated[int, typer.Option(help="Most calculations to find it.")] = USUAL.max_calculations,
@@ -55,7 +59,7 @@ def vibrations(
     ] = USUAL.displacement,
     as_json: AsJson = False,
 ) -> None:
-    """Minimum, normal modes with infrared intensities, and thermochemistry of a molecule as an ideal gas.
+    """Minimum, normal modes with infrared and Raman intensities, and thermochemistry of a molecule as an ideal gas.
 
     Writes the geometry, modes.json, a picture of the spectrum and animations of the modes. A backend's calculations are
     kept one by one: a call that was killed goes on.
@@ -73,6 +77,7 @@ def vibrations(
         "temperature": temperature,
         "pressure": pressure,
         "symmetry_number": symmetry_number,
+        "raman": raman,
         "width": width,
     }
     options = validate(VibrationOptions, table)

@@ -23,4 +23,9 @@ class VibrationOptions(Options):
     symmetry_number: int | None = Field(
         default=None, ge=1, description="Rotations that map the molecule onto itself; absent: found from the geometry."
     )
+    raman: bool = Field(
+        default=False,
+        description="Polarizabilities at every displacement, for Raman activities; a model that predicts them gives "
+        "them in any case.",
+    )
     width: float = Field(default=20.0, gt=0, description="Width of a line in the picture (full, half maximum), cm^-1.")

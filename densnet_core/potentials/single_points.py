@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from densnet_core.graphs.graph import graph_of
 from densnet_core.graphs.pairs import portions
 from densnet_core.potentials.base import Potential
-from densnet_core.structures import Array, Structure
+from densnet_core.structures import Structure
 
 
 def single_points(
     potential: Potential, advance: Callable[[int, str], None] = lambda done, note: None
-) -> Callable[[list[Structure]], list[tuple[float, Array, Array]]]:
+) -> Callable[[list[Structure]], list[tuple[Any, ...]]]:
     """A function from structures to their energies (hartree), forces (n_atoms, 3) in hartree/bohr and dipoles (3,).
+
+    And polarizabilities (3, 3) in bohr^3, if the potential has them.
 
     Parameters
     ----------
@@ -25,18 +28,18 @@ def single_points(
         Told how many structures were computed so far, and what for.
     """
     done = 0
+    names = ("energy", "forces", "dipole", *({"polarizability"} & potential.outputs))
 
-    def calculate(structures: list[Structure]) -> list[tuple[float, Array, Array]]:
+    def calculate(structures: list[Structure]) -> list[tuple[Any, ...]]:
         nonlocal done
-        results: list[tuple[float, Array, Array]] = []
+        results: list[tuple[Any, ...]] = []
         for portion in portions([structure.n_atoms for structure in structures]):
             held = structures[portion.start : portion.stop]
-            found = potential.evaluate(graph_of(held, potential.cutoff), ("energy", "forces", "dipole"))
+            found = potential.evaluate(graph_of(held, potential.cutoff), names)
             forces = torch.split(found["forces"], [structure.n_atoms for structure in held])
-            results += [
-                (energy, force.numpy(), dipole.numpy())
-                for energy, force, dipole in zip(found["energy"].tolist(), forces, found["dipole"], strict=True)
-            ]
+            others = [[value.numpy() for value in found[name]] for name in names[2:]]
+            energies = found["energy"].tolist()
+            results += zip(energies, (force.numpy() for force in forces), *others, strict=True)
             done += len(held)
             advance(done, "optimising" if len(structures) == 1 else "second derivatives")
         return results

@@ -1,15 +1,19 @@
-"""Harmonic reference: minimum, Hessian, normal modes and their infrared intensities."""
+"""Harmonic reference: minimum, Hessian, normal modes, their infrared intensities and Raman activities."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densnet_core.errors import InputError
 from densnet_core.md.rigid import rigid_body_vectors
-from densnet_core.spectra.intensity import SQUARED_DIPOLE_DERIVATIVE_TO_KM_PER_MOL
+from densnet_core.spectra.intensity import (
+    SQUARED_DIPOLE_DERIVATIVE_TO_KM_PER_MOL,
+    SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON,
+)
 from densnet_core.spectra.optimise import Calculate, optimise
 from densnet_core.spectra.windows import GAUSSIAN_FWHM
 from densnet_core.structures import Structure
@@ -17,10 +21,13 @@ from densnet_core.units import DALTON_TO_ELECTRON_MASS, HARTREE_TO_WAVENUMBER
 
 Array = NDArray[np.float64]
 
+NO_RAMAN: Final = 1e-6
+"""Angstrom^4/dalton; a mode below scatters nothing, and its depolarization ratio means nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class HarmonicReference:
-    """Minimum, Hessian and dipole derivatives of a molecule, atomic units.
+    """Minimum, Hessian, dipole and polarizability derivatives of a molecule, atomic units.
 
     Parameters
     ----------
@@ -31,12 +38,15 @@ class HarmonicReference:
         Second derivatives of the energy, hartree/bohr^2, symmetric.
     dipole_derivatives : (3 n_atoms, 3)
         d mu / d R, e.
+    polarizability_derivatives : (3 n_atoms, 3, 3) or None
+        d alpha / d R, bohr^2.
     """
 
     structure: Structure
     energy: float
     hessian: Array
     dipole_derivatives: Array
+    polarizability_derivatives: Array | None = None
 
     def __post_init__(self) -> None:
         size = 3 * self.structure.n_atoms
@@ -51,6 +61,14 @@ class HarmonicReference:
             raise InputError("The Hessian or the dipole derivatives contain values that are not finite.")
         object.__setattr__(self, "hessian", 0.5 * (hessian + hessian.T))
         object.__setattr__(self, "dipole_derivatives", derivatives)
+        if self.polarizability_derivatives is not None:
+            tensors = np.asarray(self.polarizability_derivatives, dtype=np.float64)
+            if tensors.shape != (size, 3, 3) or not np.isfinite(tensors).all():
+                raise InputError(
+                    f"{self.structure.n_atoms} atoms need finite polarizability derivatives of shape ({size}, 3, 3), "
+                    f"not {tensors.shape}."
+                )
+            object.__setattr__(self, "polarizability_derivatives", 0.5 * (tensors + tensors.swapaxes(1, 2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +88,10 @@ class NormalModes:
         Gaussian and PySCF, which for a diatomic is not m_1 m_2 / (m_1 + m_2).
     intensities : (n_modes,)
         Integrated infrared absorption, km/mol.
+    raman_activities : (n_modes,) or None
+        45 a'^2 + 7 gamma'^2, angstrom^4/dalton; None where polarizabilities are not known.
+    depolarization_ratios : (n_modes,) or None
+        Of plane-polarised light, 3 gamma'^2 / (45 a'^2 + 4 gamma'^2); 0.75 of a mode that changes no polarizability.
     """
 
     structure: Structure
@@ -77,6 +99,8 @@ class NormalModes:
     eigenvectors: Array
     reduced_masses: Array
     intensities: Array
+    raman_activities: Array | None = None
+    depolarization_ratios: Array | None = None
 
     @property
     def n_modes(self) -> int:
@@ -137,7 +161,8 @@ def harmonic_reference(
 def finite_differences(calculate: Calculate, structure: Structure, *, displacement: float = 0.005) -> HarmonicReference:
     """Hessian and dipole derivatives at a geometry as it is, by central differences of forces and dipoles.
 
-    The geometry and its 6 n_atoms displacements go to ``calculate`` as one batch.
+    Those of the polarizability too, where ``calculate`` gives it. The geometry and its 6 n_atoms displacements go to
+    ``calculate`` as one batch.
     """
     if not 0 < displacement < 0.5:
         raise InputError(f"The displacement must be between 0 and 0.5 bohr, not {displacement}.")
@@ -152,11 +177,16 @@ def finite_differences(calculate: Calculate, structure: Structure, *, displaceme
         raise InputError(f"{len(batch)} structures were to be calculated, {len(results)} results came back.")
     forces = np.array([np.asarray(result[1]).reshape(size) for result in results[1:]])
     dipoles = np.array([result[2] for result in results[1:]])
+    tensors = [result[3] for result in results[1:] if len(result) > 3 and result[3] is not None]
+    of_tensors = None
+    if len(tensors) == len(dipoles):
+        of_tensors = (np.array(tensors[0::2]) - np.array(tensors[1::2])) / (2.0 * displacement)
     return HarmonicReference(
         structure=structure,
         energy=float(results[0][0]),
         hessian=-(forces[0::2] - forces[1::2]) / (2.0 * displacement),
         dipole_derivatives=(dipoles[0::2] - dipoles[1::2]) / (2.0 * displacement),
+        polarizability_derivatives=of_tensors,
     )
 
 
@@ -176,13 +206,34 @@ def normal_modes(harmonic: HarmonicReference) -> NormalModes:
     eigenvectors = vectors.T @ vibrations
     cartesian = eigenvectors / roots
     derivatives = cartesian @ harmonic.dipole_derivatives
+    activities, ratios = _raman(cartesian, harmonic.polarizability_derivatives)
     return NormalModes(
         structure=structure,
         wavenumbers=np.sign(squares) * np.sqrt(np.abs(squares)) * HARTREE_TO_WAVENUMBER,
         eigenvectors=eigenvectors.reshape(-1, structure.n_atoms, 3),
         reduced_masses=1.0 / (cartesian**2).sum(axis=1) / DALTON_TO_ELECTRON_MASS,
         intensities=SQUARED_DIPOLE_DERIVATIVE_TO_KM_PER_MOL * (derivatives**2).sum(axis=1),
+        raman_activities=activities,
+        depolarization_ratios=ratios,
     )
+
+
+def _raman(cartesian: Array, derivatives: Array | None) -> tuple[Array, Array] | tuple[None, None]:
+    """Raman activities and depolarization ratios of modes (n_modes, 3 n_atoms), in Placzek's approximation.
+
+    With a' the mean of the diagonal of d alpha / d Q and gamma' its anisotropy (D. A. Long, The Raman Effect, Wiley
+    2002, chapter 5).
+    """
+    if derivatives is None:
+        return None, None
+    tensors = np.einsum("qi,ixy->qxy", cartesian, derivatives)
+    mean = np.trace(tensors, axis1=1, axis2=2) / 3.0
+    rest = tensors - mean[:, None, None] * np.eye(3)
+    anisotropy = 1.5 * (rest**2).sum(axis=(1, 2))  # gamma'^2
+    unit = SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON
+    whole = 45.0 * mean**2 + 4.0 * anisotropy
+    ratios = np.where(whole * unit > NO_RAMAN, 3.0 * anisotropy / np.maximum(whole, NO_RAMAN / unit), 0.75)
+    return unit * (45.0 * mean**2 + 7.0 * anisotropy), ratios
 
 
 def broadened(modes: NormalModes, grid: Array, width: float) -> Array:

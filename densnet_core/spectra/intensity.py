@@ -1,8 +1,8 @@
-"""Constants that turn dipole fluctuations in atomic units into absolute infrared intensities."""
+"""Constants that turn fluctuations of dipole and polarizability in atomic units into intensities."""
 
 from typing import Final
 
-from densnet_core.units import BOHR_TO_ANGSTROM, FINE_STRUCTURE
+from densnet_core.units import BOHR_TO_ANGSTROM, DALTON_TO_ELECTRON_MASS, FINE_STRUCTURE
 
 AVOGADRO: Final = 6.02214076e23
 """Per mole (exact, SI 2019)."""
@@ -27,3 +27,6 @@ FLUX_SPECTRUM_TO_KM_PER_MOL: Final = (
 sigma = 1 / (6 eps0 c kT) times that integral (Thomas et al., Phys. Chem. Chem. Phys. 15, 6608 (2013),
 per molecule); the factor contains the harmonic quantum correction.
 """
+
+SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON: Final = BOHR_TO_ANGSTROM**4 * DALTON_TO_ELECTRON_MASS
+"""Of (d alpha / d Q)^2 in bohr^4 / electron mass."""

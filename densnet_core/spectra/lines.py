@@ -107,8 +107,12 @@ class HarmonicLines:
 
 def line_record(modes: NormalModes, mode: int) -> dict[str, float]:
     """Plain data of one harmonic line; an imaginary frequency is a negative wavenumber."""
-    return {
+    record = {
         "wavenumber_per_cm": float(modes.wavenumbers[mode]),
         "intensity_km_per_mol": float(modes.intensities[mode]),
         "reduced_mass_dalton": float(modes.reduced_masses[mode]),
     }
+    if modes.raman_activities is not None and modes.depolarization_ratios is not None:
+        record["raman_activity_angstrom4_per_dalton"] = float(modes.raman_activities[mode])
+        record["depolarization_ratio"] = float(modes.depolarization_ratios[mode])
+    return record

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from densnet_core.structures import Structure
 
 Array = NDArray[np.float64]
 
-Calculate: TypeAlias = Callable[[list[Structure]], list[tuple[float, Array, Array]]]
+Calculate: TypeAlias = Callable[[list[Structure]], Sequence[tuple[Any, ...]]]
 """A batch of structures to (energy in hartree, forces (n_atoms, 3) in hartree/bohr, dipole (3,) in e bohr) of each.
 
-One call may compute its structures in any order or in parallel; an executor, a store of finished results or a trained
-model can stand behind it. It raises for a calculation that failed.
+A fourth is the polarizability (3, 3) in bohr^3, for those who want Raman activities; it may be None. One call may
+compute its structures in any order or in parallel; an executor, a store of finished results or a trained model can
+stand behind it. It raises for a calculation that failed.
 """
 
 _MAX_STEP = 0.3  # bohr, largest displacement of one atom
@@ -109,7 +110,7 @@ def energy_and_gradient(calculate: Calculate, structure: Structure) -> tuple[flo
     InputError
         They are not finite or have a wrong shape.
     """
-    energy, forces, _ = calculate([structure])[0]
+    energy, forces, *_ = calculate([structure])[0]
     forces = np.asarray(forces, dtype=np.float64)
     if forces.shape != structure.positions.shape or not np.isfinite(forces).all() or not np.isfinite(energy):
         raise InputError(

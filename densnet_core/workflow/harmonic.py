@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,14 +11,18 @@ from densnet_core.errors import DataError
 from densnet_core.spectra.harmonic import HarmonicReference
 from densnet_core.stores.molecules import structure_from, structure_record
 
+POLARIZABILITY: Final = "polarizability_derivatives_bohr2"
+
 
 def harmonic_record(harmonic: HarmonicReference) -> dict[str, Any]:
-    """Minimum, Hessian and dipole derivatives; keys name the units."""
+    """Minimum, Hessian, dipole derivatives and those of the polarizability if known; keys name the units."""
+    tensors = harmonic.polarizability_derivatives
     return {
         **structure_record(harmonic.structure),
         "energy_hartree": harmonic.energy,
         "hessian_hartree_per_bohr2": harmonic.hessian.tolist(),
         "dipole_derivatives_e": harmonic.dipole_derivatives.tolist(),
+        **({} if tensors is None else {POLARIZABILITY: tensors.tolist()}),
     }
 
 
@@ -32,6 +36,7 @@ def harmonic_from(
             record["energy_hartree"],
             np.array(record["hessian_hartree_per_bohr2"]),
             np.array(record["dipole_derivatives_e"]),
+            np.array(record[POLARIZABILITY]) if POLARIZABILITY in record else None,
         )
     except (KeyError, TypeError, ValueError, DataError) as error:
         raise DataError(message.format(repr(error))) from error

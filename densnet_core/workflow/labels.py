@@ -115,17 +115,22 @@ def label_into(
 
 def calculator(
     store: ReferenceStore, factory: BackendFactory, executor: Executor, advance: Advance
-) -> Callable[[list[Structure]], list[tuple[float, Array, Array]]]:
-    """Energies, forces and dipoles of structures, from the store where it has them; raises the first failure."""
-    done = 0
+) -> Callable[[list[Structure]], list[tuple[Any, ...]]]:
+    """Energies, forces and dipoles of structures, from the store where it has them; raises the first failure.
 
-    def calculate(structures: list[Structure]) -> list[tuple[float, Array, Array]]:
+    And polarizabilities, if they are among the properties of ``factory``, of several structures at once: a step of an
+    optimisation needs none.
+    """
+    done = 0
+    names = ("energy", "forces", "dipole", *({"polarizability"} & set(factory.properties)))
+
+    def calculate(structures: list[Structure]) -> list[tuple[Any, ...]]:
         nonlocal done
         if len(structures) == 1:  # a step of an optimisation is not worth a process of its own
             (structure,) = structures
             if structure.content_hash() not in store:
                 store.set_orbital_basis(factory.make().orbital_basis(structure.numbers))
-                store.append([(structure, factory.compute(structure))])
+                store.append([(structure, replace(factory, properties=()).compute(structure))])
             advance(done + 1, "optimising")
         else:
             start = done
@@ -135,10 +140,13 @@ def calculator(
             if failures:
                 raise failures[0][1]
         done += len(structures)
-        results = [
-            store.result(store.index_of(s.content_hash()), labels=("energy", "forces", "dipole")) for s in structures
+        indices = [store.index_of(structure.content_hash()) for structure in structures]
+        there = [set(names) & set(store.labels(index)) for index in indices]
+        results = [store.result(index, labels=labels) for index, labels in zip(indices, there, strict=True)]
+        return [
+            tuple(getattr(result, name) if name in labels else None for name in names)
+            for result, labels in zip(results, there, strict=True)
         ]
-        return [(result.energy, result.forces, result.dipole) for result in results]
 
     return calculate
 

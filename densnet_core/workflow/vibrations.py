@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from densnet_core.config.vibrations import VibrationOptions
+from densnet_core.errors import InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.densnet import DenSNet
@@ -46,6 +48,8 @@ def vibrations_of_model(
 ) -> Record:
     """Vibrations of a molecule with a trained model, written into a folder; what is printed of them.
 
+    With Raman activities, if the model predicts polarizabilities.
+
     Parameters
     ----------
     path : Path
@@ -60,13 +64,19 @@ def vibrations_of_model(
     Raises
     ------
     InputError
-        The model does not know the molecule, or its geometry with ``strict``.
+        The model does not know the molecule, or its geometry with ``strict``, or Raman activities are asked for that
+        it cannot give.
     ConvergenceError
         The optimisation does not converge.
     """
     path = model_path(path)
     model = DenSNet.load(path)
     model.check([structure])
+    if options.raman and "polarizability" not in model.outputs:
+        raise InputError(
+            f"{path} predicts no polarizabilities, so it has no Raman activities. Train a model with [density] options "
+            "= { response = true }."
+        )
     source = {"kind": "model", "path": str(path.absolute()), **model.metadata()}
     other = None if compare is None else read_modes(compare, structure)
     folder, key = RunFolder(output), _key(structure, options, weights_digest(path))
@@ -108,11 +118,13 @@ def vibrations_of_backend(
     manager = get_manager()
     component = manager.find(Kind.REFERENCE, backend)
     factory = backend_factory(backend, level)
+    if options.raman:
+        factory = replace(factory, properties=("polarizability",))
     check_structure(structure, factory.make().orbital_basis(np.unique(structure.numbers)))
     other = None if compare is None else read_modes(compare, structure)
     folder = RunFolder(output)
     key = _key(structure, options, backend, str(level), code_of(component, manager))
-    store_path = output / f"{slug(backend, level)}.zarr"
+    store_path = output / f"{slug(backend, level)}{'-polarizability' if options.raman else ''}.zarr"
     with folder.locked():
         _claim(folder, key, reporter)
         with open_store(store_path, factory, backend) as store:

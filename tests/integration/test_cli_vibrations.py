@@ -183,6 +183,24 @@ def test_a_level_of_theory_gives_the_known_frequencies(folder: Path, capsys: pyt
         assert text in shown
 
 
+def test_raman_activities_obey_symmetry(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mode that breaks the symmetry of the molecule changes no mean polarizability: its light is depolarized."""
+    record = vibrations(capsys, "pyscf", "water.xyz", "--level", "HF/6-31G", "--raman")
+    bend, together, apart = record["modes"]
+    assert apart["depolarization_ratio"] == pytest.approx(0.75, abs=1e-4)
+    assert bend["depolarization_ratio"] < 0.74
+    assert together["depolarization_ratio"] < 0.3
+    activities = [mode["raman_activity_angstrom4_per_dalton"] for mode in record["modes"]]
+    assert activities[1] == max(activities)
+    assert activities[1] > 30.0
+    modes = normal_modes(harmonic_from(json.loads(Path(record["files"]["modes"]).read_text())))
+    assert modes.raman_activities == pytest.approx(activities)
+    assert run(["vibrations", str(MODEL), "water.xyz", "--raman"]) == 2
+    assert "predicts no polarizabilities" in capsys.readouterr().err
+    assert run(["vibrations", "pyscf", "water.xyz", "--level", "HF/6-31G", "--raman"]) == 0
+    assert "Raman" in capsys.readouterr().out
+
+
 def test_a_symmetric_start_ends_on_a_saddle_point_that_is_called_so(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

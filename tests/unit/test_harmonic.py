@@ -207,6 +207,38 @@ def test_model_torsion_is_the_gradient_of_the_dihedral_angle():
     assert torsion_gradient(*positions) == pytest.approx(expected, abs=1e-5)
 
 
+def test_raman_activities_are_averages_over_orientations_of_scattered_light():
+    """Of light along z that is scattered at a right angle: <alpha_zz^2> with the field, <alpha_zx^2> across it."""
+    random, molecule = np.random.default_rng(4), water()
+    tensors = random.normal(size=(9, 3, 3))
+    harmonic = replace(finite_differences(water_force_field(), molecule), polarizability_derivatives=tensors)
+    modes = normal_modes(harmonic)
+    cartesian = modes.displacements.reshape(3, 9)
+    along = np.einsum("qi,ixy->qxy", cartesian, 0.5 * (tensors + tensors.swapaxes(1, 2)))
+    turns = Rotation.create_group("I").as_matrix()  # its average is exact for tensors of rank four
+    turned = np.einsum("gax,gby,qxy->gqab", turns, turns, along)
+    parallel, across = (turned[..., 2, 2] ** 2).mean(0), (turned[..., 2, 0] ** 2).mean(0)
+    unit = 0.529177210903**4 * 1822.888486
+    np.testing.assert_allclose(modes.raman_activities, 45.0 * unit * (parallel + across), rtol=1e-8)
+    np.testing.assert_allclose(modes.depolarization_ratios, across / parallel, rtol=1e-8)
+    again = harmonic_from(harmonic_record(harmonic))
+    np.testing.assert_allclose(normal_modes(again).raman_activities, modes.raman_activities, rtol=1e-12)
+    assert normal_modes(finite_differences(water_force_field(), molecule)).raman_activities is None
+
+
+def test_a_mode_that_changes_no_polarizability_scatters_nothing():
+    modes = normal_modes(
+        replace(finite_differences(water_force_field(), water()), polarizability_derivatives=np.zeros((9, 3, 3)))
+    )
+    assert (modes.raman_activities == 0.0).all()
+    np.testing.assert_allclose(modes.depolarization_ratios, 0.75)
+
+
+def test_polarizability_derivatives_of_another_shape_are_refused():
+    with pytest.raises(InputError, match=r"polarizability derivatives of shape \(9, 3, 3\), not \(9, 3\)"):
+        replace(finite_differences(water_force_field(), water()), polarizability_derivatives=np.zeros((9, 3)))
+
+
 def test_a_reference_with_wrong_shapes_is_refused():
     with pytest.raises(InputError, match=r"Hessian of shape \(9, 9\)"):
         HarmonicReference(water(), 0.0, np.zeros((6, 6)), np.zeros((9, 3)))
