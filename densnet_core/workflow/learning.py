@@ -75,6 +75,13 @@ def check_networks(
         if backbone is None and (problems := backbones_in_vain(config, section)):
             raise ConfigError(problems[0])
         built.append(network)
+    if config.data is None and config.reference is not None and config.training.start is None:
+        asked = config.reference.properties
+        if missing := [name for name in FITTED if name in built[0].densities and name not in asked]:
+            raise ConfigError(
+                f"{source}: the density model predicts {missing[0]!r}, which no calculation would make: add it to "
+                f'[reference] properties = ["{missing[0]}"].'
+            )
     try:
         plan = plan_of(config.training, choices[1].learns_with_density(manager))
         plan.all_wanted(manager)

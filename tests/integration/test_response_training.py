@@ -10,6 +10,7 @@ import pytest
 from densnet_pyscf.backend import PySCFBackend
 from densnet_pyscf.config import PySCFOptions
 
+from densnet_core.cli.app import run as cli
 from densnet_core.config.load import load_config
 from densnet_core.errors import DataError, InputError
 from densnet_core.potentials.densnet import DenSNet
@@ -129,6 +130,19 @@ def test_an_archive_carries_them(folder: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "wrong.npz", **arrays)
     with pytest.raises(DataError, match="mo_response_au belongs to mo_coeff_occupied"):
         import_file(tmp_path / "wrong.npz", tmp_path / "wrong.zarr", str(LEVEL), "pyscf")
+
+
+def test_labels_that_nobody_computes_are_missed_before_the_first_calculation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "water.xyz").write_text("3\n\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n")
+    lines = ["schema = 1", "[system]", 'geometry = "water.xyz"', "[reference]", 'method = "PBE"', 'basis = "def2-SVP"']
+    lines += ["PROPERTIES", "[basis]", 'name = "densnet-s"', "[density]", "options = { response = true }"]
+    file = tmp_path / "run.toml"
+    for properties, code in (("", 2), ('properties = ["density_response"]', 0)):
+        file.write_text("\n".join(lines).replace("PROPERTIES", properties))
+        assert cli(["config", "check", str(file)]) == code
+        assert ("add it to [reference] properties" in capsys.readouterr().err) == bool(code)
 
 
 def test_a_model_of_responses_needs_some(folder: Path) -> None:
