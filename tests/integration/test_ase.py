@@ -16,14 +16,18 @@ from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE
 from ase.vibrations import Infrared
-from densnet_ase import DenSNetCalculator
+from ase.vibrations.placzek import PlaczekStatic
+from ase.vibrations.raman import StaticRamanCalculator
+from densnet_ase import DenSNetCalculator, DenSNetPolarizability
 
 from densnet_core.density.charges import coefficient_charges, hirshfeld_charges
 from densnet_core.errors import InputError
+from densnet_core.graphs.graph import graph_of
 from densnet_core.potentials.densnet import DenSNet
+from densnet_core.potentials.single_points import single_points
 from densnet_core.spectra.harmonic import finite_differences, normal_modes
 from densnet_core.structures import Array, Structure
-from densnet_core.testing.potentials import ValencePotential
+from densnet_core.testing.potentials import PairPotential, ValencePotential
 
 DATA = Path(__file__).parents[1] / "data"
 # CODATA 2018
@@ -149,6 +153,29 @@ def test_infrared_of_ase_gives_the_modes_and_intensities_of_the_core(tmp_path: P
     np.testing.assert_allclose(frequencies, own.wavenumbers, atol=3.0)
     # (debye/angstrom)^2/amu to km/mol
     np.testing.assert_allclose(infrared.intensities[6:] * 42.2561, own.intensities, rtol=0.02, atol=0.3)
+
+
+def test_raman_of_ase_gives_the_activities_of_the_core(tmp_path: Path) -> None:
+    """Modes, differences, units and invariants are ASE's own; energy and polarizability have closed forms."""
+    potential = PairPotential()
+    atoms = molecule("H2O", calculator=DenSNetCalculator(potential))
+    assert BFGS(atoms, logfile=None).run(fmax=1e-4, steps=200)
+    raman = StaticRamanCalculator(
+        atoms, DenSNetPolarizability, {"model": potential}, name=str(tmp_path / "raman"), delta=0.005, txt=None
+    )
+    raman.run()
+    theirs = PlaczekStatic(atoms, name=str(tmp_path / "raman"), delta=0.005, txt=None)
+    structure = Structure(np.array([8, 1, 1]), atoms.positions / BOHR)
+    own = normal_modes(finite_differences(single_points(potential), structure))
+    np.testing.assert_allclose(theirs.get_absolute_intensities()[6:], own.raman_activities, rtol=2e-3)
+    assert own.raman_activities.max() > 1.0
+
+    tensor = atoms.calc.get_property("polarizability", atoms)
+    expected = potential.evaluate(graph_of([structure], potential.cutoff), ["polarizability"])["polarizability"][0]
+    np.testing.assert_allclose(tensor * 14.399645, expected.numpy() * BOHR**3, rtol=1e-6)
+    with pytest.raises(InputError, match="predicts no polarizabilities"):
+        DenSNetPolarizability(model())
+    assert "polarizability" not in DenSNetCalculator(model()).implemented_properties
 
 
 def test_dynamics_of_ase_conserves_energy_and_thermalises() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from ase import Atoms
@@ -19,16 +19,20 @@ from densnet_core.potentials.densnet import DenSNet
 from densnet_core.structures import Array, Structure
 from densnet_core.units import BOHR_TO_ANGSTROM, EV_PER_ANGSTROM, HARTREE_TO_EV
 
+POLARIZABILITY_TO_ASE: Final = BOHR_TO_ANGSTROM**2 / HARTREE_TO_EV
+"""e^2 angstrom^2/eV per bohr^3 (e^2 bohr^2/hartree)."""
+
 
 class DenSNetCalculator(Calculator):  # type: ignore[misc]
-    """Energy, forces, dipole moment and atomic charges of a trained model.
+    """Energy, forces, dipole moment, atomic charges and, where there is one, polarizability of a trained model.
 
     >>> from ase.build import molecule
     >>> atoms = molecule("H2O", calculator=DenSNetCalculator("runs/water/model"))
     >>> atoms.get_potential_energy(), atoms.get_dipole_moment(), atoms.get_charges()
 
     Energies are in eV and differ from those of a geometry by no constant: they are total energies at the model's level
-    of theory. Dipole moments are in e angstrom, of ions about the origin. There is no stress: the densities are those
+    of theory. Dipole moments are in e angstrom, of ions about the origin; ``get_property("polarizability")``
+    is in e^2 angstrom^2/eV, ASE's unit of it (times 14.400 in angstrom^3). There is no stress: the densities are those
     of isolated molecules, and atoms with periodic boundary conditions are refused.
 
     Parameters
@@ -60,7 +64,8 @@ class DenSNetCalculator(Calculator):  # type: ignore[misc]
         self._state: tuple[int, int] | None = None
         self._outputs = [name for name in ("energy", "forces", "dipole") if name in self.potential.outputs]
         charges = ["charges"] if "coefficients" in self.potential.outputs else []
-        self.implemented_properties = ["free_energy", *self._outputs, *charges]
+        tensors = sorted({"polarizability"} & self.potential.outputs)
+        self.implemented_properties = ["free_energy", *self._outputs, *charges, *tensors]
         super().__init__(**parameters)
 
     def set(self, **parameters: Any) -> dict[str, Any]:
@@ -87,14 +92,17 @@ class DenSNetCalculator(Calculator):  # type: ignore[misc]
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Energy, forces and dipole in one call of the model; charges only when they are asked for."""
+        """Energy, forces and dipole in one call of the model; charges and polarizability when they are asked for."""
         super().calculate(atoms, properties, system_changes)
         bound, positions = self._bind(self.atoms)
-        found = bound.evaluate(positions[None], self._outputs)
+        more = {"polarizability"} & set(properties)
+        found = bound.evaluate(positions[None], [*self._outputs, *more])
         energy = float(found["energy"][0]) * HARTREE_TO_EV
         results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": found["forces"] * EV_PER_ANGSTROM}
         if "dipole" in found:
             results["dipole"] = found["dipole"][0] * BOHR_TO_ANGSTROM
+        if more:
+            results["polarizability"] = found["polarizability"][0] * POLARIZABILITY_TO_ASE
         if "charges" in properties:
             (density,) = self.potential.densities([bound.structure.with_positions(positions)])
             results["charges"] = charge_scheme(self.parameters["charges"])(density)
@@ -147,3 +155,33 @@ class DenSNetCalculator(Calculator):  # type: ignore[misc]
         if len(values) > 1:
             raise InputError(f"The calculator has {name}={given} and atoms.info[{name!r}] is {info}; give it once.")
         return values.pop() if values else usual
+
+
+class DenSNetPolarizability:
+    """Polarizabilities as ASE's Raman calculators ask for them, of a model that predicts them.
+
+    >>> raman = StaticRamanCalculator(atoms, DenSNetPolarizability, {"model": model})
+    >>> raman.run()
+    >>> PlaczekStatic(atoms).summary()
+
+    Parameters
+    ----------
+    model : Potential or path
+        As for ``DenSNetCalculator``, whose other parameters it takes as well.
+
+    Raises
+    ------
+    InputError
+        The model predicts no polarizabilities.
+    """
+
+    def __init__(self, model: Potential | str | Path, **parameters: Any) -> None:
+        self.calculator = DenSNetCalculator(model, **parameters)
+        if "polarizability" not in self.calculator.implemented_properties:
+            raise InputError(
+                "The model predicts no polarizabilities. Train one with [density] options = { response = true }."
+            )
+
+    def __call__(self, atoms: Atoms) -> Array:
+        """(3, 3) in e^2 angstrom^2/eV."""
+        return np.array(self.calculator.get_property("polarizability", atoms))
