@@ -1,10 +1,11 @@
 """What each choice of the model is worth: water, the same frames and steps, one thing changed at a time.
 
-    python science/ablations.py FOLDER [--variants standard channels-8 ...] [--seeds 0 1 2] [--data ../shared/data]
+    python science/ablations.py FOLDER [--variants standard "8 channels" ...] [--seeds 0 1 2] [--data ../shared/data]
 
 95 frames of water to learn from (PBE/aug-cc-pVDZ), all of the published validation set held out, 1000 + 3000 steps of
 five frames. "against the reference" has the floor of the basis in it, "against fit" has not. Prints mean and standard
-deviation over the seeds, and the processor time of the last seed. What is finished is not done again.
+deviation over the seeds; "min" is the processor time of the training, of the first run with the fits that the others
+share. What is finished is not done again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Energies and forces of GFN2-xTB along chains of thiophenes, for the pretraining of the model that is shipped.
+"""Energies and forces of GFN2-xTB along chains of thiophenes, to pretrain a model of them with.
 
     python science/cheap_chains.py FOLDER [--units 1 2 3 4 6]
 
 Of each length two conformers, Langevin dynamics at 400 and 600 K from each; FRAMES says how many geometries. Writes a
-store FOLDER/xtb-N.zarr for each length; what is there is kept. ``python science/ship.py thiophenes`` calls it.
+store FOLDER/xtb-N.zarr for each length, for ``[training] pretraining = { stores = [...] }``; what is there is kept.
 """
 
 from __future__ import annotations

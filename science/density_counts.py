@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["shared", "control", "apart"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     chosen = parser.parse_args()
+    if "response" in chosen.variants and chosen.molecule != "response":
+        parser.error("the variant response learns from frames with responses: the molecule is response, too")
     chosen.folder.mkdir(parents=True, exist_ok=True)
     for frames in chosen.frames:
         stores = stores_of(chosen.folder, chosen.data, chosen.molecule, frames)

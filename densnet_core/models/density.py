@@ -47,6 +47,8 @@ class DensityModel(nn.Module, ABC):
         multiplicity or level vary without being used.
     densities : frozenset of str
         Which of ``DENSITIES`` it predicts.
+    additions : frozenset of str
+        Options that only add parameters of their own: a finished model that differs in them can be started from.
     cutoff : float or None
         Distance in bohr beyond which no pair of atoms matters to the model; None, the default, is for any distance, 0
         for a model without pairs.
@@ -56,14 +58,15 @@ class DensityModel(nn.Module, ABC):
     n_invariants : int
         Width of the ``invariants`` that it hands on with the density, for energy models that read them; 0: none.
     truncates : bool
-        Whether ``forward`` takes ``l_max``, the highest degree whose coefficients are needed (-1: of none), and
-        ``names``, the densities that are: it may leave the coefficients of higher degrees at zero and other densities
-        out, so that what does not need them does not pay for them.
+        Whether ``forward`` takes ``l_max``, the highest degree whose coefficients are needed (-1: of none), and, in a
+        model of several densities, ``names``, those that are: it may leave the coefficients of higher degrees at zero
+        and other densities out, so that what does not need them does not pay for them.
     """
 
     specification: DensitySpecification
     inputs: frozenset[str] = frozenset()
     densities: frozenset[str] = frozenset({"density"})
+    additions: frozenset[str] = frozenset()
     cutoff: float | None = None
     long_range: bool = False
     n_invariants: int = 0
@@ -99,7 +102,12 @@ def densities_up_to(
     model: DensityModel, graph: Graph, l_max: int | None = None, names: Collection[str] = DENSITIES
 ) -> dict[str, Expansion]:
     """At least those densities of a model that are named, with the coefficients up to a degree at least; None: all."""
-    found: dict[str, Expansion] = model(graph, l_max, names) if model.truncates else model(graph)
+    if not model.truncates:
+        found: dict[str, Expansion] = model(graph)
+    elif len(model.densities) == 1:
+        found = model(graph, l_max)
+    else:
+        found = model(graph, l_max, names)
     return found
 
 

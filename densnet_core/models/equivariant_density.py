@@ -48,6 +48,7 @@ class EquivariantDensityModel(DensityModel):
 
     inputs = frozenset({"charge", "multiplicity"})
     truncates = True
+    additions = frozenset({"response"})
 
     def __init__(
         self,

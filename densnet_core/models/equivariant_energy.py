@@ -14,7 +14,7 @@ from densnet_core.graphs.graph import Graph
 from densnet_core.models.adoption import Axes
 from densnet_core.models.backbone import BackboneShape, MakeBackbone
 from densnet_core.models.config import EnergyModelOptions
-from densnet_core.models.density import DensityModel, required_backbone
+from densnet_core.models.density import DensityModel, densities_up_to, required_backbone
 from densnet_core.models.energy import EnergyModel
 from densnet_core.models.layout import CoefficientLayout
 from densnet_core.models.states import StateEmbedding, state_indices
@@ -93,7 +93,8 @@ class EquivariantEnergyModel(EnergyModel):
             with torch.no_grad():
                 graph = dataset.graph(portion, density_model.cutoff)
                 species = self.layout.species(graph.numbers)
-                amplitudes = self._amplitudes(species, density_model(graph)["density"])
+                difference = densities_up_to(density_model, graph, None, self.densities)["density"]
+                amplitudes = self._amplitudes(species, difference)
             yield species, amplitudes
 
     def _amplitudes(self, species: Tensor, difference: Expansion) -> Tensor:

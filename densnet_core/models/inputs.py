@@ -7,6 +7,7 @@ from typing import Protocol
 
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.specification import DensitySpecification, describe_states
+from densnet_core.elements import symbol
 from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph
 from densnet_core.models.density import DensityModel
@@ -56,19 +57,34 @@ def check_data(model: Declares, dataset: Dataset) -> None:
         )
 
 
-def check_taught(model: DensityModel, dataset: Dataset) -> None:
-    """Refuse a new model of further densities that no training frame has: they would stay as random as they began.
+def check_taught(model: DensityModel, dataset: Dataset, start: DensityModel | None = None) -> None:
+    """Refuse further densities of which the training frames do not teach enough.
+
+    What they do not teach of an element would stay as random as it began, and what was learned before would decay while
+    the features change.
+
+    Parameters
+    ----------
+    start : DensityModel or None
+        A finished model that the training starts from: the elements whose density of that kind it has learned.
 
     Raises
     ------
     InputError
-        Naming the density.
+        Naming the density, and the elements that no frame with it has.
     """
     for name in sorted(model.densities - {"density"}):
-        if not dataset.having(name):
+        indices = dataset.having(name)
+        advice = f'Compute it ([reference] properties = ["{name}"]), or leave it out of [density] options.'
+        if not indices:
+            raise InputError(f"{type(model).__name__} predicts {name!r}, and no training frame has one. {advice}")
+        known = {int(z) for i in indices for z in dataset.structures[i].numbers}
+        if start is not None and name in start.densities:
+            known |= set(start.specification.elements)
+        if missing := [symbol(z) for z in model.specification.elements if z not in known]:
             raise InputError(
-                f"{type(model).__name__} predicts {name!r}, and no training frame has one. Compute it "
-                f'([reference] properties = ["{name}"]), or leave it out of [density] options.'
+                f"{type(model).__name__} predicts {name!r}, and no training frame that has one contains "
+                f"{', '.join(missing)}. {advice}"
             )
 
 

@@ -14,11 +14,12 @@ from densnet_core.structures import Structure
 
 
 def single_points(
-    potential: Potential, advance: Callable[[int, str], None] = lambda done, note: None
+    potential: Potential,
+    advance: Callable[[int, str], None] = lambda done, note: None,
+    polarizabilities: bool = False,
 ) -> Callable[[list[Structure]], list[tuple[Any, ...]]]:
     """A function from structures to their energies (hartree), forces (n_atoms, 3) in hartree/bohr and dipoles (3,).
 
-    And polarizabilities (3, 3) in bohr^3, if the potential has them.
 
     Parameters
     ----------
@@ -26,12 +27,16 @@ def single_points(
         With dipoles.
     advance : callable
         Told how many structures were computed so far, and what for.
+    polarizabilities : bool
+        Also those, (3, 3) in bohr^3, if the potential has them, of several structures at once: a step of an
+        optimisation needs none.
     """
     done = 0
-    names = ("energy", "forces", "dipole", *({"polarizability"} & potential.outputs))
+    tensors = {"polarizability"} & potential.outputs if polarizabilities else set[str]()
 
     def calculate(structures: list[Structure]) -> list[tuple[Any, ...]]:
         nonlocal done
+        names = ("energy", "forces", "dipole", *(tensors if len(structures) > 1 else ()))
         results: list[tuple[Any, ...]] = []
         for portion in portions([structure.n_atoms for structure in structures]):
             held = structures[portion.start : portion.stop]

@@ -63,11 +63,13 @@ class HarmonicReference:
         object.__setattr__(self, "dipole_derivatives", derivatives)
         if self.polarizability_derivatives is not None:
             tensors = np.asarray(self.polarizability_derivatives, dtype=np.float64)
-            if tensors.shape != (size, 3, 3) or not np.isfinite(tensors).all():
+            if tensors.shape != (size, 3, 3):
                 raise InputError(
-                    f"{self.structure.n_atoms} atoms need finite polarizability derivatives of shape ({size}, 3, 3), "
-                    f"not {tensors.shape}."
+                    f"{self.structure.n_atoms} atoms need polarizability derivatives of shape ({size}, 3, 3), not "
+                    f"{tensors.shape}."
                 )
+            if not np.isfinite(tensors).all():
+                raise InputError("The polarizability derivatives contain values that are not finite.")
             object.__setattr__(self, "polarizability_derivatives", 0.5 * (tensors + tensors.swapaxes(1, 2)))
 
 

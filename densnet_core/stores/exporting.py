@@ -20,7 +20,15 @@ from densnet_core.structures import Structure
 from densnet_core.units import BOHR_TO_ANGSTROM
 
 BLOCK: Final = 128
-_HELD: Final = {"energy", "forces", "dipole", "orbitals", "occupations", "polarizability"}
+_HELD: Final = {
+    "energy": "energy_hartree",
+    "forces": "forces_hartree_per_angstrom",
+    "dipole": "dipole_au",
+    **dict.fromkeys(("orbitals", "occupations"), "mo_coeff_occupied"),
+    "response": "mo_response_au",
+    "polarizability": "polarizability_au",
+}
+"""The array that holds a label."""
 _DIAGNOSTICS: Final = {"scf_gap", "scf_s_squared"}
 log = logging.getLogger(__name__)
 
@@ -108,7 +116,8 @@ def write_npz(file: Path, frames: Sequence[tuple[Structure, ReferenceResult]], s
             arrays["mo_response_au"] = response.astype(np.float32) if small else response
     if "polarizability" in labels:
         arrays["polarizability_au"] = np.array([result.polarizability for result in results])
-    if left := sorted(set(labels) - _HELD - _DIAGNOSTICS - ({"response"} if "mo_response_au" in arrays else set())):
+    held = {label for label, name in _HELD.items() if name in arrays}
+    if left := sorted(set(labels) - held - _DIAGNOSTICS):
         log.warning("%s does not hold %s of the frames: a NumPy archive has no arrays for them.", file, ", ".join(left))
     with whole_file(file) as partial, partial.open("wb") as out:
         (np.savez_compressed if small else np.savez)(out, **arrays)

@@ -67,7 +67,7 @@ class EnergyObjective:
         self.density.requires_grad_(False).eval()
         self.graphs = Graphs(dataset, common_cutoff(density, model), self.device)
         self.batches = Batches(self.graphs, batch_size, seed)
-        self._many = pays(density, dataset, steps * batch_size / len(dataset))
+        self._many = pays(density, dataset, steps * batch_size / len(dataset), model.densities)
         self._linearised: LinearisedDensities | None = None
         self._manager = manager
         self.want(wanted)
@@ -106,7 +106,7 @@ class EnergyObjective:
         density: Densities | None = None
         if self._many:
             if self._linearised is None:
-                self._linearised = LinearisedDensities(self.density, self.graphs)
+                self._linearised = LinearisedDensities(self.density, self.graphs, self.model.densities)
             density = self._linearised.at(batch.indices)
         return batch_loss(self.terms, self._outputs(batch.graph, density, training=True), batch)
 

@@ -8,7 +8,7 @@ the density network. J costs three passes per atom once, so it pays if every fra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +19,7 @@ from densnet_core.basis.base import MAX_L
 from densnet_core.datasets.dataset import Dataset
 from densnet_core.density.expansion import Expansion
 from densnet_core.graphs.graph import Graph
-from densnet_core.models.density import DensityModel
+from densnet_core.models.density import DENSITIES, DensityModel, densities_up_to
 from densnet_core.training.batches import Graphs
 
 BYTES_AT_MOST: Final = 1_000_000_000
@@ -56,16 +56,18 @@ class LinearisedDensities:
     model : DensityModel
         Its parameters must not change any more.
     graphs : Graphs
+    names : collection of str
+        The densities that are needed.
     """
 
-    def __init__(self, model: DensityModel, graphs: Graphs) -> None:
+    def __init__(self, model: DensityModel, graphs: Graphs, names: Collection[str] = DENSITIES) -> None:
         self.positions: list[Tensor] = []
         self._frames: list[_Frame] = []
         dataset = graphs.dataset
         sizes = [structure.n_atoms for structure in dataset.structures]
         for portion in _portions(sizes):
             graph = graphs(portion)
-            self._frames += _linearised(model, graph, dataset, portion)
+            self._frames += _linearised(model, graph, dataset, portion, names)
             self.positions += torch.split(graph.positions, [sizes[i] for i in portion])
 
     def at(self, indices: Sequence[int]) -> _Chosen:
@@ -94,29 +96,32 @@ class _Chosen:
         return found
 
 
-def pays(model: DensityModel, dataset: Dataset, visits: float) -> bool:
+def pays(model: DensityModel, dataset: Dataset, visits: float, names: Collection[str] = DENSITIES) -> bool:
     """Whether derivatives of all frames fit in memory and are used often enough.
 
     Parameters
     ----------
     visits : float
         How often the training meets each frame.
+    names : collection of str
+        The densities that are needed.
     """
     sizes = [structure.n_atoms for structure in dataset.structures]
-    return bytes_needed(model, dataset) <= BYTES_AT_MOST and visits > VISITS_PER_ATOM * max(sizes)
+    return bytes_needed(model, dataset, names) <= BYTES_AT_MOST and visits > VISITS_PER_ATOM * max(sizes)
 
 
-def bytes_needed(model: DensityModel, dataset: Dataset) -> int:
+def bytes_needed(model: DensityModel, dataset: Dataset, names: Collection[str] = DENSITIES) -> int:
     """Memory of the densities of all frames with their derivatives and positions, scale factors included."""
     specification, width, total = model.specification, next(model.parameters()).element_size(), 0
+    held = [name for name in model.densities if name in names]
     for structure in dataset.structures:
         n_coordinates = 3 * structure.n_atoms
         n_values = sum(
             specification.basis.n_functions(structure.numbers) * (3 if name == "density_response" else 1)
             + (structure.n_atoms * (MAX_L + 1) if specification.adapts_exponents else 0)
-            for name in model.densities
+            for name in held
         )
-        tensors = 4 * len(model.densities) + 1
+        tensors = 4 * len(held) + 1
         total += n_values * (8 + n_coordinates * width) + 8 * n_coordinates + tensors * BYTES_OF_TENSOR
     return total
 
@@ -131,7 +136,9 @@ def _portions(sizes: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def _linearised(model: DensityModel, graph: Graph, dataset: Dataset, indices: Sequence[int]) -> list[_Frame]:
+def _linearised(
+    model: DensityModel, graph: Graph, dataset: Dataset, indices: Sequence[int], names: Collection[str]
+) -> list[_Frame]:
     """Values and derivatives of the densities of the molecules of a graph.
 
     Molecules do not see each other, so one pass gives the derivatives in one coordinate of each of them. The product
@@ -144,7 +151,8 @@ def _linearised(model: DensityModel, graph: Graph, dataset: Dataset, indices: Se
     frames: list[_Frame] = [{} for _ in structures]
     with torch.enable_grad():  # type: ignore[no-untyped-call]
         positions = graph.positions.detach().requires_grad_()
-        for name, expansion in model(graph.with_positions(positions)).items():
+        found = densities_up_to(model, graph.with_positions(positions), None, names)
+        for name, expansion in ((name, one) for name, one in found.items() if name in names):
             parts = [_derived(expansion.coefficients, -1, functions, positions, sizes, dtype)]
             if expansion.scales is not None:
                 parts.append(_derived(expansion.scales, 0, sizes, positions, sizes, dtype))

@@ -212,8 +212,7 @@ class _Training:
         model: DensityModel = choices[0].build(Kind.DENSITY_MODEL, specification, self.manager)[0]
         cast_parameters(model, PRECISIONS[plan.precision])
         check_data(model, self.validation)
-        if start is None:
-            check_taught(model, self.train)
+        check_taught(model, self.train, None if start is None else start.density)
         native = self.native("density", self.train)
         given = (self.first("density"), plan.batch_size, plan.seed, self.manager, self.device, native)
         objective = DensityObjective(model, self.train, *given)
@@ -298,12 +297,19 @@ class _Training:
 
 
 def check_start(start: DenSNet, choices: tuple[NetworkChoice, NetworkChoice], new: DensitySpecification) -> None:
-    """``InputError`` if a model cannot hand what it learned to one of this architecture and specification."""
+    """``InputError`` if a model cannot hand what it learned to one of this architecture and specification.
+
+    Options that only add something to a density model (``DensityModel.additions``) may differ: what the new one lacks
+    is left out, what it has besides begins anew.
+    """
     for name, own, wanted in zip(
         ("density", "energy"), (start.density_choice, start.energy_choice), choices, strict=True
     ):
         kind = f"{name}_model"
-        if own.completed(kind).to_dict() != wanted.completed(kind).to_dict():
+        same = [one.completed(kind).to_dict() for one in (own, wanted)]
+        for one in same if name == "density" else ():
+            one["options"] = {k: v for k, v in one["options"].items() if k not in start.density.additions}
+        if same[0] != same[1]:
             raise InputError(
                 f"The model to start from has another {name} network ({own.to_dict()}) than [{name}] asks for "
                 f"({wanted.to_dict()}). Give its options, or train from the start."

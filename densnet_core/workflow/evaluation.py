@@ -183,15 +183,18 @@ def _species(structure: Structure) -> str:
 
 
 def _predictions(model: DenSNet, structures: Sequence[Structure]) -> list[_Found]:
-    """What the model says of each structure; densities alone where the energy has no meaning."""
+    """What the model says of each structure; what follows from densities alone where the energy has no meaning."""
     known = [model.domain.knows_energy(Composition.of(structure)) for structure in structures]
     whole = iter(model.predict([s for s, knows in zip(structures, known, strict=True) if knows]))
     bare = iter(model.densities([s for s, knows in zip(structures, known, strict=True) if not knows]))
     found: list[_Found] = []
-    for knows in known:
+    for structure, knows in zip(structures, known, strict=True):
         if knows:
             one = next(whole)
             found.append((one.density, one.energy, one.forces, one.polarizability))
         else:
-            found.append((next(bare), None, None, None))
+            tensor = None
+            if "polarizability" in model.outputs:
+                (tensor,) = model.along(structure, structure.positions[None], "polarizability")
+            found.append((next(bare), None, None, tensor))
     return found

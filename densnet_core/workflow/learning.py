@@ -31,6 +31,7 @@ from densnet_core.training.train import check_start, train_model
 from densnet_core.workflow.atoms import atomic_energies
 from densnet_core.workflow.data_stores import common_prior, fit_source
 from densnet_core.workflow.keys import code_of, start_path
+from densnet_core.workflow.labels import n_unfitted
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.property_fits import FITTED, fit_properties, n_without, property_fit_name
 
@@ -78,9 +79,11 @@ def check_networks(
     if config.data is None and config.reference is not None and config.training.start is None:
         asked = config.reference.properties
         if missing := [name for name in FITTED if name in built[0].densities and name not in asked]:
+            wanted = [*asked, *(["polarizability"] if "density_response" in missing else []), *missing]
+            names = ", ".join(f'"{name}"' for name in dict.fromkeys(wanted))
             raise ConfigError(
-                f"{source}: the density model predicts {missing[0]!r}, which no calculation would make: add it to "
-                f'[reference] properties = ["{missing[0]}"].'
+                f"{source}: the density model predicts {missing[0]!r}, which no calculation would make: [reference] "
+                f"properties = [{names}]."
             )
     try:
         plan = plan_of(config.training, choices[1].learns_with_density(manager))
@@ -182,14 +185,14 @@ def _fitted(run: Project) -> tuple[AtomicPrior, list[dict[str, str]]]:
         name = fit_source(source, factory, basis, method, prior, run.executor, run.reporter)
         own = {} if name is None else {"density": name}
         with ReferenceStore.open(source.path) as store:
-            asked = _to_fit(run, store, predicted)
+            every = {one: property_fit_name(specification.basis, section.error_metric, one) for one in FITTED}
+            asked = [one for one in _to_fit(run, store, predicted) if n_unfitted(store, every[one])]
         if asked:
             how = (specification.basis, section.error_metric, run.executor, run.reporter)
             with ReferenceStore.open(source.path, writable=True) as store:
                 fit_properties(store, factory, asked, *how)
         with ReferenceStore.open(source.path) as store:
-            names = {kind: property_fit_name(specification.basis, section.error_metric, kind) for kind in FITTED}
-            fits.append({**own, **{kind: name for kind, name in names.items() if name in store.fit_names()}})
+            fits.append({**own, **{kind: name for kind, name in every.items() if name in store.fit_names()}})
     if not any("density" in own for own in fits):
         raise InputError(
             "No frame of the stores has a density (orbitals, or coefficients in the basis of [basis]), and the "

@@ -22,6 +22,9 @@ SUSPECT: Final = 0.1
 """e bohr: a fit that holds the charge alone is hardly ever as far from the dipole; the label is then looked at."""
 DIFFERENT: Final = 0.02
 """e bohr: how far the dipole of a frame may be from that of its orbitals."""
+SUSPECT_RESPONSE: Final = 0.2
+DIFFERENT_RESPONSE: Final = 0.02
+"""The same of polarizabilities, as parts of their largest component."""
 
 
 def reference_moments(store: ReferenceStore, index: int, held: tuple[Moment, ...]) -> tuple[Array | None, Array | None]:
@@ -51,11 +54,45 @@ def response_dipoles(store: ReferenceStore, index: int) -> Array:
 
     Minus the polarizability, or from the orbitals where there is none.
     """
-    structure = store.structure(index)
     if "polarizability" in store.labels(index):
         recorded = store.result(index, labels=("polarizability",)).polarizability
         if recorded is not None:
             return -np.asarray(recorded).T
+    return _orbital_response_dipoles(store, index)
+
+
+def check_response(store: ReferenceStore, index: int, missed: Array) -> None:
+    """Refuse a polarizability that is not that of the frame's first-order orbitals: of other units or sign.
+
+    Parameters
+    ----------
+    missed : (3,)
+        ``DensityFit.missed`` of the dipoles of the three fits. The orbitals are evaluated only if it gives reason to.
+
+    Raises
+    ------
+    DataError
+        Saying which frame, and the means of both polarizabilities.
+    """
+    if "polarizability" not in store.labels(index):
+        return
+    recorded = -response_dipoles(store, index)
+    size = float(np.abs(recorded).max())
+    if not float(np.abs(missed).max()) > SUSPECT_RESPONSE * size:
+        return
+    found = -_orbital_response_dipoles(store, index)
+    if np.abs(found - recorded).max() > DIFFERENT_RESPONSE * size:
+        there, here = (float(np.trace(one)) / 3.0 for one in (recorded, found))
+        raise DataError(
+            f"Frame {index} of {store.path} has a polarizability of {there:.3f} bohr^3 (mean), its first-order "
+            f"orbitals have {here:.3f}. A fit holds that of the frame, so it must be the one of the orbitals: "
+            "derivatives in a field F of H_0 - F . mu, in atomic units. Import the frames anew with the right ones, or "
+            "without polarizabilities."
+        )
+
+
+def _orbital_response_dipoles(store: ReferenceStore, index: int) -> Array:
+    structure = store.structure(index)
     result = store.result(index, labels=("orbitals", "occupations", "response"))
     orbitals, occupations = density_orbitals(structure, result, "density_response")
     nuclei = structure.numbers @ structure.positions

@@ -22,7 +22,7 @@ from densnet_core.stores.fits import Fit
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.structures import Array, Structure
 from densnet_core.workflow.labels import FitWriter
-from densnet_core.workflow.moments import response_dipoles
+from densnet_core.workflow.moments import check_response, response_dipoles
 from densnet_core.workflow.reporter import Advance, Reporter
 
 FITTED: Final[tuple[Quantity, ...]] = ("density_response", "spin_density")
@@ -55,7 +55,7 @@ def fit_projection(
     metric: Metric,
     quantity: Quantity,
     dipoles: Array | None = None,
-) -> Array:
+) -> tuple[Array, Array]:
     """Coefficients of the best fit to a projected density, its integral exact and its dipole where that is given.
 
     Parameters
@@ -69,17 +69,20 @@ def fit_projection(
 
     Returns
     -------
-    array like ``projection``
+    coefficients : array like ``projection``
+    missed : (n_densities,)
+        How far the dipoles of fits without constraints would be off; zero where none is given.
     """
     functions, positions = MolecularBasis(basis, structure.numbers), torch.tensor(structure.positions)
     matrix, electrons = two_center(metric, functions, positions), electrons_of(structure, quantity)
     rows = np.atleast_2d(projection)
     held = [None] * len(rows) if dipoles is None else list(torch.tensor(np.atleast_2d(dipoles)))
     fitted = [
-        fit_density(matrix, torch.tensor(row), moment_constraints(functions, positions, electrons, dipole)).coefficients
+        fit_density(matrix, torch.tensor(row), moment_constraints(functions, positions, electrons, dipole))
         for row, dipole in zip(rows, held, strict=True)
     ]
-    return np.stack(fitted).reshape(projection.shape)
+    missed = np.array([one.missed.get("dipole", 0.0) for one in fitted])
+    return np.stack([one.coefficients for one in fitted]).reshape(projection.shape), missed
 
 
 def fit_properties(
@@ -124,7 +127,10 @@ def fit_property_into(
     def keep(index: int, projection: Array) -> None:
         structure = store.structure(first + index)
         dipoles = response_dipoles(store, first + index) if "dipole" in _HELD[quantity] else None
-        writer.add(index, fit_projection(structure, projection, basis, metric, quantity, dipoles))
+        coefficients, missed = fit_projection(structure, projection, basis, metric, quantity, dipoles)
+        if dipoles is not None:
+            check_response(store, first + index, missed)
+        writer.add(index, coefficients)
 
     def frames() -> Iterator[Frame]:
         for index in range(first, len(store)):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from densnet_core.config.vibrations import VibrationOptions
-from densnet_core.errors import InputError
+from densnet_core.errors import DataError, InputError
 from densnet_core.plugins.component import Kind
 from densnet_core.plugins.manager import get_manager
 from densnet_core.potentials.densnet import DenSNet
@@ -79,7 +79,7 @@ def vibrations_of_model(
         )
     source = {"kind": "model", "path": str(path.absolute()), **model.metadata()}
     other = None if compare is None else read_modes(compare, structure)
-    folder, key = RunFolder(output), _key(structure, options, weights_digest(path))
+    folder, key = RunFolder(output), _key(structure, options.model_copy(update={"raman": False}), weights_digest(path))
 
     def unlike(geometry: Structure) -> Record:
         found = model.extrapolation([geometry])
@@ -89,7 +89,7 @@ def vibrations_of_model(
 
     with folder.locked():
         _claim(folder, key, reporter)
-        calculate = single_points(model, reporter.task("calculations", 0))
+        calculate = single_points(model, reporter.task("calculations", 0), polarizabilities=True)
         found, more = _located(calculate, structure, options, unlike)
         return _written(found, {"source": source, **more}, folder, options, other)
 
@@ -130,6 +130,8 @@ def vibrations_of_backend(
         with open_store(store_path, factory, backend) as store:
             calculate = calculator(store, factory, default_executor(), reporter.task("calculations", 0))
             found, _ = _located(calculate, structure, options, lambda geometry: {})
+            if options.raman and found.harmonic.polarizability_derivatives is None:
+                raise DataError(f"{store_path} has frames without a polarizability; remove it to have them made again.")
             source = {"kind": "backend", "name": backend, "level_of_theory": str(level), "versions": store.versions}
         return _written(found, {"source": source}, folder, options, other) | {"store": str(store_path)}
 
@@ -171,6 +173,9 @@ def _written(
 
 def _key(structure: Structure, options: VibrationOptions, *source: Any) -> str:
     settings = options.model_dump(mode="json", exclude=_CHANGE_NO_CALCULATION)
+    if not settings.pop("raman"):  # as before there was such an option
+        return key_of(structure_record(structure), settings, *source)
+    settings["raman"] = True
     return key_of(structure_record(structure), settings, *source)
 
 

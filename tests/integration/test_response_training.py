@@ -26,7 +26,7 @@ from densnet_core.units import BOHR_TO_ANGSTROM
 from densnet_core.workflow.labels import label_into, open_store
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.run import Run
-from densnet_core.workflow.stores import export_file, import_file
+from densnet_core.workflow.stores import export_file, import_file, project_store
 
 LEVEL = LevelOfTheory("HF", "6-31G")
 RESPONSE = ("polarizability", "density_response")
@@ -122,6 +122,12 @@ def test_an_archive_carries_them(folder: Path, tmp_path: Path) -> None:
             assert np.abs(first.response).max() > 0.1
     with np.load(tmp_path / "frames.npz") as file:
         arrays = dict(file)
+    other_units = {**arrays, "polarizability_au": arrays["polarizability_au"] * 0.148185}  # cubic angstrom
+    np.savez(tmp_path / "units.npz", **other_units)
+    import_file(tmp_path / "units.npz", tmp_path / "units.zarr", str(LEVEL), "pyscf")
+    with pytest.raises(DataError, match=r"Frame \d+ .* of 0\.\d+ bohr\^3 .* first-order orbitals have \d"):
+        project_store(tmp_path / "units.zarr", "def2-universal-jfit", "coulomb", Reporter(), "density_response")
+    project_store(tmp_path / "again.zarr", "def2-universal-jfit", "coulomb", Reporter(), "density_response")
     arrays["polarizability_au"][3, 0, 1] += 0.5
     np.savez(tmp_path / "wrong.npz", **arrays)
     with pytest.raises(DataError, match=r"frame 3: polarizability_au is not symmetric"):
@@ -142,7 +148,9 @@ def test_labels_that_nobody_computes_are_missed_before_the_first_calculation(
     for properties, code in (("", 2), ('properties = ["density_response"]', 0)):
         file.write_text("\n".join(lines).replace("PROPERTIES", properties))
         assert cli(["config", "check", str(file)]) == code
-        assert ("add it to [reference] properties" in capsys.readouterr().err) == bool(code)
+        assert ('[reference] properties = ["polarizability", "density_response"]' in capsys.readouterr().err) == bool(
+            code
+        )
 
 
 def test_a_model_of_responses_needs_some(folder: Path) -> None:

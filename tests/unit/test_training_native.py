@@ -19,6 +19,7 @@ from densnet_core.errors import InputError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.neighbours import most_neighbours, table_of
 from densnet_core.models.backbone import cast_parameters
+from densnet_core.models.config import DensityModelOptions
 from densnet_core.models.equivariant_density import EquivariantDensityModel
 from densnet_core.models.shared_energy import SharedEnergyModel
 from densnet_core.training.density import DensityObjective
@@ -42,14 +43,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.delenv("DENSNET_COMPILE", raising=False)
 
 
-def models() -> tuple[EquivariantDensityModel, SharedEnergyModel]:
+def models(response: bool = False) -> tuple[EquivariantDensityModel, SharedEnergyModel]:
     """Small ones, for the sake of the compiler."""
     options = GauntOptions(
         channels=4, product_channels=4, layers=1, l_max=1, l_max_edge=2, radial_functions=4, radial_width=6
     )
     torch.manual_seed(3)
     known = example.specification()
-    density = EquivariantDensityModel(known, None, lambda shape: GauntBackbone(shape, options))
+    own = DensityModelOptions(response=response)
+    density = EquivariantDensityModel(known, own, lambda shape: GauntBackbone(shape, options))
     energy = SharedEnergyModel(known, n_invariants=density.n_invariants)
     energy.energy_scale.fill_(0.02)
     for module in (density, energy):
@@ -106,6 +108,28 @@ def test_losses_and_gradients_are_those_of_the_networks() -> None:
                     parameter.mul_(1.1)
     assert compiled(fast) == 2
     assert len({round(loss, 6) for loss in losses}) == 3
+
+
+def test_responses_to_fields_too() -> None:
+    frames = teacher_frames(False)
+    sizes = [example.BASIS.n_functions(one.numbers) for one in frames.structures]
+    random = np.random.default_rng(6)
+    labels = {
+        "density_response": [random.normal(scale=0.1, size=(3, size)) for size in sizes],
+        "polarizability": [np.eye(3) * random.normal() for _ in sizes],
+    }
+    data = Dataset(frames.structures, {**frames.labels, **labels})
+    fast, slow = (
+        DensityObjective(models(True)[0], data, wanted_objectives("density", {}), 4, 5, native=native)
+        for native in (True, False)
+    )
+    assert {term.objective.name for term in fast.terms} >= {"density_response", "polarizability"}
+    (loss, slopes), (expected, wanted) = step(fast, 0), step(slow, 0)
+    assert loss == pytest.approx(expected, rel=1e-10)
+    for name, slope in wanted.items():
+        assert torch.allclose(slopes[name], slope, rtol=1e-7, atol=1e-10 * float(slope.abs().max() + 1.0)), name
+    assert float(wanted["response.head"].abs().max()) > 1e-3
+    assert compiled(fast) == 1
 
 
 def test_other_terms_have_other_code() -> None:

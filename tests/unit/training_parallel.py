@@ -35,7 +35,7 @@ def train(folder: Path | None, plan: Plan | None = None, data: Dataset | None = 
     plan = plan or Plan([short()], [short()], [short(3)], 4, device="cpu", precision="float64")
     data = data or frames()
     known = more.pop("specification", None) or example.specification()
-    choices = (CHOICE, more.pop("energy", CHOICE))
+    choices = more.pop("choices", None) or (CHOICE, more.pop("energy", CHOICE))
     return train_model(data, data.subset([0, 1, 2]), known, PRIOR, plan, choices, folder=folder, **more)
 
 
