@@ -82,14 +82,14 @@ class SpectrumSettings:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Infrared absorption of one molecule.
+    """Infrared absorption of one molecule, or its Raman activity (``densnet_core.spectra.raman``).
 
     Parameters
     ----------
     wavenumbers : (n,)
         cm^-1, ascending from 0; the spacing shrinks slightly where the time-step correction is large.
     absorption : (n,)
-        N_A sigma, km/mol per cm^-1.
+        N_A sigma, km/mol per cm^-1; Raman activity in angstrom^4/dalton per cm^-1.
     settings : SpectrumSettings
     replicas : (n_replicas, n) or None
         The spectrum of each replica, of which ``absorption`` is the mean.
@@ -167,26 +167,61 @@ def infrared_spectrum(
         Wrong shapes, values that are not finite, frames too far apart for ``max_wavenumber`` or trajectories too
         short for ``width``; the message says what would do.
     """
-    dipoles = _checked_dipoles(dipoles)
+    return flux_spectrum(
+        checked_series(dipoles, "dipole", (3,)),
+        FLUX_SPECTRUM_TO_KM_PER_MOL,
+        frame_spacing,
+        time_step,
+        temperature,
+        temperature_kind=temperature_kind,
+        window=window,
+        width=width,
+        max_wavenumber=max_wavenumber,
+    )
+
+
+def flux_spectrum(
+    series: Array,
+    unit: float,
+    frame_spacing: float,
+    time_step: float | None,
+    temperature: float,
+    *,
+    temperature_kind: TemperatureKind,
+    window: Window,
+    width: float,
+    max_wavenumber: float,
+) -> Spectrum:
+    """unit / kT times the integral of <x_dot(0) . x_dot(t)> exp(-i omega t) dt, for any quantity x of a molecule.
+
+    Parameters
+    ----------
+    series : (n_frames, n_replicas, n_components)
+        x at equal spacing in time.
+    unit : float
+        Of the result, per cm^-1.
+    frame_spacing, time_step, temperature, temperature_kind, window, width, max_wavenumber
+        See ``infrared_spectrum``.
+    """
     _check_times(frame_spacing, time_step, temperature, temperature_kind, max_wavenumber)
-    # Differences remove the static dipole and whiten slow motion, so that neither leaks into the bands; their exact
+    # Differences remove the static part and whiten slow motion, so that neither leaks into the bands; their exact
     # transfer function is divided out in _time_step_correction. For frames at every step they are the half-step
-    # velocities, whose spectrum is omega^2 S_mumu with the true omega.
-    flux = np.diff(dipoles, axis=0) / frame_spacing
+    # velocities, whose spectrum is omega^2 S_xx with the true omega.
+    flux = np.diff(series, axis=0) / frame_spacing
     weights = lag_window(window, width, frame_spacing, len(flux))
     correlations = _autocorrelations(flux, weights.size) * weights
     observed, spectra = _cosine_transforms(correlations, frame_spacing, width)
     true, factor = _time_step_correction(observed, frame_spacing, time_step, temperature_kind)
     wavenumbers = true * HARTREE_TO_WAVENUMBER
-    replicas = FLUX_SPECTRUM_TO_KM_PER_MOL / (BOLTZMANN * temperature) * factor * spectra
+    replicas = unit / (BOLTZMANN * temperature) * factor * spectra
     keep = wavenumbers <= max_wavenumber
     settings = SpectrumSettings(
         temperature=float(temperature),
         temperature_kind=temperature_kind,
         frame_spacing=float(frame_spacing) * ATOMIC_TIME_TO_FEMTOSECOND,
         time_step=None if time_step is None else float(time_step) * ATOMIC_TIME_TO_FEMTOSECOND,
-        n_frames=int(dipoles.shape[0]),
-        n_replicas=int(dipoles.shape[1]),
+        n_frames=int(series.shape[0]),
+        n_replicas=int(series.shape[1]),
         window=window,
         width=float(width),
     )
@@ -248,16 +283,20 @@ def _time_step_correction(
     return true, ratio**2 * weight / np.sqrt(remaining)
 
 
-def _checked_dipoles(dipoles: Array) -> Array:
-    dipoles = np.asarray(dipoles, dtype=np.float64)
-    if dipoles.ndim != 3 or dipoles.shape[2] != 3 or dipoles.shape[1] < 1 or dipoles.shape[0] < 4:
+def checked_series(values: Array, name: str, shape: tuple[int, ...]) -> Array:
+    """Values (n_frames, n_replicas, *shape) as they are; ``InputError`` for another shape or what is not finite."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 + len(shape) or values.shape[2:] != shape or values.shape[1] < 1 or values.shape[0] < 4:
+        wanted = ", ".join(map(str, shape))
+        plural = f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
         raise InputError(
-            f"Dipoles must have shape (n_frames, n_replicas, 3) with at least four frames, not {dipoles.shape}."
+            f"{plural.capitalize()} must have shape (n_frames, n_replicas, {wanted}) with at least four frames, not "
+            f"{values.shape}."
         )
-    if not np.isfinite(dipoles).all():
-        frame, replica, _ = np.argwhere(~np.isfinite(dipoles))[0]
-        raise InputError(f"The dipole of frame {frame}, replica {replica} is not finite.")
-    return dipoles
+    if not np.isfinite(values).all():
+        frame, replica = np.argwhere(~np.isfinite(values))[0][:2]
+        raise InputError(f"The {name} of frame {frame}, replica {replica} is not finite.")
+    return values
 
 
 def _check_times(

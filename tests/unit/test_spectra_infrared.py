@@ -5,6 +5,7 @@ import pytest
 
 from densnet_core.errors import InputError
 from densnet_core.spectra.infrared import infrared_spectrum
+from densnet_core.spectra.raman import raman_spectrum
 from densnet_core.units import (
     ATOMIC_TIME_TO_FEMTOSECOND,
     AU_TO_DEBYE,
@@ -54,6 +55,28 @@ def test_an_oscillator_has_its_textbook_intensity_at_its_true_frequency(wavenumb
     spectrum = infrared_spectrum(dipoles_of(positions), step, step, kinetic, window=window)
     assert spectrum.intensity(wavenumber - 150, wavenumber + 150) == pytest.approx(KM_PER_MOL, rel=2e-3)
     assert spectrum.wavenumbers[np.argmax(spectrum.absorption)] == pytest.approx(wavenumber, abs=0.5)
+
+
+@pytest.mark.parametrize("wavenumber", [500.0, 3700.0])
+def test_an_oscillator_has_the_raman_activity_of_its_mode(wavenumber):
+    """45 a'^2 + 7 gamma'^2 with gamma'^2 written out as in textbooks, angstrom^4/dalton."""
+    step, positions, velocities = oscillator(wavenumber, 0.5)
+    slope = np.random.default_rng(1).normal(size=(3, 3))
+    slope = 0.5 * (slope + slope.T)
+    tensors = 9.0 * np.eye(3) + positions[:, None, None, None] * slope
+    kinetic = np.mean(velocities**2) / BOLTZMANN
+    spectrum = raman_spectrum(tensors, step, step, kinetic)
+    mean = np.trace(slope) / 3.0
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = slope
+    squared = 0.5 * ((xx - yy) ** 2 + (yy - zz) ** 2 + (zz - xx) ** 2) + 3.0 * (xy**2 + yz**2 + xz**2)
+    expected = (45.0 * mean**2 + 7.0 * squared) * BOHR_TO_ANGSTROM**4 * DALTON_TO_ELECTRON_MASS
+    assert spectrum.intensity(wavenumber - 150, wavenumber + 150) == pytest.approx(expected, rel=2e-3)
+    assert spectrum.wavenumbers[np.argmax(spectrum.absorption)] == pytest.approx(wavenumber, abs=0.5)
+    with pytest.raises(InputError, match=r"Polarizabilities must have shape \(n_frames, n_replicas, 3, 3\)"):
+        raman_spectrum(tensors[:, 0], step, step, kinetic)
+    tensors[7, 0, 1, 1] = np.nan
+    with pytest.raises(InputError, match="The polarizability of frame 7, replica 0 is not finite"):
+        raman_spectrum(tensors, step, step, kinetic)
 
 
 @pytest.mark.parametrize("kind", ["kinetic", "nominal", "configurational"])
