@@ -31,14 +31,19 @@ from densnet_core.workflow.run import Run
 from densnet_core.workflow.stores import backend_factory, import_file
 
 LEVEL, BACKBONE = "PBE/aug-cc-pVDZ", "gaunt"
+SAME = 1e-4
+"""Bohr; geometries that differ by less are one, written with other digits."""
 STEPS = {"density": 1000, "energy": 3000}
 """Of one store, batches of five frames; the second train both networks."""
 
 
-def imported(folder: Path, name: str, files: Iterable[Path], parts: Callable[[int], Sequence[int]]) -> Path:
+def imported(
+    folder: Path, name: str, files: Iterable[Path], parts: Callable[[int], Sequence[int]], without: Path | None = None
+) -> Path:
     """A store of the frames of files, divided: ``parts(n)`` are the numbers of training, validation and test frames.
 
-    Frames are taken in an order of their own that has no seed, so every run holds out the same.
+    Frames are taken in an order of their own that has no seed, so every run holds out the same. Those with a geometry
+    of another store, ``without``, belong to no part.
     """
     path = folder / f"{name}.zarr"
     for file in files:
@@ -46,6 +51,11 @@ def imported(folder: Path, name: str, files: Iterable[Path], parts: Callable[[in
     with ReferenceStore.open(path, writable=True) as store:
         if "split" not in store.document_names():
             hashes = [content.hex() for content in store.hashes]
+            if without is not None:
+                with ReferenceStore.open(without) as other:
+                    known = np.array([other.structure(i).positions for i in range(len(other))])
+                own = [np.abs(known - store.structure(i).positions).max(axis=(1, 2)).min() for i in range(len(store))]
+                hashes = [content for content, nearest in zip(hashes, own, strict=True) if nearest > SAME]
             order = [hashes[i] for i in np.random.default_rng(0).permutation(len(hashes))]
             first, second, third = np.cumsum(parts(len(order)))
             split = {"train": order[:first], "validation": order[first:second], "test": order[second:third]}

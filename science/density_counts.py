@@ -41,7 +41,7 @@ def stores_of(folder: Path, data: Path, molecule: str, frames: int) -> list[Path
         return [water_store(folder, data, name, parts)]
     if molecule == "response":
         held_out = imported(folder, "water-held-out", [data / "water100" / "valid.npz"], lambda n: (0, 0, n))
-        return [imported(folder, name, [RESPONSES], lambda n: (*parts, 0)), held_out]
+        return [imported(folder, name, [RESPONSES], lambda n: (*parts, 0), held_out), held_out]
     return [imported(folder, name, [data / molecule / "train.npz"], lambda n: (*parts, n - frames))]
 
 
