@@ -4,7 +4,7 @@ from densnet_core.potentials.shipped import ShippedModel
 
 
 class Water(ShippedModel):
-    """PBE/aug-cc-pVDZ, 200 published frames."""
+    """PBE/aug-cc-pVDZ, 200 published geometries, with polarizabilities."""
 
     file = "water.zip"
 
@@ -22,7 +22,7 @@ class Ethanethiol(ShippedModel):
 
 
 class Resorcinol(ShippedModel):
-    """PBE/aug-cc-pVDZ, 100 frames at 600 K, three rotamers."""
+    """PBE/aug-cc-pVDZ, 200 frames at 450 and 600 K, three rotamers."""
 
     file = "resorcinol.zip"
 
