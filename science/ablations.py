@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data_sets import STEPS, figures, table, train, water_store
+from data_sets import figures, table, train, water_store
+from density_counts import N_VALIDATION
+from density_counts import VARIANTS as OF_THE_DENSITY
 
-CONTROL = {"density": 1, "energy": sum(STEPS.values())}
 VARIANTS: dict[str, dict[str, Any]] = {
     "standard": {},
-    "no density, no dipole": {"steps": CONTROL, "of_energy": "weights = { density = 0, dipole = 0 }"},
-    "two networks": {"model": "equivariant"},
+    "no density, no dipole": OF_THE_DENSITY["control"],
+    "two networks": OF_THE_DENSITY["apart"],
     "metric overlap": {"of_basis": 'name = "densnet-m"\nmetric = "overlap"'},
     "metric weighted": {"of_basis": 'name = "densnet-m"\nmetric = "weighted"'},
     "basis densnet-s": {"of_basis": 'name = "densnet-s"'},
@@ -36,7 +37,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "64 channels": {"of_backbone": "channels = 64, product_channels = 64"},
 }
 FRAMES = {"20 frames": 20, "45 frames": 45}
-N_VALIDATION = 5
 
 
 def errors_of(folder: Path, data: Path, name: str, seed: int) -> dict[str, float]:

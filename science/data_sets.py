@@ -25,14 +25,13 @@ from densnet_core.reference.level import LevelOfTheory
 from densnet_core.stores.labels import partial_result
 from densnet_core.stores.reference import ReferenceStore
 from densnet_core.stores.splits import write_split
+from densnet_core.stores.twins import twins_by_hash
 from densnet_core.workflow.labels import open_store
 from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.run import Run
 from densnet_core.workflow.stores import backend_factory, import_file
 
 LEVEL, BACKBONE = "PBE/aug-cc-pVDZ", "gaunt"
-SAME = 1e-4
-"""Bohr; geometries that differ by less are one, written with other digits."""
 STEPS = {"density": 1000, "energy": 3000}
 """Of one store, batches of five frames; the second train both networks."""
 
@@ -43,7 +42,7 @@ def imported(
     """A store of the frames of files, divided: ``parts(n)`` are the numbers of training, validation and test frames.
 
     Frames are taken in an order of their own that has no seed, so every run holds out the same. Those with a geometry
-    of another store, ``without``, belong to no part.
+    of another store, ``without``, belong to no part, turned or written with other digits too.
     """
     path = folder / f"{name}.zarr"
     for file in files:
@@ -53,9 +52,9 @@ def imported(
             hashes = [content.hex() for content in store.hashes]
             if without is not None:
                 with ReferenceStore.open(without) as other:
-                    known = np.array([other.structure(i).positions for i in range(len(other))])
-                own = [np.abs(known - store.structure(i).positions).max(axis=(1, 2)).min() for i in range(len(store))]
-                hashes = [content for content, nearest in zip(hashes, own, strict=True) if nearest > SAME]
+                    known = {content.hex() for content in other.hashes}
+                    twins = twins_by_hash([one.structure(i) for one in (store, other) for i in range(len(one))])
+                hashes = [content for content in hashes if not known & {content, *twins.get(content, ())}]
             order = [hashes[i] for i in np.random.default_rng(0).permutation(len(hashes))]
             first, second, third = np.cumsum(parts(len(order)))
             split = {"train": order[:first], "validation": order[first:second], "test": order[second:third]}

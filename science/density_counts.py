@@ -19,11 +19,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from data_sets import figures, imported, table, train, water_store
+from data_sets import STEPS, figures, imported, table, train, water_store
 
 COMPILED = 'compile = "always"'
 N_VALIDATION = 5
-STEPS = {"density": 1000, "energy": 3000}
 CONTROL = {"density": 1, "energy": sum(STEPS.values())}
 VARIANTS: dict[str, dict[str, Any]] = {
     "shared": {},
@@ -62,8 +61,8 @@ def main() -> None:
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in chosen.seeds:
             for name in chosen.variants:
-                how = {"steps": STEPS, "more": COMPILED, **VARIANTS[name]}
-                errors = train(chosen.folder, f"{stores[0].stem}-{name}", stores, seed, **how)
+                run = f"{stores[0].stem}-{name}"
+                errors = train(chosen.folder, run, stores, seed, more=COMPILED, **VARIANTS[name])
                 rows.setdefault(name, []).append(figures(errors[str(stores[-1].resolve())]))
                 table(f"after seed {seed}", rows)
         table(f"{chosen.molecule}, {frames} frames, {len(chosen.seeds)} seeds", rows)

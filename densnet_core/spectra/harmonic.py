@@ -13,6 +13,7 @@ from densnet_core.md.rigid import rigid_body_vectors
 from densnet_core.spectra.intensity import (
     SQUARED_DIPOLE_DERIVATIVE_TO_KM_PER_MOL,
     SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON,
+    mean_and_rest,
 )
 from densnet_core.spectra.optimise import Calculate, optimise
 from densnet_core.spectra.windows import GAUSSIAN_FWHM
@@ -228,9 +229,7 @@ def _raman(cartesian: Array, derivatives: Array | None) -> tuple[Array, Array] |
     """
     if derivatives is None:
         return None, None
-    tensors = np.einsum("qi,ixy->qxy", cartesian, derivatives)
-    mean = np.trace(tensors, axis1=1, axis2=2) / 3.0
-    rest = tensors - mean[:, None, None] * np.eye(3)
+    mean, rest = mean_and_rest(np.einsum("qi,ixy->qxy", cartesian, derivatives))
     anisotropy = 1.5 * (rest**2).sum(axis=(1, 2))  # gamma'^2
     unit = SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON
     whole = 45.0 * mean**2 + 4.0 * anisotropy

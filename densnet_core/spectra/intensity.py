@@ -1,6 +1,9 @@
-"""Constants that turn fluctuations of dipole and polarizability in atomic units into intensities."""
+"""What turns fluctuations of dipole and polarizability in atomic units into intensities."""
 
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from densnet_core.units import BOHR_TO_ANGSTROM, DALTON_TO_ELECTRON_MASS, FINE_STRUCTURE
 
@@ -30,3 +33,9 @@ per molecule); the factor contains the harmonic quantum correction.
 
 SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON: Final = BOHR_TO_ANGSTROM**4 * DALTON_TO_ELECTRON_MASS
 """Of (d alpha / d Q)^2 in bohr^4 / electron mass."""
+
+
+def mean_and_rest(tensors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean (...) of the diagonals of tensors (..., 3, 3), and their symmetric traceless parts (..., 3, 3)."""
+    mean = np.trace(tensors, axis1=-2, axis2=-1) / 3.0
+    return mean, 0.5 * (tensors + np.swapaxes(tensors, -2, -1)) - mean[..., None, None] * np.eye(3)

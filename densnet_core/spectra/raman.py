@@ -23,6 +23,7 @@ from densnet_core.spectra.intensity import (
     FLUX_SPECTRUM_TO_KM_PER_MOL,
     SQUARED_DIPOLE_DERIVATIVE_TO_KM_PER_MOL,
     SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON,
+    mean_and_rest,
 )
 from densnet_core.spectra.windows import Window
 
@@ -59,8 +60,7 @@ def raman_spectrum(
         As ``infrared_spectrum``.
     """
     tensors = checked_series(polarizabilities, "polarizability", (3, 3))
-    mean = np.trace(tensors, axis1=2, axis2=3) / 3.0
-    rest = 0.5 * (tensors + tensors.swapaxes(2, 3)) - mean[..., None, None] * np.eye(3)
+    mean, rest = mean_and_rest(tensors)
     series = np.concatenate([sqrt(45.0) * mean[..., None], sqrt(10.5) * rest.reshape(*mean.shape, 9)], axis=2)
     # the same integral over a band as of a dipole, whose unit is known
     activity = SQUARED_POLARIZABILITY_DERIVATIVE_TO_ANGSTROM4_PER_DALTON / SQUARED_DIPOLE_DERIVATIVE_TO_KM_PER_MOL

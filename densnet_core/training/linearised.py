@@ -152,7 +152,9 @@ def _linearised(
     with torch.enable_grad():  # type: ignore[no-untyped-call]
         positions = graph.positions.detach().requires_grad_()
         found = densities_up_to(model, graph.with_positions(positions), None, names)
-        for name, expansion in ((name, one) for name, one in found.items() if name in names):
+        for name, expansion in found.items():
+            if name not in names:
+                continue
             parts = [_derived(expansion.coefficients, -1, functions, positions, sizes, dtype)]
             if expansion.scales is not None:
                 parts.append(_derived(expansion.scales, 0, sizes, positions, sizes, dtype))

@@ -306,10 +306,11 @@ def check_start(start: DenSNet, choices: tuple[NetworkChoice, NetworkChoice], ne
         ("density", "energy"), (start.density_choice, start.energy_choice), choices, strict=True
     ):
         kind = f"{name}_model"
-        same = [one.completed(kind).to_dict() for one in (own, wanted)]
-        for one in same if name == "density" else ():
-            one["options"] = {k: v for k, v in one["options"].items() if k not in start.density.additions}
-        if same[0] != same[1]:
+        free = start.density.additions if name == "density" else frozenset()
+        before, now = (one.completed(kind).to_dict() for one in (own, wanted))
+        for one in (before, now):
+            one["options"] = {key: value for key, value in one["options"].items() if key not in free}
+        if before != now:
             raise InputError(
                 f"The model to start from has another {name} network ({own.to_dict()}) than [{name}] asks for "
                 f"({wanted.to_dict()}). Give its options, or train from the start."

@@ -178,7 +178,7 @@ def _fitted(run: Project) -> tuple[AtomicPrior, list[dict[str, str]]]:
     section, specification = run.config.needed_basis(), run.specification
     basis, method = specification.label_basis, section.fit_method
     prior = common_prior(run.sources, run.elements, basis, method, run.executor, run.factory_of)
-    predicted = _predicted(run)
+    predicted = frozenset[str]() if run.data is None else _predicted(run)
     fits: list[dict[str, str]] = []
     for source in run.sources:
         factory = run.factory_of(source)
@@ -217,10 +217,11 @@ def _to_fit(run: Project, store: ReferenceStore, predicted: frozenset[str]) -> l
         return [quantity for quantity in FITTED if quantity in asked]
     found: list[Quantity] = []
     for quantity in FITTED:
-        missing = 0 if quantity not in predicted else n_without(store, quantity)
-        if quantity in predicted and not missing:
+        if quantity not in predicted:
+            continue
+        if not (missing := n_without(store, quantity)):
             found.append(quantity)
-        elif missing and missing < len(store):
+        elif missing < len(store):
             run.reporter.note(
                 f"{missing} of {len(store)} frames of {store.path} lack what {quantity!r} is made of; it is learned "
                 "from none of this store."

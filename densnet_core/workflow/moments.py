@@ -61,11 +61,13 @@ def response_dipoles(store: ReferenceStore, index: int) -> Array:
     return _orbital_response_dipoles(store, index)
 
 
-def check_response(store: ReferenceStore, index: int, missed: Array) -> None:
+def check_response(store: ReferenceStore, index: int, dipoles: Array, missed: Array) -> None:
     """Refuse a polarizability that is not that of the frame's first-order orbitals: of other units or sign.
 
     Parameters
     ----------
+    dipoles : (3, 3)
+        ``response_dipoles`` of the frame.
     missed : (3,)
         ``DensityFit.missed`` of the dipoles of the three fits. The orbitals are evaluated only if it gives reason to.
 
@@ -76,7 +78,7 @@ def check_response(store: ReferenceStore, index: int, missed: Array) -> None:
     """
     if "polarizability" not in store.labels(index):
         return
-    recorded = -response_dipoles(store, index)
+    recorded = -dipoles
     size = float(np.abs(recorded).max())
     if not float(np.abs(missed).max()) > SUSPECT_RESPONSE * size:
         return

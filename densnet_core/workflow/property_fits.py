@@ -129,7 +129,7 @@ def fit_property_into(
         dipoles = response_dipoles(store, first + index) if "dipole" in _HELD[quantity] else None
         coefficients, missed = fit_projection(structure, projection, basis, metric, quantity, dipoles)
         if dipoles is not None:
-            check_response(store, first + index, missed)
+            check_response(store, first + index, dipoles, missed)
         writer.add(index, coefficients)
 
     def frames() -> Iterator[Frame]:

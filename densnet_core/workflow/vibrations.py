@@ -172,10 +172,9 @@ def _written(
 
 
 def _key(structure: Structure, options: VibrationOptions, *source: Any) -> str:
-    settings = options.model_dump(mode="json", exclude=_CHANGE_NO_CALCULATION)
-    if not settings.pop("raman"):  # as before there was such an option
-        return key_of(structure_record(structure), settings, *source)
-    settings["raman"] = True
+    # keys of before there was such an option have none
+    without = _CHANGE_NO_CALCULATION if options.raman else _CHANGE_NO_CALCULATION | {"raman"}
+    settings = options.model_dump(mode="json", exclude=without)
     return key_of(structure_record(structure), settings, *source)
 
 
