@@ -30,6 +30,12 @@ def md(
     temperature: Annotated[float, typer.Option(help="Temperature of the heat bath, K.")] = USUAL.temperature,
     time_step_fs: Annotated[float, typer.Option(help="Time step, fs.")] = USUAL.time_step_fs,
     record_every: Annotated[int, typer.Option(help="Steps between recorded frames.")] = USUAL.record_every,
+    record: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OUTPUT", help="An output of the model to keep with every frame beside the dipole, such as charges."
+        ),
+    ] = None,
     replicas: Annotated[int, typer.Option(help="Independent copies of the molecule.")] = USUAL.replicas,
     seed: Annotated[int, typer.Option(help="Seed of velocities and heat bath.")] = USUAL.seed,
     engine: Annotated[str, typer.Option(help="The engine.")] = USUAL.engine,
@@ -52,6 +58,7 @@ def md(
         "replicas": replicas,
         "record_every": record_every,
         "seed": seed,
+        "record": record or [],
     }
     if geometry is None:
         _check_configuration(

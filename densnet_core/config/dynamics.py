@@ -22,6 +22,12 @@ class MDSection(Options):
     record_every: int = Field(default=2, ge=1, description="Steps between recorded frames.")
     seed: int = Field(default=0, ge=0, description="Seed of velocities and heat bath.")
     options: dict[str, Any] = Field(default_factory=dict, description="The engine's own options.")
+    record: list[str] = Field(
+        default_factory=list,
+        description="Outputs of the model to keep with every frame, beside the dipole.",
+        examples=[["charges", "polarizability"]],
+        exclude_if=lambda names: not names,  # without any, a trajectory is the one it was before there was the option
+    )
     strict: bool = Field(default=False, description="Stop at frames unlike those that the model was trained on.")
 
     @model_validator(mode="after")

@@ -33,7 +33,7 @@ from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.thermal import even_start, thermal_start
 
 HEATING_RECORD_STEPS = 100
-OUTPUTS = ("dipole",)
+OF_SPECTRUM = "dipole"
 """What production records with its frames, for the spectrum."""
 BLOCK_STEPS = 400
 """Steps between commits: what a killed run does again at most."""
@@ -80,7 +80,13 @@ def heat_and_run(
         The stores of both pieces. A production that is too short is extended; one that is too long is set aside.
     provenance : mapping
         What the stores say about how they came about.
+
+    Raises
+    ------
+    InputError
+        The potential has no output that is to be recorded, or the engine records none.
     """
+    outputs = _to_record(md, engine, potential)
     molecules, (heating, production) = [minimum] * md.replicas, paths
     provenance = {**provenance, "densnet-core": __version__}
     _set_longer_aside(production, production_stage(md), reporter)
@@ -94,10 +100,23 @@ def heat_and_run(
         stage = production_stage(md)
         documents: dict[str, Any] = {}
         if not _begun(production):
-            state, documents = even_start(md, engine, potential, minimum, state, stage, OUTPUTS, reporter)
-        run = partial(run, description="production", documents=documents, outputs=OUTPUTS)
+            state, documents = even_start(md, engine, potential, minimum, state, stage, outputs, reporter)
+        run = partial(run, description="production", documents=documents, outputs=outputs)
         run(production, stage=stage, start=state, reporter=reporter)
         add_dipoles(production, potential, reporter)
+
+
+def _to_record(md: MDSection, engine: MDEngine, potential: Potential) -> tuple[str, ...]:
+    """The outputs of the potential that production records."""
+    if unknown := sorted(set(md.record) - potential.outputs):
+        known = ", ".join(sorted(potential.outputs))
+        raise InputError(f"record: the model gives no {', '.join(unknown)}; it gives {known}.")
+    if md.record and not engine.records_outputs:
+        raise InputError(
+            f"record: the engine {md.engine!r} does not record {', '.join(md.record)} by the call that gives the "
+            "forces. Take the engine torch or ase, or the route 'python' of openmm."
+        )
+    return tuple(dict.fromkeys([OF_SPECTRUM, *md.record]))
 
 
 def _begun(path: Path) -> bool:

@@ -7,25 +7,33 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from densnet_models.plugin import SUMMARIES
+from densnet_openmm.config import OpenMMOptions
+from densnet_openmm.engine import OpenMMEngine
 
 import densnet_core
 from densnet_core.cli.app import run
+from densnet_core.config.dynamics import MDSection
 from densnet_core.config.load import load_config, select
 from densnet_core.errors import CodeChangedWarning, InputError, PluginError
+from densnet_core.graphs.graph import graph_of
 from densnet_core.plugins.manager import Manager
 from densnet_core.plugins.registry import load_registry
 from densnet_core.potentials.choice import NetworkChoice
 from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.shipped import CHECKS, ShippedModel, model_path
 from densnet_core.stores.molecules import structure_from
+from densnet_core.stores.trajectory import TrajectoryStore
 from densnet_core.training.train import check_start
+from densnet_core.workflow.dynamics import heat_and_run
 from densnet_core.workflow.keys import start_path
 from densnet_core.workflow.learning import network_choices
+from densnet_core.workflow.reporter import Reporter
 from densnet_core.workflow.shipping import model_cards, pack
 
 SYSTEMS = Path(__file__).parents[2] / "science" / "systems"
@@ -181,6 +189,33 @@ def test_packing_takes_out_paths_and_refuses_what_cannot_be_checked(tmp_path, wa
     water.save(tmp_path / "model")
     with pytest.raises(InputError, match="held-out"):
         pack(tmp_path / "model", store, tmp_path / "mine.zip", "mine")
+
+
+def test_other_outputs_are_recorded_by_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(WATER, tmp_path / "molecule.xyz")
+    command = ["md", "water", "molecule.xyz", "--ps", "0.01", "--heating-ps", "0", "--replicas", "2"]
+    names = ["charges", "polarizability", "coefficients"]
+    assert run([*command, *(word for name in names for word in ("--record", name))]) == 0
+    model = densnet_core.load_model("water")
+    with TrajectoryStore.open(tmp_path / "molecule-md" / "md" / "nve.zarr") as store:
+        assert store.observable_names() == sorted([*names, "dipole"])
+        assert store.observable_unit("polarizability") == "bohr^3"
+        structures = [replace(store.structure, positions=one) for one in store.positions()[-1]]
+        last = {name: store.observable(name)[-1] for name in names}
+    expected = model.evaluate(graph_of(structures), names)
+    for name in names:
+        assert last[name].shape == expected[name].shape
+        np.testing.assert_allclose(last[name], expected[name], atol=1e-6, err_msg=name)
+    capsys.readouterr()
+    assert run([*command, "--record", "magnetisation"]) == 2
+    assert "the model gives no magnetisation; it gives charges, coefficients" in capsys.readouterr().err
+    engine = OpenMMEngine(OpenMMOptions(force="torchforce"))
+    with pytest.raises(InputError, match="does not record charges by the call that gives the forces"):
+        heat_and_run(
+            MDSection(engine="openmm", record=["charges"]), engine, model, structures[0],
+            (tmp_path / "a.zarr", tmp_path / "b.zarr"), {}, Reporter(),
+        )  # fmt: skip
 
 
 def test_a_model_without_a_geometry_and_options_of_a_model_for_a_configuration_are_refused(capsys):
