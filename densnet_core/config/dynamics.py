@@ -23,7 +23,7 @@ class MDSection(Options):
     seed: int = Field(default=0, ge=0, description="Seed of velocities and heat bath.")
     options: dict[str, Any] = Field(default_factory=dict, description="The engine's own options.")
     record: list[str] = Field(
-        default_factory=list,
+        default=[],
         description="Outputs of the model to keep with every frame, beside the dipole.",
         examples=[["charges", "polarizability"]],
         exclude_if=lambda names: not names,  # without any, a trajectory is the one it was before there was the option
