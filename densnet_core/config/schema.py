@@ -256,7 +256,9 @@ class TrainingSection(Options):
         description="Precision of the networks; densities and energies are summed in float64 in any case.",
     )
     threads: int = Field(
-        default=1, ge=1, description="Threads of the CPU; those of a small molecule have little to share."
+        default=1,
+        ge=1,
+        description="Threads of the CPU; those of a small molecule have little to share, and native code has one.",
     )
     compile: Literal["auto", "always", "never"] = Field(
         default="auto",

@@ -166,7 +166,9 @@ class _Function:
         detached = [parameter.detach() for parameter in self.parameters]
         traced = flatten(flat, graph.positions, graph.senders, *detached)
         self.form = _like(self.form, [torch.empty(0)] * len(_tensors(self.form)))  # nothing of the trace stays alive
-        options: dict[str, Any] = {"cpp.threads": torch.get_num_threads(), "compile_threads": 1}
+        # One thread: several add to one place in another order each time, and no training would go on bit for bit;
+        # torch 2.9 fails, too, where it is to vectorise additions to a single place.
+        options: dict[str, Any] = {"cpp.threads": 1, "compile_threads": 1}
         self.code = torch.compile(traced, fullgraph=True, dynamic=False, options=options)
 
     def __call__(self, graph: Graph) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Plan:
     precision : {"float32", "float64"}
         Of the parameters. Densities and energies are summed in float64 in any case.
     threads : int
-        Of the CPU; operations of small molecules are too short to share.
+        Of the CPU; operations of small molecules are too short to share, and native code has one thread.
     compile : {"auto", "always", "never"}
         Whether steps are native code; "auto": where it pays, see ``densnet_core.training.native``.
     shared : bool

@@ -83,6 +83,16 @@ def step(objective: Objective, number: int) -> tuple[float, dict[str, torch.Tens
     return loss.item(), {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in named}
 
 
+def same_steps(fast: Objective, slow: Objective, number: int) -> float:
+    """Asserts that a loss and all its gradients are equal; the loss."""
+    (loss, slopes), (expected, wanted) = step(fast, number), step(slow, number)
+    assert loss == pytest.approx(expected, rel=1e-10)
+    for name, slope in wanted.items():
+        assert torch.allclose(slopes[name], slope, rtol=1e-7, atol=1e-10 * float(slope.abs().max() + 1.0)), name
+    assert max(float(slope.abs().max()) for slope in wanted.values()) > 1e-3
+    return loss
+
+
 def compiled(objective: Objective) -> int:
     trained = objective._trained
     assert isinstance(trained, NativeOutputs)
@@ -96,12 +106,7 @@ def test_losses_and_gradients_are_those_of_the_networks() -> None:
     fast, slow = joint(frames, True), joint(frames, False)
     losses = []
     for number in range(3):
-        (loss, slopes), (expected, wanted) = step(fast, number), step(slow, number)
-        assert loss == pytest.approx(expected, rel=1e-10)
-        for name, slope in wanted.items():
-            assert torch.allclose(slopes[name], slope, rtol=1e-7, atol=1e-10 * float(slope.abs().max() + 1.0)), name
-        assert max(float(slope.abs().max()) for slope in wanted.values()) > 1e-3
-        losses.append(loss)
+        losses.append(same_steps(fast, slow, number))
         with torch.no_grad():
             for one in (fast, slow):
                 for parameter in one.module.parameters():
@@ -110,7 +115,8 @@ def test_losses_and_gradients_are_those_of_the_networks() -> None:
     assert len({round(loss, 6) for loss in losses}) == 3
 
 
-def test_responses_to_fields_too() -> None:
+def test_other_terms_have_other_code() -> None:
+    """As those of a second stage, which may need other outputs: with responses to a field, then densities alone."""
     frames = teacher_frames(False)
     sizes = [example.BASIS.n_functions(one.numbers) for one in frames.structures]
     random = np.random.default_rng(6)
@@ -124,22 +130,12 @@ def test_responses_to_fields_too() -> None:
         for native in (True, False)
     )
     assert {term.objective.name for term in fast.terms} >= {"density_response", "polarizability"}
-    (loss, slopes), (expected, wanted) = step(fast, 0), step(slow, 0)
-    assert loss == pytest.approx(expected, rel=1e-10)
-    for name, slope in wanted.items():
-        assert torch.allclose(slopes[name], slope, rtol=1e-7, atol=1e-10 * float(slope.abs().max() + 1.0)), name
-    assert float(wanted["response.head"].abs().max()) > 1e-3
-    assert compiled(fast) == 1
-
-
-def test_other_terms_have_other_code() -> None:
-    """As those of a second stage, which may need other outputs."""
-    frames = teacher_frames(False)
-    fast, slow = of_density(frames, True), of_density(frames, False)
-    assert step(fast, 0)[0] == pytest.approx(step(slow, 0)[0], rel=1e-10)
+    same_steps(fast, slow, 0)
+    assert float(step(slow, 0)[1]["response.head"].abs().max()) > 1e-3
     for one in (fast, slow):
-        one.want(wanted_objectives("density", {"density": 0.0}))
-    assert step(fast, 1)[0] == pytest.approx(step(slow, 1)[0], rel=1e-10)
+        one.want(wanted_objectives("density", {"density_response": 0.0, "polarizability": 0.0}))
+    assert not {term.objective.name for term in fast.terms} & {"density_response", "polarizability"}
+    same_steps(fast, slow, 1)
     assert compiled(fast) == 1
 
 
@@ -200,10 +196,7 @@ def test_a_batch_with_a_molecule_without_code_is_one_call_of_the_networks(caplog
     frames = Dataset.joined([teacher_frames(False).subset([0, 1, 2]), lone_atoms()], None)
     fast, slow = of_density(frames, True), of_density(frames, False)
     for number in range(2):
-        (loss, slopes), (expected, wanted) = step(fast, number), step(slow, number)
-        assert loss == pytest.approx(expected, rel=1e-10)
-        for name, slope in wanted.items():
-            assert torch.allclose(slopes[name], slope, rtol=1e-7, atol=1e-10), name
+        same_steps(fast, slow, number)
     assert "no neighbours" in caplog.text
 
 
