@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from densnet_core.cli.output import print_json, print_table
-from densnet_core.errors import InputError, PluginError, nearest
+from densnet_core.errors import InputError, PluginError
 from densnet_core.plugins.component import Component
 from densnet_core.plugins.manager import Manager, get_manager
 
@@ -92,7 +92,7 @@ def named(manager: Manager, name: str, kind: str) -> Component:
     for row in rows:
         if row.name == name:
             return manager.find(row.kind, name)  # which says what is wrong with it
-    raise InputError(f"There is no component {name!r}. {nearest(name, (row.name for row in rows))}")
+    raise InputError(manager.unknown(f"component {name!r}", name, [row.name for row in rows]))
 
 
 def table_of(texts: Sequence[str]) -> dict[str, Any]:

@@ -192,6 +192,8 @@ def run(
 
 
 train_app = typer.Typer(add_completion=False)
+BASIS, STEPS, OUTPUT = "densnet-m", 5000, Path("trained")
+"""Of a training without a configuration."""
 
 
 @train_app.command()
@@ -201,9 +203,9 @@ def train(
         list[Path] | None,
         typer.Option(metavar="STORE", help="Instead of a configuration: a store, or several."),
     ] = None,
-    basis: Annotated[str, typer.Option(help="With --data: the density basis.")] = "densnet-m",
-    steps: Annotated[int, typer.Option(min=1, help="With --data: steps of each network.")] = 5000,
-    output: Annotated[Path, typer.Option(help="With --data: directory of the results.")] = Path("trained"),
+    basis: Annotated[str, typer.Option(help="With --data: the density basis.")] = BASIS,
+    steps: Annotated[int, typer.Option(min=1, help="With --data: steps of each network.")] = STEPS,
+    output: Annotated[Path, typer.Option(help="With --data: directory of the results.")] = OUTPUT,
     as_json: AsJson = False,
     dry_run: DryRun = False,
     again: Again = None,
@@ -212,6 +214,11 @@ def train(
     if (config is None) == (not data):
         raise InputError("Name a configuration file, or stores to learn from with --data.")
     if config is not None:
+        if (basis, steps, output) != (BASIS, STEPS, OUTPUT):
+            raise InputError(
+                f"{config} is a configuration, which sets [basis], the steps in [training] and output; --basis, "
+                "--steps and --output are for --data."
+            )
         TRAIN.carry_out(load_config(config), as_json, dry_run, again)
         return
     from densnet_core.config.load import config_of

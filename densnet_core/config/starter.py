@@ -47,7 +47,7 @@ def starter(name: str, manager: Manager | None = None, **given: Any) -> str:
     selection = select(parse_config(skeleton, Path(f"{name}.toml")), manager)
     lines = [
         f"# DenSNet: from a molecule to its infrared spectrum.   densnet run {name}.toml",
-        "# Keys with a leading # are optional; what they show is an example.",
+        "# Keys with a leading # are optional; what they show is the default, or an example.",
         "",
         *_section(Config, (), values, _component_options(selection)),
     ]
@@ -95,7 +95,8 @@ def _section(
         if header in components and nested is None:
             name, options = components[header]
             if type(options).model_fields:
-                yield from ("", f"# The options of {name!r}.", f"[{header}]", *_options(options))
+                # commented out, so that another component can be named in one word
+                yield from ("", f"# The options of {name!r}.", f"[{header}]", *_options(options, commented=True))
         elif nested is not None and field.default is None and not _has_value(header, values):
             # an optional table: an example, commented out
             yield from ("", *_comment(_summary(nested)), f"# [{header}]")
@@ -113,19 +114,19 @@ def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
         yield field.alias or name, field
 
 
-def _options(options: Options) -> Iterator[str]:
+def _options(options: Options, commented: bool = False) -> Iterator[str]:
     for key, field in _fields(type(options)):
-        yield from _entry(key, field, None)
+        yield from _entry(key, field, None, commented)
 
 
-def _entry(key: str, field: FieldInfo, value: Any) -> Iterator[str]:
+def _entry(key: str, field: FieldInfo, value: Any, commented: bool = False) -> Iterator[str]:
     if value is None:
         value = field.examples[0] if field.is_required() and field.examples else field.default
     # TOML has no null: a key whose default is "absent" is shown with an example.
     absent = value is None or value == {} or (value == [] and bool(field.examples))
     if absent:
         value = field.examples[0] if field.examples else "..."
-    setting = f"{'# ' if absent else ''}{key} = {_toml(value)}"
+    setting = f"{'# ' if absent or commented else ''}{key} = {_toml(value)}"
     comment = f"{setting:<{_COLUMN}} # {field.description}" if field.description else setting
     if len(comment) <= _WIDTH:
         yield comment

@@ -112,7 +112,7 @@ class Manager:
         entry = self.registry.get(kind, name)
         if entry is None:
             known = {component.name for component in self.components(kind)} | set(self.registry.names(kind))
-            raise InputError(self._unknown(what, name, known))
+            raise InputError(self.unknown(what, name, known))
         problem = next((p.problem for p in self._of(entry.distribution) if p.problem), None)
         if problem:
             raise PluginError(f"The {what} of {entry.distribution} cannot be used, its plugin is {problem}.")
@@ -136,7 +136,7 @@ class Manager:
         record = self._announced(QUANTITY, name)
         if isinstance(record, Quantity):
             return record
-        raise InputError(self._unknown(f"quantity {name!r}", name, self.quantities()))
+        raise InputError(self.unknown(f"quantity {name!r}", name, self.quantities()))
 
     def objective(self, stage: str, name: str) -> Objective:
         """The term of this name of the loss of a stage; errors as of ``quantity``."""
@@ -144,7 +144,7 @@ class Manager:
         if isinstance(record, Objective):
             return record
         what = f"objective {name!r} of the stage {stage!r}"
-        raise InputError(self._unknown(what, name, self.objectives(stage)))
+        raise InputError(self.unknown(what, name, self.objectives(stage)))
 
     def _announced(self, family: str, name: str) -> Record | None:
         """The record that can be used; None if nobody announces one, ``PluginError`` if it is of no use."""
@@ -162,7 +162,8 @@ class Manager:
     def _of(self, distribution: str) -> list[Plugin]:
         return [plugin for plugin in self.plugins if normalised(plugin.distribution) == normalised(distribution)]
 
-    def _unknown(self, what: str, name: str, known: Iterable[str]) -> str:
+    def unknown(self, what: str, name: str, known: Iterable[str]) -> str:
+        """That there is no such thing: the nearest names, and the plugins that could not be loaded."""
         message = f"There is no {what}. {nearest(name, known)}"
         suspects = [f"{p.distribution} ({p.problem})" for p in self.plugins if p.problem]
         return f"{message} Some plugins could not be loaded: {'; '.join(suspects)}." if suspects else message

@@ -22,7 +22,7 @@ from densnet_core.density.method import FitMethod
 from densnet_core.density.prior import AtomicPrior
 from densnet_core.density.specification import DensitySpecification
 from densnet_core.elements import symbol
-from densnet_core.errors import CodeChangedWarning, DataError, DenSNetError
+from densnet_core.errors import CodeChangedWarning, DataError, DenSNetError, InputError
 from densnet_core.graphs.graph import Graph, graph_of
 from densnet_core.graphs.pairs import portions
 from densnet_core.models.density import DensityModel, densities_up_to
@@ -312,7 +312,18 @@ class DenSNet(Potential):
         return {name: found[name] for name in outputs}, densities
 
     def predict(self, structures: Sequence[Structure]) -> list[Prediction]:
-        """Density, energy, forces and dipole of structures, and the polarizability if the model has it."""
+        """Density, energy, forces and dipole of structures, and the polarizability if the model has it.
+
+        Raises
+        ------
+        InputError
+            These are no structures, or the model does not know their atoms or charges.
+        """
+        if isinstance(structures, Structure) or not all(isinstance(one, Structure) for one in structures):
+            raise InputError(
+                f"predict takes a list of structures, not {type(structures).__name__}: those of read_structures(path), "
+                "or [Structure(numbers, positions in bohr)]. For ASE there is DenSNetCalculator of densnet-ase."
+            )
         self.check(structures)
         results = []
         for portion in portions([structure.n_atoms for structure in structures]):

@@ -79,7 +79,7 @@ def lag_window(window: Window, width: float, spacing: float, n: int) -> Array:
         longest = (_usable(n) - 1) * spacing
         raise InputError(
             f"A {window} window of {width:g} cm^-1 needs trajectories of at least {rounded_up(needed * to_ps)} ps, "
-            f"these are {n * to_ps:.2f} ps long. Run longer or take a width of at least "
+            f"these are {n * to_ps:.2f} ps long. Run longer or take a width (resolution) of at least "
             f"{width * reach / max(longest, spacing):.1f} cm^-1."
         )
     if window == "hann":

@@ -162,7 +162,9 @@ class _Collector:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             reason = crash.message if crash is not None else str(report.longrepr)
-            self._add(Finding(name, "failed", next(iter(reason.splitlines()), ""), report.longreprtext))
+            said = " ".join([line.strip() for line in reason.splitlines() if line.strip()][:2])
+            where = f" ({Path(crash.path).name}:{crash.lineno})" if crash is not None else ""
+            self._add(Finding(name, "failed", said + where, report.longreprtext))
         elif report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             self._add(Finding(name, "skipped", reason.removeprefix("Skipped: ")))

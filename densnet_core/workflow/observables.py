@@ -67,6 +67,8 @@ def _surface_potential(density: ExpandedDensity) -> Record:
     }
 
 
+ALWAYS: Final = ("energy", "forces", "dipole", "electron_count", "polarizability")
+"""What every prediction has, if the model has it."""
 PROPERTIES: Final[dict[str, Callable[[ExpandedDensity], Record]]] = {
     "charges": _charges,
     "quadrupole": _quadrupole,
@@ -95,6 +97,8 @@ def chosen_properties(words: str) -> list[str]:
     if "all" in names:
         return list(PROPERTIES)
     for name in names:
+        if name in ALWAYS:
+            raise InputError(f"{name} is always given where the model has it; leave it out of the properties.")
         if name not in PROPERTIES:
             raise InputError(f"There is no property {name!r}. {nearest(name, [*PROPERTIES, 'all'])}")
     return list(dict.fromkeys(names))

@@ -225,6 +225,20 @@ def test_a_model_without_a_geometry_and_options_of_a_model_for_a_configuration_a
     assert "is set in [md]" in capsys.readouterr().err
 
 
+def test_what_is_asked_for_in_the_wrong_place_is_told_where_it_belongs(tmp_path, capsys, water):
+    config = WATER.with_suffix(".toml")
+    assert run(["train", str(config), "--steps", "10"]) == 2
+    assert "--steps and --output are for --data" in capsys.readouterr().err
+    assert run(["predict", "water", str(WATER), "--properties", "dipole"]) == 2
+    assert "dipole is always given" in capsys.readouterr().err
+    assert run(["plugins", "check", "watr"]) == 2
+    assert "There is no component 'watr'. Did you mean 'water'" in capsys.readouterr().err
+    (molecule,) = densnet_core.read_structures(WATER)
+    for wrong in (molecule, [WATER]):
+        with pytest.raises(InputError, match=r"predict takes a list of structures, not (Structure|list)"):
+            water.predict(wrong)
+
+
 def test_a_malformed_package_of_another_distribution_hides_no_other(tmp_path, monkeypatch):
     from densnet_models import packages
 

@@ -103,3 +103,21 @@ def test_it_needs_the_default_components():
 
     with pytest.raises(ConfigError, match="pyscf"):
         starter("molecule", Manager(environment={"DENSNET_PLUGINS": ""}))
+
+
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [
+        ('backend = "pyscf"', 'backend = "psi4"'),
+        ('# backbone = "gaunt"', 'backbone = "e3nn"'),
+        ('model = "shared"', 'model = "equivariant"'),
+        ('engine = "torch"', 'engine = "openmm"'),
+    ],
+)
+def test_one_word_names_another_component(text, word, other):
+    """Its options are others; those of the first are comments, which say its defaults."""
+    assert text.count(word) >= 1
+    chosen = select(parse_config(text.replace(word, other), PATH))
+    name = other.split('"')[1]
+    assert name in {one.component.name for one in vars(chosen).values() if isinstance(one, Chosen)}
+    assert "# grid_level = " in text
