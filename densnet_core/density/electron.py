@@ -99,6 +99,9 @@ class ExpandedDensity(Density):
     prior: AtomicPrior
     scales: Array | None = None
 
+    def __repr__(self) -> str:
+        return f"ExpandedDensity({self.structure.formula}, {len(self.coefficients)} functions of {self.basis.name})"
+
     @cached_property
     def functions(self) -> MolecularBasis:
         """The functions of the basis on the atoms, with the exponents that this density has."""

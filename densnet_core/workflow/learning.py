@@ -196,8 +196,8 @@ def _fitted(run: Project) -> tuple[AtomicPrior, list[dict[str, str]]]:
     if not any("density" in own for own in fits):
         raise InputError(
             "No frame of the stores has a density (orbitals, or coefficients in the basis of [basis]), and the "
-            "density network learns from nothing else. Add a store that has, for example one that 'densnet "
-            "reference' computed."
+            "density network learns from nothing else. Add a store that has, or compute the densities of these "
+            "geometries: [sampling] method = \"file\" with path = their XYZ file, and 'densnet reference'."
         )
     return prior, fits
 

@@ -234,6 +234,7 @@ def test_what_is_asked_for_in_the_wrong_place_is_told_where_it_belongs(tmp_path,
     assert run(["plugins", "check", "watr"]) == 2
     assert "There is no component 'watr'. Did you mean 'water'" in capsys.readouterr().err
     (molecule,) = densnet_core.read_structures(WATER)
+    assert len(repr(water.predict([molecule])[0])) < 1000  # no coefficients in a notebook
     for wrong in (molecule, [WATER]):
         with pytest.raises(InputError, match=r"predict takes a list of structures, not (Structure|list)"):
             water.predict(wrong)
