@@ -58,6 +58,8 @@ class Structure:
     def __post_init__(self) -> None:
         numbers = np.ascontiguousarray(self.numbers, dtype=np.int64)
         positions = np.ascontiguousarray(self.positions, dtype=np.float64)
+        if not np.array_equal(numbers, self.numbers):
+            raise InputError(f"Atomic numbers must be whole, not {np.asarray(self.numbers)}.")
         object.__setattr__(self, "numbers", numbers)
         object.__setattr__(self, "positions", positions)
         if numbers.ndim != 1 or numbers.size == 0:

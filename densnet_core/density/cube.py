@@ -20,6 +20,8 @@ TITLES: Final[dict[Quantity, tuple[str, str]]] = {
     "potential": ("electrostatic potential of nuclei and electrons", "hartree/e"),
 }
 """Name and unit of what can be put on a grid."""
+MOST_POINTS: Final = 1e9
+"""Of a cube: a file of 13 GB."""
 
 
 def field_values(density: Density, quantity: Quantity) -> Callable[[Array], Array]:
@@ -72,12 +74,16 @@ def write_cube(
     values above that of the heaviest nucleus alone at half the spacing are cut there.
     """
     values = field_values(density, quantity)
-    if spacing <= 0 or margin < 0:
+    if not (0 < spacing < np.inf and 0 <= margin < np.inf):
         raise InputError(f"A cube needs a positive spacing and a margin of at least zero, not {spacing} and {margin}.")
     structure = density.structure
     highest = 2.0 * float(structure.numbers.max()) / spacing if quantity == "potential" else np.inf
     origin = structure.positions.min(axis=0) - margin
     counts = np.ceil((structure.positions.max(axis=0) + margin - origin) / spacing).astype(int) + 1
+    if np.prod(counts, dtype=np.float64) > MOST_POINTS:
+        raise InputError(
+            f"A cube of {' x '.join(map(str, counts))} points is more than {MOST_POINTS:.0e}; take a wider spacing."
+        )
     y, z = (origin[axis] + spacing * np.arange(counts[axis]) for axis in (1, 2))
     plane = np.stack(np.meshgrid(y, z, indexing="ij"), axis=-1).reshape(-1, 2)
     try:

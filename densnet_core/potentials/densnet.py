@@ -382,5 +382,10 @@ def _load_state(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
             f"of another shape {wrong[:3]}."
         )
     for name, parameter in module.named_parameters():
-        parameter.data = tensors[name].clone()
+        found = tensors[name]
+        if found.dtype not in (torch.float32, torch.float64):
+            raise DataError(f"{name} of {where} has the precision {found.dtype}; weights are float32 or float64.")
+        if not found.isfinite().all():
+            raise DataError(f"{name} of {where} is not finite. The package is damaged, or its training had failed.")
+        parameter.data = found.clone()
     module.load_state_dict(dict(tensors))

@@ -231,6 +231,7 @@ def run_model(path: Path, structure: Structure, md: MDSection, output: Path, rep
     settings = md.model_dump(mode="json", exclude={"nve_ps"})
     key = key_of(weights_digest(path), structure_record(structure), settings, code_of(component, manager))
     provenance = {"model": str(path.absolute()), "engine": {"name": md.engine, **options.model_dump(mode="json")}}
+    _to_record(md, engine, model)  # what is refused moves nothing
     with folder.locked():
         for place in (folder.heating, folder.production):
             if (aside := folder.own(place, key)) is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from densnet_models.plugin import SUMMARIES
 from densnet_openmm.config import OpenMMOptions
 from densnet_openmm.engine import OpenMMEngine
@@ -20,7 +21,7 @@ import densnet_core
 from densnet_core.cli.app import run
 from densnet_core.config.dynamics import MDSection
 from densnet_core.config.load import load_config, select
-from densnet_core.errors import CodeChangedWarning, InputError, PluginError
+from densnet_core.errors import CodeChangedWarning, DataError, InputError, PluginError
 from densnet_core.graphs.graph import graph_of
 from densnet_core.plugins.manager import Manager
 from densnet_core.plugins.registry import load_registry
@@ -29,6 +30,7 @@ from densnet_core.potentials.densnet import DenSNet
 from densnet_core.potentials.shipped import CHECKS, ShippedModel, model_path
 from densnet_core.stores.molecules import structure_from
 from densnet_core.stores.trajectory import TrajectoryStore
+from densnet_core.structures import Structure
 from densnet_core.training.train import check_start
 from densnet_core.workflow.dynamics import heat_and_run
 from densnet_core.workflow.keys import start_path
@@ -238,6 +240,40 @@ def test_what_is_asked_for_in_the_wrong_place_is_told_where_it_belongs(tmp_path,
     for wrong in (molecule, [WATER]):
         with pytest.raises(InputError, match=r"predict takes a list of structures, not (Structure|list)"):
             water.predict(wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda tensor: tensor * float("nan"), "is not finite"),
+        (lambda tensor: tensor.to(torch.float16), "has the precision torch.float16"),
+    ],
+)
+def test_damaged_weights_are_refused(tmp_path, water, change, says):
+    """And not computed with."""
+    copy = DenSNet.load(model_path("water"))
+    parameter = next(copy.energy.parameters())
+    parameter.data = change(parameter.data)
+    copy.save(tmp_path / "model")
+    with pytest.raises(DataError, match=says):
+        DenSNet.load(tmp_path / "model")
+
+
+def test_a_refused_output_and_a_senseless_cube_touch_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(WATER, tmp_path / "molecule.xyz")
+    command = ["md", "water", "molecule.xyz", "--ps", "0.01", "--heating-ps", "0", "--replicas", "1"]
+    assert run(command) == 0
+    before = sorted((tmp_path / "molecule-md" / "md").iterdir())
+    assert run([*command, "--record", "nothing"]) == 2
+    assert sorted((tmp_path / "molecule-md" / "md").iterdir()) == before
+    capsys.readouterr()
+    for spacing in ("nan", "1e-9"):
+        assert run(["predict", "water", "molecule.xyz", "--cube", "a.cube", "--spacing", spacing]) == 2
+        assert "spacing" in capsys.readouterr().err
+    assert not (tmp_path / "a.cube").exists()
+    with pytest.raises(InputError, match="Atomic numbers must be whole"):
+        Structure(np.array([8.7, 1.2]), np.eye(2, 3))
 
 
 def test_a_malformed_package_of_another_distribution_hides_no_other(tmp_path, monkeypatch):
