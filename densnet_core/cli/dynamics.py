@@ -62,7 +62,7 @@ def md(
     }
     if geometry is None:
         _check_configuration(
-            config, bool(output or charge or multiplicity) or table != USUAL.model_dump(include=set(table))
+            config, bool(output or charge or multiplicity or any(getattr(USUAL, key) != table[key] for key in table))
         )
         only("md").carry_out(load_config(config), as_json, dry_run, again)
         return
