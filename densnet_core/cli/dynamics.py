@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +14,7 @@ from densnet_core.cli.stages import SPECTRUM, Again, AsJson, DryRun, only
 from densnet_core.config import load_config
 from densnet_core.config.dynamics import ExperimentSection, MDSection, SpectrumSection
 from densnet_core.errors import DenSNetError, InputError
+from densnet_core.options import Options
 
 md_app = typer.Typer(add_completion=False)
 spectrum_app = typer.Typer(add_completion=False)
@@ -61,9 +63,7 @@ def md(
         "record": record or [],
     }
     if geometry is None:
-        _check_configuration(
-            config, bool(output or charge or multiplicity or any(getattr(USUAL, key) != table[key] for key in table))
-        )
+        _check_configuration(config, bool(output or charge or multiplicity) or _differs(table, USUAL))
         only("md").carry_out(load_config(config), as_json, dry_run, again)
         return
     if dry_run or again:
@@ -81,6 +81,11 @@ def md(
         print_json({"path": str(path)})
     else:
         print(path)
+
+
+def _differs(table: Mapping[str, Any], usual: Options) -> bool:
+    """Whether an option has another value than a section has by default."""
+    return any(getattr(usual, key) != value for key, value in table.items())
 
 
 def _check_configuration(config: Path, options: bool) -> None:
@@ -151,15 +156,7 @@ def spectrum(
             f"{output} is a folder; give the files that --output writes a stem, such as {output}/spectrum."
         )
     if not first.is_dir():
-        if (
-            len(stores) > 1
-            or stores[0].weight
-            or model
-            or compare
-            or experiment
-            or output
-            or table != DRAWN.model_dump(include=set(table))
-        ):
+        if len(stores) > 1 or stores[0].weight or model or compare or experiment or output or _differs(table, DRAWN):
             known = "is a configuration, whose spectrum is set in [spectrum]" if first.is_file() else "is not there"
             raise InputError(
                 f"{first} {known}. Several names, and options of the spectrum, are for trajectories, such as "

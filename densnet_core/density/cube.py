@@ -79,11 +79,10 @@ def write_cube(
     structure = density.structure
     highest = 2.0 * float(structure.numbers.max()) / spacing if quantity == "potential" else np.inf
     origin = structure.positions.min(axis=0) - margin
-    counts = np.ceil((structure.positions.max(axis=0) + margin - origin) / spacing).astype(int) + 1
-    if np.prod(counts, dtype=np.float64) > MOST_POINTS:
-        raise InputError(
-            f"A cube of {' x '.join(map(str, counts))} points is more than {MOST_POINTS:.0e}; take a wider spacing."
-        )
+    extent = structure.positions.max(axis=0) + margin - origin
+    if np.any(extent > MOST_POINTS * spacing) or np.prod(extent / spacing + 1.0) > MOST_POINTS:
+        raise InputError(f"A cube of {extent} bohr has more than {MOST_POINTS:.0e} points; take a wider spacing.")
+    counts = np.ceil(extent / spacing).astype(int) + 1
     y, z = (origin[axis] + spacing * np.arange(counts[axis]) for axis in (1, 2))
     plane = np.stack(np.meshgrid(y, z, indexing="ij"), axis=-1).reshape(-1, 2)
     try:

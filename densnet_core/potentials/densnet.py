@@ -319,11 +319,7 @@ class DenSNet(Potential):
         InputError
             These are no structures, or the model does not know their atoms or charges.
         """
-        if isinstance(structures, Structure) or not all(isinstance(one, Structure) for one in structures):
-            raise InputError(
-                f"predict takes a list of structures, not {type(structures).__name__}: those of read_structures(path), "
-                "or [Structure(numbers, positions in bohr)]. For ASE there is DenSNetCalculator of densnet-ase."
-            )
+        _refuse_no_list("predict", structures)
         self.check(structures)
         results = []
         for portion in portions([structure.n_atoms for structure in structures]):
@@ -332,6 +328,7 @@ class DenSNet(Potential):
 
     def densities(self, structures: Sequence[Structure]) -> list[ExpandedDensity]:
         """Densities alone, and all that follows from them, of compositions too whose energies the model cannot know."""
+        _refuse_no_list("densities", structures)
         self.check(structures, (COEFFICIENTS,))
         results = []
         for portion in portions([structure.n_atoms for structure in structures]):
@@ -370,6 +367,15 @@ class DenSNet(Potential):
             frames = [structure.with_positions(one) for one in positions[portion.start : portion.stop]]
             parts.append(self.evaluate(graph_of(frames, self.cutoff), (output,))[output])
         return np.asarray(torch.cat(parts).numpy())
+
+
+def _refuse_no_list(function: str, structures: Sequence[Structure]) -> None:
+    """``InputError`` unless these are structures one after another."""
+    if isinstance(structures, Structure) or not all(isinstance(one, Structure) for one in structures):
+        raise InputError(
+            f"{function} takes a list of structures, not {type(structures).__name__}: those of read_structures(path), "
+            "or [Structure(numbers, positions in bohr)]. For ASE there is DenSNetCalculator of densnet-ase."
+        )
 
 
 def _load_state(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

@@ -146,6 +146,14 @@ def run_suite(
     return collector.findings
 
 
+def _place(report: pytest.TestReport) -> str:
+    """The innermost file and line of a failure, in brackets; code without a file, as of dataclasses, says nothing."""
+    entries = getattr(getattr(report.longrepr, "reprtraceback", None), "reprentries", ())
+    places = [place for entry in entries if (place := getattr(entry, "reprfileloc", None)) is not None]
+    files = [f" ({Path(place.path).name}:{place.lineno})" for place in places if place.path.endswith(".py")]
+    return files[-1] if files else ""
+
+
 class _Collector:
     """A plugin of pytest that keeps what came of each test."""
 
@@ -163,8 +171,7 @@ class _Collector:
             crash = getattr(report.longrepr, "reprcrash", None)
             reason = crash.message if crash is not None else str(report.longrepr)
             said = " ".join([line.strip() for line in reason.splitlines() if line.strip()][:2])
-            where = f" ({Path(crash.path).name}:{crash.lineno})" if crash is not None else ""
-            self._add(Finding(name, "failed", said + where, report.longreprtext))
+            self._add(Finding(name, "failed", said + _place(report), report.longreprtext))
         elif report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             self._add(Finding(name, "skipped", reason.removeprefix("Skipped: ")))

@@ -80,13 +80,8 @@ def heat_and_run(
         The stores of both pieces. A production that is too short is extended; one that is too long is set aside.
     provenance : mapping
         What the stores say about how they came about.
-
-    Raises
-    ------
-    InputError
-        The potential has no output that is to be recorded, or the engine records none.
     """
-    outputs = _to_record(md, engine, potential)
+    outputs = to_record(md, engine, potential)
     molecules, (heating, production) = [minimum] * md.replicas, paths
     provenance = {**provenance, "densnet-core": __version__}
     _set_longer_aside(production, production_stage(md), reporter)
@@ -106,8 +101,14 @@ def heat_and_run(
         add_dipoles(production, potential, reporter)
 
 
-def _to_record(md: MDSection, engine: MDEngine, potential: Potential) -> tuple[str, ...]:
-    """The outputs of the potential that production records."""
+def to_record(md: MDSection, engine: MDEngine, potential: Potential) -> tuple[str, ...]:
+    """The outputs of the potential that production records; asked before anything is set aside.
+
+    Raises
+    ------
+    InputError
+        The potential has no output that is to be recorded, or the engine records none.
+    """
     if unknown := sorted(set(md.record) - potential.outputs):
         known = ", ".join(sorted(potential.outputs))
         raise InputError(f"record: the model gives no {', '.join(unknown)}; it gives {known}.")
@@ -231,7 +232,7 @@ def run_model(path: Path, structure: Structure, md: MDSection, output: Path, rep
     settings = md.model_dump(mode="json", exclude={"nve_ps"})
     key = key_of(weights_digest(path), structure_record(structure), settings, code_of(component, manager))
     provenance = {"model": str(path.absolute()), "engine": {"name": md.engine, **options.model_dump(mode="json")}}
-    _to_record(md, engine, model)  # what is refused moves nothing
+    to_record(md, engine, model)
     with folder.locked():
         for place in (folder.heating, folder.production):
             if (aside := folder.own(place, key)) is not None:

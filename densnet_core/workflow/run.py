@@ -143,6 +143,7 @@ class Run(Project):
             self.reporter.note(f"{name} is not current: {reason}.")
         self.reporter.stage_started(name, stage.summary(self))
         started, (key, parts) = time.monotonic(), self.key(name)
+        stage.ready(self)
         self.folder.begin(name)
         for path, owner in stage.owned(self, key).items():
             aside = self.folder.own(path, None) if anew else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ CASES = [
 def test_a_broken_implementation_fails_the_test_named(suite, target, test):
     (finding,) = run_suite(suite(target), test=test)
     assert (finding.test, finding.outcome) == (test, "failed")
+    assert re.search(r"\S.* \(\w+\.py:\d+\)$", finding.detail), finding.detail  # what was said, and where
 
 
 @pytest.mark.parametrize(

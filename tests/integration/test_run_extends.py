@@ -59,6 +59,16 @@ def test_longer_dynamics_extend_the_trajectory(folder: Path) -> None:
         assert len(store) == 1401
 
 
+def test_an_output_that_the_model_lacks_is_refused_before_anything_is_set_aside(folder: Path) -> None:
+    before = sorted(one.name for one in (folder / "out" / "md").iterdir())
+    prepare(folder, CONFIG.replace("nve_ps = 0.6", 'nve_ps = 0.6\nrecord = ["magnetisation"]'))
+    done = densnet("run", "water.toml", cwd=folder)
+    assert done.returncode == 2
+    assert "the model gives no magnetisation" in done.stderr
+    assert sorted(one.name for one in (folder / "out" / "md").iterdir()) == before
+    assert redone(folder, CONFIG) == set()
+
+
 def test_other_test_frames_are_evaluated_and_train_nothing(folder: Path) -> None:
     weights = folder / "out" / "model" / "weights.safetensors"
     before = weights.read_bytes()

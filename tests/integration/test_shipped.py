@@ -240,6 +240,8 @@ def test_what_is_asked_for_in_the_wrong_place_is_told_where_it_belongs(tmp_path,
     for wrong in (molecule, [WATER]):
         with pytest.raises(InputError, match=r"predict takes a list of structures, not (Structure|list)"):
             water.predict(wrong)
+        with pytest.raises(InputError, match="densities takes a list of structures"):
+            water.densities(wrong)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_a_refused_output_and_a_senseless_cube_touch_nothing(tmp_path, monkeypat
     assert run([*command, "--record", "nothing"]) == 2
     assert sorted((tmp_path / "molecule-md" / "md").iterdir()) == before
     capsys.readouterr()
-    for spacing in ("nan", "1e-9"):
+    for spacing in ("nan", "inf", "1e-9", "1e-300"):
         assert run(["predict", "water", "molecule.xyz", "--cube", "a.cube", "--spacing", spacing]) == 2
         assert "spacing" in capsys.readouterr().err
     assert not (tmp_path / "a.cube").exists()

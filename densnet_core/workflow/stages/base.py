@@ -58,6 +58,9 @@ class Stage(ABC):
         """The same, when it is going to be made: for this, seconds may be spent."""
         self.check(run)
 
+    def ready(self, run: Project) -> None:  # noqa: B027  for most there is nothing left to check
+        """The last check, with the results of its needs, before what belongs to another configuration is set aside."""
+
     def unfinished(self, run: Project, left: Any) -> str | None:
         """Why to go on although it was finished; ``left`` is what ``work`` returned then. None: there is no reason."""
         return None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from densnet_core.workflow.folder import key_of
 from densnet_core.workflow.keys import identity
 from densnet_core.workflow.project import Project
 from densnet_core.workflow.stages.base import Stage
 from densnet_core.workflow.stages.harmonic import isotopes
+
+if TYPE_CHECKING:
+    from densnet_core.md.base import MDEngine
 
 _UNSEEN = {"engine", "options"}
 
@@ -50,6 +53,12 @@ class MD(Stage):
         self.check(run)
         run.manager.load(run.selection.engine.component)
 
+    def ready(self, run: Project) -> None:
+        from densnet_core.workflow.dynamics import to_record
+
+        if run.config.md.record:
+            to_record(run.config.md, self._engine(run), run.model())
+
     def summary(self, run: Project) -> str:
         md = run.config.md
         return f"{md.nvt_ps:g} ps NVT and {md.nve_ps:g} ps NVE of {md.replicas} replicas"
@@ -57,8 +66,7 @@ class MD(Stage):
     def work(self, run: Project) -> None:
         from densnet_core.workflow.dynamics import heat_and_run
 
-        chosen, model = run.selection.engine, run.model()
-        engine = run.manager.load(chosen.component)(chosen.options)
+        engine, model = self._engine(run), run.model()
         provenance = {
             "model": str(run.folder.model),
             "model_key": run.folder.key("train"),
@@ -66,3 +74,8 @@ class MD(Stage):
         }
         paths = run.folder.heating, run.folder.production
         heat_and_run(run.config.md, engine, model, run.harmonic().structure, paths, provenance, run.reporter)
+
+    def _engine(self, run: Project) -> MDEngine:
+        chosen = run.selection.engine
+        engine: MDEngine = run.manager.load(chosen.component)(chosen.options)
+        return engine
